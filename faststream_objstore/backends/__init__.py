@@ -1,0 +1,1 @@
+"""What a store stands on: a stream of messages, on a server or in memory."""

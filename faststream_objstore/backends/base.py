@@ -1,0 +1,303 @@
+"""The seam: what a store needs of the stream under a bucket.
+
+A backend knows subjects, sequences and messages. It knows nothing of objects: names,
+versions, digests and links are the store's, written once for every backend.
+
+Errors are this package's own (`errors.py`); a backend lets none of nats-py's through.
+Every wait is bounded by `timeout`, except a followed `MessageStream`.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from types import TracebackType
+from typing import Any, Protocol
+
+from typing_extensions import Self
+
+__all__ = (
+    "Backend",
+    "ChunkUpload",
+    "Deliver",
+    "MessageStream",
+    "Server",
+    "StoredMessage",
+    "StreamState",
+    "WrongRevision",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as the bucket's stream holds it.
+
+    Attributes:
+        subject: Its subject.
+        data: Its body; empty where only headers were asked for.
+        sequence: Its sequence in the stream, from 1.
+        time_ns: When the server stored it, nanoseconds since the epoch.
+        pending: How many messages that match come after it (`MessageStream` only).
+        size: Bytes of the body, also where only headers were asked for.
+    """
+
+    subject: str
+    data: bytes
+    sequence: int
+    time_ns: int
+    pending: int = 0
+    size: int = 0
+
+    @property
+    def time(self) -> datetime:
+        """`time_ns`, in UTC; microseconds are what `datetime` can hold."""
+        seconds, nanoseconds = divmod(self.time_ns, 1_000_000_000)
+        whole = datetime.fromtimestamp(seconds, timezone.utc)
+        return whole.replace(microsecond=nanoseconds // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """The stream under a bucket at one moment.
+
+    Attributes:
+        config: The stream's configuration as the JetStream API has it, unknown keys too.
+        messages: Number of messages.
+        bytes: Bytes stored, subjects and headers included.
+        last_sequence: Sequence of the newest message ever stored.
+        created: When it was made; tells a recreated bucket from the old one.
+    """
+
+    config: dict[str, Any]
+    messages: int
+    bytes: int
+    last_sequence: int
+    created: str
+
+
+class Deliver(Enum):
+    """Where a `MessageStream` begins."""
+
+    ALL = "all"
+    """With the oldest message that matches."""
+    LAST_PER_SUBJECT = "last_per_subject"
+    """With the newest message of each subject that matches."""
+    NEW = "new"
+    """With what is stored from now on."""
+
+
+class WrongRevision(Exception):  # noqa: N818 - a signal for the store, never a user's error
+    """A compare-and-set write met another sequence than it expected."""
+
+
+class ChunkUpload(Protocol):
+    """The chunks of one object on their way into the stream.
+
+    One task uses it, and ends it with `finish` or `abort`.
+    """
+
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Send a chunk; wait while the window of unacknowledged chunks is full.
+
+        The buffer may be reused by the caller as soon as this returns.
+
+        Raises:
+            BucketFullError, BucketSealedError, BucketNotFoundError: If the stream
+                refused an earlier chunk.
+            StoreTimeoutError: If no chunk was acknowledged within the timeout.
+        """
+
+    async def finish(self) -> None:
+        """Wait until the stream has acknowledged every chunk; raises as `write`."""
+
+    async def abort(self) -> None:
+        """Remove whatever was stored, also what is still in flight; never raises.
+
+        Safe to await from a cancelled task: it runs to its end, which is bounded.
+        """
+
+
+class MessageStream(Protocol):
+    """Messages in the stream's order, each once, without a gap.
+
+    Enter it before iterating; leaving it removes what it needed on the server, in
+    error and cancellation too. A lost connection or a restarted server is resumed
+    after the last message that was delivered.
+    """
+
+    pending: int
+    """How many messages matched when it was opened."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[StoredMessage]: ...
+
+    async def __anext__(self) -> StoredMessage:
+        """The next message.
+
+        Not followed, it stops after the last message that matches; that is also where
+        messages that were counted have been removed meanwhile. Followed, it waits.
+
+        Raises:
+            StopAsyncIteration: At the end.
+            StoreTimeoutError: If an expected message does not come (not followed).
+            BucketNotFoundError: If the bucket is deleted meanwhile.
+        """
+
+
+class Backend(Protocol):
+    """One bucket's stream, `OBJ_<bucket>`, which exists when the backend does."""
+
+    bucket: str
+    """The bucket's name."""
+    name: str
+    """What `ObjectStoreStatus.backing_store` calls it."""
+    timeout: float
+    """Seconds that one step may take: a request, a chunk, an acknowledgement."""
+
+    @property
+    def max_payload(self) -> int:
+        """Largest body of one message, bytes."""
+
+    @property
+    def max_subject(self) -> int:
+        """Longest subject that every request about it can carry, bytes."""
+
+    async def last_message(
+        self, subject: str, *, leader: bool = False
+    ) -> StoredMessage | None:
+        """The newest message of a subject, or `None`.
+
+        Args:
+            subject: A subject without wildcards.
+            leader: Ask the stream's leader. Otherwise any replica may answer, which is
+                faster and may be stale (ADR-31).
+        """
+
+    async def publish_metadata(
+        self, subject: str, data: bytes, *, expected_sequence: int
+    ) -> StoredMessage:
+        """Replace the subject's messages by this one, if nothing has changed it.
+
+        Published with `Nats-Rollup: sub` and `Nats-Expected-Last-Subject-Sequence`.
+
+        Args:
+            subject: The object's metadata subject.
+            data: The JSON of its metadata.
+            expected_sequence: The sequence of the subject's newest message; 0 for none.
+
+        Returns:
+            The message as stored. Its `time_ns` may be the client's clock.
+
+        Raises:
+            WrongRevision: If the newest message has another sequence.
+            BucketFullError, BucketSealedError, BucketNotFoundError: If refused.
+            StoreTimeoutError: If the answer did not come: it may be stored or not.
+        """
+
+    def upload(self, subject: str) -> ChunkUpload:
+        """Begin to store chunks on a subject that nothing else writes to."""
+
+    def messages(
+        self,
+        subject: str,
+        *,
+        deliver: Deliver = Deliver.ALL,
+        start_sequence: int | None = None,
+        follow: bool = False,
+        headers_only: bool = False,
+        limit: int | None = None,
+    ) -> MessageStream:
+        """Read messages in order.
+
+        Args:
+            subject: A subject, wildcards allowed.
+            deliver: Where to begin.
+            start_sequence: Begin with the first match at or after it; needs
+                `Deliver.ALL`.
+            follow: Wait for new messages instead of stopping at the end.
+            headers_only: Leave the bodies on the server.
+            limit: Stop after this many (not followed); no more are transferred, and
+                none before the first `__anext__`.
+        """
+
+    async def purge(self, subject: str) -> int:
+        """Remove every message of a subject; how many there were.
+
+        Raises:
+            BucketSealedError, BucketNotFoundError: If refused.
+        """
+
+    async def subjects(self, subject: str) -> dict[str, int]:
+        """The subjects that match, each with its number of messages."""
+
+    async def state(self) -> StreamState:
+        """The stream's configuration and size.
+
+        Raises:
+            BucketNotFoundError: If the bucket is gone.
+        """
+
+    async def seal(self) -> None:
+        """Make the stream read-only for ever; nothing else of it changes."""
+
+    async def other(self, bucket: str) -> "Backend":
+        """The backend of another bucket of the same server.
+
+        Raises:
+            BucketNotFoundError: If there is none.
+        """
+
+    async def announce(self, message: StoredMessage) -> None:
+        """Let in-process subscribers see a metadata message, after the change is done.
+
+        A server does this by itself, so only the memory backend has work here; what a
+        subscriber raises is raised to the caller of `put` or `delete`.
+        """
+
+
+class Server(Protocol):
+    """Where buckets live: a NATS server with JetStream, or this process's memory."""
+
+    async def open(self, bucket: str) -> Backend:
+        """The backend of a bucket that exists.
+
+        Raises:
+            BucketNotFoundError: If there is no such bucket.
+            JetStreamNotEnabledError: If the server has no JetStream.
+        """
+
+    async def create(self, bucket: str, config: dict[str, Any]) -> Backend:
+        """Make the stream of a bucket, as `wire.stream_config` describes it.
+
+        Nothing happens if it exists with this very configuration.
+
+        Raises:
+            BucketConfigMismatchError: If it exists with another one.
+            StoreAPIError: If the server refuses the configuration.
+        """
+
+    async def update(self, bucket: str, config: dict[str, Any]) -> None:
+        """Replace the configuration of a bucket's stream.
+
+        Raises:
+            BucketNotFoundError: If there is no such bucket.
+            BucketConfigMismatchError: If the server cannot change a setting.
+        """
+
+    async def delete(self, bucket: str) -> None:
+        """Delete a bucket and everything in it.
+
+        Raises:
+            BucketNotFoundError: If there is no such bucket.
+        """
+
+    async def buckets(self) -> list[str]:
+        """The names of all buckets, sorted."""

@@ -1,0 +1,5 @@
+"""Buckets on a NATS server with JetStream, over nats-py's public `Client`."""
+
+from faststream_objstore.backends.jetstream.backend import JetStreamBackend, JetStreamServer
+
+__all__ = ("JetStreamBackend", "JetStreamServer")

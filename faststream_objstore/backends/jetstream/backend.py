@@ -1,0 +1,301 @@
+"""The `Server` and the `Backend` of JetStream."""
+
+import base64
+import time
+from typing import Any
+
+from nats.aio.client import Client
+
+from faststream_objstore.backends.base import Deliver, StoredMessage, StreamState
+from faststream_objstore.backends.jetstream.api import (
+    NO_MESSAGE,
+    JetStreamAPI,
+    parse_time,
+)
+from faststream_objstore.backends.jetstream.connection import Connection, status_of
+from faststream_objstore.backends.jetstream.stream import JetStreamMessages
+from faststream_objstore.backends.jetstream.upload import JetStreamUpload
+from faststream_objstore.errors import (
+    BucketConfigMismatchError,
+    InvalidOptionError,
+    StoreAPIError,
+)
+from faststream_objstore.models import validate_bucket_name
+from faststream_objstore.wire import bucket_of_stream, stream_name
+
+__all__ = ("JetStreamBackend", "JetStreamServer")
+
+# The server drops the connection of a client whose line is longer (`max_control_line`;
+# the server does not say its value, so this is the default).
+_CONTROL_LINE = 4096
+# Verbs, spaces, sizes, "\r\n", and a consumer's name, generously.
+_CONTROL_LINE_REST = 96
+
+
+class JetStreamServer:
+    """Buckets on a NATS server with JetStream.
+
+    Args:
+        client: A connected nats-py client; it is not closed here.
+        prefix: The subject prefix of the JetStream API; see `prefix_of` for domains.
+        timeout: Seconds that one step may take: a request, a chunk, an acknowledgement.
+    """
+
+    def __init__(
+        self, client: Client, *, prefix: str = "$JS.API", timeout: float = 10.0
+    ) -> None:
+        self.client = client
+        self.timeout = timeout
+        self.api = JetStreamAPI(Connection(client), prefix)
+
+    @staticmethod
+    def prefix_of(domain: str) -> str:
+        """The API's prefix of a JetStream domain."""
+        return f"$JS.{domain}.API"
+
+    async def open(self, bucket: str) -> "JetStreamBackend":
+        """The backend of a bucket that exists."""
+        validate_bucket_name(bucket)
+        state = await self.api.state(bucket, timeout=self.timeout)
+        return JetStreamBackend(self, bucket, direct=bool(state.config.get("allow_direct")))
+
+    async def create(self, bucket: str, config: dict[str, Any]) -> "JetStreamBackend":
+        """Make the stream of a bucket."""
+        validate_bucket_name(bucket)
+        info = await self._call("STREAM.CREATE", bucket, config)
+        direct = bool(info["config"].get("allow_direct"))
+        return JetStreamBackend(self, bucket, direct=direct)
+
+    async def update(self, bucket: str, config: dict[str, Any]) -> None:
+        """Replace the configuration of a bucket's stream."""
+        validate_bucket_name(bucket)
+        try:
+            await self._call("STREAM.UPDATE", bucket, config)
+        except StoreAPIError as error:
+            if error.err_code is None:
+                raise
+            msg = (
+                f"Bucket '{bucket}': the server does not make this change: "
+                f"{error.description} Keep the setting as it is, or copy the objects to a "
+                "new bucket."
+            )
+            raise BucketConfigMismatchError(msg, bucket=bucket) from error
+
+    async def delete(self, bucket: str) -> None:
+        """Delete a bucket and everything in it."""
+        validate_bucket_name(bucket)
+        await self._call("STREAM.DELETE", bucket)
+
+    async def buckets(self) -> list[str]:
+        """The names of all buckets, sorted."""
+        names: list[str] = []
+        offset = 0
+        while True:
+            answer = await self.api.call(
+                "STREAM.NAMES", {"offset": offset}, timeout=self.timeout
+            )
+            page = answer.get("streams") or []
+            names += page
+            offset += len(page)
+            if not page or offset >= answer.get("total", 0):
+                break
+        return sorted({bucket for name in names if (bucket := bucket_of_stream(name))})
+
+    async def close(self) -> None:
+        """Remove the subscription to replies; the client stays open."""
+        await self.api.connection.close()
+
+    async def _call(
+        self, verb: str, bucket: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        return await self.api.call(
+            f"{verb}.{stream_name(bucket)}", body, bucket=bucket, timeout=self.timeout
+        )
+
+
+class JetStreamBackend:
+    """One bucket's stream.
+
+    Args:
+        server: Where it is.
+        bucket: The bucket's name.
+        direct: Whether the stream allows direct gets; ADR-20's do.
+    """
+
+    name = "JetStream"
+
+    def __init__(self, server: JetStreamServer, bucket: str, *, direct: bool = True) -> None:
+        self.bucket = bucket
+        self.timeout = server.timeout
+        self._server = server
+        self._api = server.api
+        self._connection = server.api.connection
+        self._stream = stream_name(bucket)
+        self._direct = direct
+
+    @property
+    def max_payload(self) -> int:
+        """Largest body of one message, bytes."""
+        return self._connection.client.max_payload
+
+    @property
+    def max_subject(self) -> int:
+        """Longest subject that every request about it can carry, bytes."""
+        longest = f"{self._api.prefix}.DIRECT.GET.{self._stream}."
+        return (
+            _CONTROL_LINE - _CONTROL_LINE_REST - len(longest) - self._connection.reply_length
+        )
+
+    async def last_message(
+        self, subject: str, *, leader: bool = False
+    ) -> StoredMessage | None:
+        """The newest message of a subject, or `None`."""
+        if leader or not self._direct:
+            return await self._leader_get(subject)
+        reply = await self._connection.request(
+            f"{self._api.prefix}.DIRECT.GET.{self._stream}.{subject}",
+            timeout=self.timeout,
+            bucket=self.bucket,
+        )
+        headers = reply.headers or {}
+        sequence = headers.get("Nats-Sequence")
+        if sequence is not None:
+            return StoredMessage(
+                subject=subject,
+                data=reply.data,
+                sequence=int(sequence),
+                time_ns=parse_time(headers["Nats-Time-Stamp"]),
+                size=len(reply.data),
+            )
+        status = status_of(reply)
+        if status == "404":
+            return None
+        if status == "503":
+            # The stream is gone, has no leader just now, or refuses direct gets.
+            state = await self.state()
+            self._direct = bool(state.config.get("allow_direct"))
+            return await self._leader_get(subject)
+        msg = (
+            f"Bucket '{self.bucket}': a direct get was refused: {status} "
+            f"{headers.get('Description', '')}."
+        )
+        raise StoreAPIError(
+            msg,
+            bucket=self.bucket,
+            code=int(status) if status and status.isdigit() else None,
+        )
+
+    async def _leader_get(self, subject: str) -> StoredMessage | None:
+        try:
+            answer = await self._call("STREAM.MSG.GET", {"last_by_subj": subject})
+        except StoreAPIError as error:
+            if error.err_code == NO_MESSAGE:
+                return None
+            raise
+        message = answer["message"]
+        data = base64.b64decode(message.get("data") or "")
+        return StoredMessage(
+            subject=message["subject"],
+            data=data,
+            sequence=message["seq"],
+            time_ns=parse_time(message["time"]),
+            size=len(data),
+        )
+
+    async def publish_metadata(
+        self, subject: str, data: bytes, *, expected_sequence: int
+    ) -> StoredMessage:
+        """Replace the subject's messages by this one, if nothing has changed it."""
+        reply = await self._connection.request(
+            subject,
+            data,
+            timeout=self.timeout,
+            bucket=self.bucket,
+            headers={
+                "Nats-Rollup": "sub",
+                "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
+            },
+        )
+        if status_of(reply) == "503":
+            raise await self._api.why_no_responders(self.bucket, timeout=self.timeout)
+        answer = self._api.read(reply, self.bucket)
+        return StoredMessage(
+            subject=subject,
+            data=data,
+            sequence=answer["seq"],
+            time_ns=time.time_ns(),
+            size=len(data),
+        )
+
+    def upload(self, subject: str) -> JetStreamUpload:
+        """Begin to store chunks on a subject that nothing else writes to."""
+        return JetStreamUpload(
+            self._api, self.bucket, subject, timeout=self.timeout, purge=self.purge
+        )
+
+    def messages(
+        self,
+        subject: str,
+        *,
+        deliver: Deliver = Deliver.ALL,
+        start_sequence: int | None = None,
+        follow: bool = False,
+        headers_only: bool = False,
+    ) -> JetStreamMessages:
+        """Read messages in order."""
+        if start_sequence is not None and deliver is not Deliver.ALL:
+            msg = f"Bucket '{self.bucket}': start_sequence needs Deliver.ALL, not {deliver}."
+            raise InvalidOptionError(msg, bucket=self.bucket)
+        return JetStreamMessages(
+            self._api,
+            self.bucket,
+            subject,
+            deliver=deliver,
+            start_sequence=start_sequence,
+            follow=follow,
+            headers_only=headers_only,
+            timeout=self.timeout,
+        )
+
+    async def purge(self, subject: str) -> int:
+        """Remove every message of a subject; how many there were."""
+        answer = await self._call("STREAM.PURGE", {"filter": subject})
+        return int(answer.get("purged", 0))
+
+    async def subjects(self, subject: str) -> dict[str, int]:
+        """The subjects that match, each with its number of messages."""
+        result: dict[str, int] = {}
+        offset = 0
+        while True:
+            info = await self._call(
+                "STREAM.INFO", {"subjects_filter": subject, "offset": offset}
+            )
+            page = info["state"].get("subjects") or {}
+            result |= page
+            offset += len(page)
+            if not page or offset >= info.get("total", 0):
+                return result
+
+    async def state(self) -> StreamState:
+        """The stream's configuration and size."""
+        return await self._api.state(self.bucket, timeout=self.timeout)
+
+    async def seal(self) -> None:
+        """Make the stream read-only for ever."""
+        config = (await self.state()).config
+        if not config.get("sealed"):
+            await self._call("STREAM.UPDATE", {**config, "sealed": True})
+
+    async def other(self, bucket: str) -> "JetStreamBackend":
+        """The backend of another bucket of the same server."""
+        backend = await self._server.open(bucket)
+        backend.timeout = self.timeout
+        return backend
+
+    async def announce(self, message: StoredMessage) -> None:
+        """Nothing: the server delivers changes by itself."""
+
+    async def _call(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return await self._api.call(
+            f"{verb}.{self._stream}", body, bucket=self.bucket, timeout=self.timeout
+        )

@@ -1,0 +1,255 @@
+"""A NATS client as the backend uses it: guarded publishes, replies routed by token."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from faststream_objstore.errors import NotConnectedError, StoreAPIError, StoreTimeoutError
+
+__all__ = ("Connection", "Receive", "run_to_end", "status_of", "wait_for")
+
+Receive = Callable[[Msg], None]
+_T = TypeVar("_T")
+
+# nats-py suspends inside `publish` only when more than 2 MiB (its default) wait to be
+# sent, and what suspends there swallows its cancellation. Below half of that, call it
+# directly; above, pay for a task.
+_DIRECT_PUBLISH_BYTES = 1024 * 1024
+
+_CONNECTION_ERRORS = (
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionDrainingError,
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.OutboundBufferLimitError,
+)
+
+
+def _expire(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
+    """The future's result, or `None` after so many seconds.
+
+    `asyncio.wait_for` of Python 3.10 and 3.11 loses a cancellation that arrives together
+    with the result; this one does not.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _expire, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+async def run_to_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run `work` to its end also if the current task is cancelled, and only then leave.
+
+    Raises:
+        asyncio.CancelledError: If the current task was cancelled meanwhile.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not report it
+        raise cancelled
+    return task.result()
+
+
+def status_of(message: Msg) -> str | None:
+    """The status of a message that is no data: `"503"`, `"404"`."""
+    return message.headers.get("Status") if message.headers else None
+
+
+class Connection:
+    """A NATS client; replies come over one wildcard subscription, routed by token.
+
+    nats-py's own `request` makes a NUID, a task and three closures for each call.
+
+    Args:
+        client: A connected client.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._inbox = client.new_inbox() + "."
+        self._tokens = itertools.count()
+        self._routes: dict[str, Receive] = {}
+        self._subscription: Subscription | None = None
+        self._subscribing: asyncio.Task[Subscription] | None = None
+
+    @property
+    def reply_length(self) -> int:
+        """Bytes that a reply subject may have."""
+        return len(self._inbox) + 20
+
+    @property
+    def reconnects(self) -> int:
+        """How often the client has lost its connection and found a new one."""
+        return self.client.stats["reconnects"]
+
+    async def open_replies(self, *, bucket: str | None = None) -> None:
+        """Subscribe to the replies; once, however many tasks ask for it at a time."""
+        while self._subscription is None:
+            if self._subscribing is None:
+                self._subscribing = asyncio.ensure_future(
+                    self.subscribe(self._inbox + "*", self._receive, bucket=bucket)
+                )
+                self._subscribing.add_done_callback(self._subscribed)
+            # nats-py may swallow a cancellation while it subscribes, and others wait too.
+            await asyncio.shield(self._subscribing)
+
+    def _subscribed(self, task: "asyncio.Task[Subscription]") -> None:
+        self._subscribing = None
+        if not task.cancelled() and task.exception() is None:
+            self._subscription = task.result()
+
+    async def _receive(self, message: Msg) -> None:
+        receive = self._routes.get(message.subject[len(self._inbox) :])
+        if receive is not None:
+            receive(message)
+
+    def add_route(self, receive: Receive) -> str:
+        """A reply subject whose messages go to `receive`, until `remove_route`."""
+        token = str(next(self._tokens))
+        self._routes[token] = receive
+        return self._inbox + token
+
+    def remove_route(self, reply: str) -> None:
+        """Forget a reply subject; what still comes for it is dropped."""
+        self._routes.pop(reply[len(self._inbox) :], None)
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        timeout: float,
+        bucket: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Msg:
+        """Publish, and return the first reply; "no responders" is a reply too.
+
+        Raises:
+            NotConnectedError: If the connection is closed.
+            StoreTimeoutError: If no reply came in time.
+        """
+        if self._subscription is None:
+            await self.open_replies(bucket=bucket)
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+        def receive(message: Msg) -> None:
+            if not future.done():
+                future.set_result(message)
+
+        reply = self.add_route(receive)
+        try:
+            await self.publish(subject, payload, reply=reply, headers=headers, bucket=bucket)
+            message = await wait_for(future, timeout)
+        finally:
+            self.remove_route(reply)
+        if message is None:
+            raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
+        return message
+
+    def timed_out(
+        self, what: str, seconds: float, bucket: str | None
+    ) -> StoreTimeoutError | NotConnectedError:
+        """The error for something that did not come in time."""
+        where = f"Bucket '{bucket}': " if bucket else ""
+        if self.client.is_closed:
+            msg = f"{where}{what}: the NATS connection is closed; connect the broker again."
+            return NotConnectedError(msg, bucket=bucket)
+        state = "" if self.client.is_connected else " (the client is reconnecting)"
+        msg = (
+            f"{where}{what} within {seconds:g} s{state}; check the connection and the "
+            "server, or allow a longer timeout."
+        )
+        return StoreTimeoutError(msg, bucket=bucket)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview = b"",
+        *,
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+        bucket: str | None = None,
+    ) -> None:
+        """Publish; the payload may be reused as soon as this returns.
+
+        Raises:
+            NotConnectedError: If the connection is closed, or down with a full buffer.
+        """
+        client = self.client
+        # nats-py declares `bytes`; it only takes the length and concatenates.
+        sending = client.publish(subject, payload, reply, headers)  # type: ignore[arg-type]
+        if client.pending_data_size + len(payload) < _DIRECT_PUBLISH_BYTES:
+            await self._mapped(sending, bucket)
+        else:
+            await self._mapped(asyncio.shield(asyncio.ensure_future(sending)), bucket)
+
+    async def subscribe(
+        self,
+        subject: str,
+        receive: Callable[[Msg], Awaitable[None]],
+        *,
+        bucket: str | None = None,
+    ) -> Subscription:
+        """Subscribe without nats-py's limits, past which it drops messages silently.
+
+        Raises:
+            NotConnectedError: If the connection is closed, or was never opened.
+        """
+        client = self.client
+        if not (client.is_connected or client.is_reconnecting):
+            msg = "the client is not connected"
+            raise self._not_connected(msg, bucket)
+        return await self._mapped(
+            client.subscribe(subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=0),
+            bucket,
+        )
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription; nothing happens if the connection is gone."""
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error:
+            # Closed or draining: the server has forgotten it, or is about to.
+            return
+
+    async def close(self) -> None:
+        """Remove the subscription to replies."""
+        if self._subscribing is not None:
+            await asyncio.wait((self._subscribing,))
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await run_to_end(self.unsubscribe(subscription))
+
+    async def _mapped(self, work: Awaitable[_T], bucket: str | None) -> _T:
+        try:
+            return await work
+        except _CONNECTION_ERRORS as error:
+            raise self._not_connected(str(error), bucket) from error
+        except nats.errors.Error as error:
+            msg = f"{f'Bucket {bucket!r}: ' if bucket else ''}NATS refused a message: {error}."
+            raise StoreAPIError(msg, bucket=bucket) from error
+
+    def _not_connected(self, what: str, bucket: str | None) -> NotConnectedError:
+        msg = (
+            f"{f'Bucket {bucket!r}: ' if bucket else ''}there is no NATS connection ({what}); "
+            "start the broker, or wait until it has reconnected."
+        )
+        return NotConnectedError(msg, bucket=bucket)

@@ -1,0 +1,294 @@
+"""One ephemeral pull consumer, from its creation to its first fault."""
+
+import asyncio
+import itertools
+import json
+import logging
+from collections import deque
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.nuid import NUID
+
+from faststream_objstore.backends.base import StoredMessage
+from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, JetStreamAPI
+from faststream_objstore.backends.jetstream.connection import run_to_end, status_of, wait_for
+from faststream_objstore.errors import ObjStoreError, StoreAPIError
+from faststream_objstore.wire import stream_name
+
+__all__ = ("PullConsumer",)
+
+_LOGGER = logging.getLogger("faststream_objstore")
+_NUID = NUID()
+_SECOND = 1_000_000_000
+
+# Bytes, and messages, that may be asked for and not yet be consumed: the memory of a
+# reader, and what keeps the socket busy.
+_WINDOW_BYTES = 8 * 1024 * 1024
+_WINDOW_MESSAGES = 2048
+# What a message costs beside its body.
+_OVERHEAD_BYTES = 512
+
+# The server forgets a consumer that nobody pulls from, such as that of a killed client.
+_INACTIVE_SECONDS = 30
+_EXPIRES_SECONDS = 30
+_HEARTBEAT_SECONDS = 5
+_CLOSE_SECONDS = 5.0
+
+
+class PullConsumer:
+    """An ordered consumer without acknowledgements, pulled from within a window.
+
+    Args:
+        api: The JetStream API.
+        bucket: The bucket.
+        subject: What to read.
+        begin: The consumer's `deliver_policy`, and what belongs to it.
+        follow: Wait for new messages; otherwise take what is pending.
+        headers_only: Leave the bodies on the server.
+        timeout: Seconds for one request.
+    """
+
+    def __init__(
+        self,
+        api: JetStreamAPI,
+        bucket: str,
+        subject: str,
+        *,
+        begin: dict[str, Any],
+        follow: bool,
+        headers_only: bool,
+        timeout: float,
+    ) -> None:
+        self._api = api
+        self._connection = api.connection
+        self._bucket = bucket
+        self._follow = follow
+        self._headers_only = headers_only
+        self._timeout = timeout
+        self._id = f"{stream_name(bucket)}.objstore-{_NUID.next().decode()}"
+        self._config: dict[str, Any] = {
+            "name": self._id.partition(".")[2],
+            "filter_subject": subject,
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": _INACTIVE_SECONDS * _SECOND,
+            **begin,
+        }
+        if headers_only:
+            self._config["headers_only"] = True
+
+        self.buffer: deque[StoredMessage] = deque()
+        """Messages that have arrived."""
+        self.remaining = 0
+        """Messages that match and have not arrived."""
+        self.fault: str | None = None
+        """Why nothing more will come."""
+        self.dry = False
+        """Whether the server had less than it was asked for."""
+        self.heard = 0.0
+        """When the server was last heard of, by the loop's clock."""
+
+        self._inbox = self._connection.client.new_inbox()
+        self._tokens = itertools.count()
+        self._subscription: Subscription | None = None
+        self._asked = False
+        self._reconnects = 0
+        self._delivered = 0
+        self._largest = 0
+        # How much is known of the bodies' size before the first: what the server allows.
+        self._window = max(1, min(64, _WINDOW_BYTES // self._connection.client.max_payload))
+        self._requests: dict[str, int] = {}
+        self._outstanding = 0
+        self._wake: asyncio.Future[bool] | None = None
+
+    async def open(self) -> None:
+        """Make the consumer.
+
+        Raises:
+            BucketNotFoundError: If there is no stream.
+        """
+        self._reconnects = self._connection.reconnects
+        await run_to_end(self._subscribe())
+        self._asked = True
+        answer = await self._api.call(
+            f"CONSUMER.CREATE.{self._id}",
+            {
+                "stream_name": stream_name(self._bucket),
+                "config": self._config,
+                "action": "create",
+            },
+            bucket=self._bucket,
+            timeout=self._timeout,
+        )
+        self.remaining = answer.get("num_pending", 0)
+        self.heard = asyncio.get_running_loop().time()
+
+    async def _subscribe(self) -> None:
+        self._subscription = await self._connection.subscribe(
+            self._inbox + ".*", self._receive, bucket=self._bucket
+        )
+
+    async def close(self, *, wait: bool = True) -> None:
+        """Remove the consumer and the subscription.
+
+        Args:
+            wait: Until the server has done it; otherwise it is only told.
+        """
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await self._connection.unsubscribe(subscription)
+        if not self._asked:
+            return
+        self._asked = False
+        verb = f"CONSUMER.DELETE.{self._id}"
+        try:
+            if wait and self._connection.client.is_connected:
+                seconds = min(self._timeout, _CLOSE_SECONDS)
+                await self._api.call(verb, bucket=self._bucket, timeout=seconds)
+            else:
+                await self._connection.publish(
+                    f"{self._api.prefix}.{verb}", bucket=self._bucket
+                )
+        except ObjStoreError as error:
+            # Gone already, or it goes after `_INACTIVE_SECONDS`.
+            _LOGGER.debug("The consumer %s was not deleted: %s", self._id, error)
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing more will come; a new connection drops what was asked for."""
+        return self.fault is not None or self._connection.reconnects != self._reconnects
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long nothing was heard of the server, though something was asked for."""
+        return asyncio.get_running_loop().time() - self.heard
+
+    @property
+    def missed_heartbeats(self) -> bool:
+        """Whether a followed consumer has missed two heartbeats."""
+        return self._follow and self.silent_seconds > 2 * _HEARTBEAT_SECONDS + 1
+
+    async def pull(self) -> None:
+        """Ask for more, if half of the window is free."""
+        waiting = self._outstanding + len(self.buffer)
+        if waiting > self._window // 2 or self.fault is not None:
+            return
+        count = self._window - waiting
+        request: dict[str, Any]
+        if self._follow:
+            request = {
+                "expires": _EXPIRES_SECONDS * _SECOND,
+                "idle_heartbeat": _HEARTBEAT_SECONDS * _SECOND,
+            }
+        else:
+            count = min(count, self.remaining - self._outstanding)
+            if count <= 0:
+                return
+            request = {"no_wait": True}
+        if not self._outstanding:
+            self.heard = asyncio.get_running_loop().time()
+        token = str(next(self._tokens))
+        self._requests[token] = count
+        self._outstanding += count
+        self.dry = False
+        try:
+            await self._connection.publish(
+                f"{self._api.prefix}.CONSUMER.MSG.NEXT.{self._id}",
+                json.dumps(request | {"batch": count}).encode(),
+                reply=f"{self._inbox}.{token}",
+                bucket=self._bucket,
+            )
+        except ObjStoreError as error:
+            self.fault = str(error)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until something arrives, or goes wrong, or so many seconds."""
+        if self.buffer or self.fault is not None or self.dry:
+            return
+        self._wake = asyncio.get_running_loop().create_future()
+        await wait_for(self._wake, seconds)
+
+    async def recount(self) -> None:
+        """Ask the server what remains: messages may have been removed meanwhile."""
+        outstanding = self._outstanding
+        try:
+            info = await self._api.call(
+                f"CONSUMER.INFO.{self._id}", bucket=self._bucket, timeout=self._timeout
+            )
+        except StoreAPIError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+            self.fault = str(error)
+            return
+        # Otherwise messages are on their way, which say themselves what remains.
+        if info["delivered"]["consumer_seq"] == self._delivered and (
+            outstanding == 0 or info["num_pending"] == 0
+        ):
+            self.remaining = info["num_pending"]
+
+    async def _receive(self, message: Msg) -> None:
+        if message.reply:
+            self._take(message)
+        else:
+            self._heed(message)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(True)
+
+    def _take(self, message: Msg) -> None:
+        if self.fault is not None:
+            return
+        tokens = message.reply.split(".")
+        # $JS.ACK.<stream>.<consumer>.<tries>.<stream seq>.<consumer seq>.<time>.<pending>,
+        # or with <domain>.<account> before the stream, and perhaps a token at the end.
+        first = 5 if len(tokens) == 9 else 7
+        try:
+            sequence, delivered, time_ns, pending = map(int, tokens[first : first + 4])
+            size = (
+                int((message.headers or {})["Nats-Msg-Size"])
+                if self._headers_only
+                else len(message.data)
+            )
+        except (ValueError, KeyError):
+            self.fault = f"the message's reply subject {message.reply!r} cannot be read"
+            return
+        if delivered != self._delivered + 1:
+            self.fault = f"message {self._delivered + 1} of the consumer is missing"
+            return
+        self._delivered = delivered
+        self.remaining = pending
+        self.heard = asyncio.get_running_loop().time()
+        self._settle_one()
+        self.buffer.append(
+            StoredMessage(message.subject, message.data, sequence, time_ns, pending, size)
+        )
+        weight = len(message.data) + _OVERHEAD_BYTES
+        if weight > self._largest:
+            self._largest = weight
+            self._window = max(2, min(_WINDOW_MESSAGES, _WINDOW_BYTES // weight))
+
+    def _settle_one(self) -> None:
+        # The server serves requests in their order.
+        for token, count in self._requests.items():
+            self._outstanding -= 1
+            if count > 1:
+                self._requests[token] = count - 1
+            else:
+                del self._requests[token]
+            return
+
+    def _heed(self, message: Msg) -> None:
+        status = status_of(message)
+        headers = message.headers or {}
+        if status == "100":
+            self.heard = asyncio.get_running_loop().time()
+        elif status in {"404", "408"}:
+            self.heard = asyncio.get_running_loop().time()
+            token = message.subject.rpartition(".")[2]
+            self._outstanding -= self._requests.pop(token, 0)
+            self.dry = not self._outstanding
+        else:
+            said = headers.get("Description", "").strip()
+            self.fault = f"the server ended the request: {status} {said}"

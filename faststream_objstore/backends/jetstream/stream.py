@@ -1,0 +1,219 @@
+"""Messages in the stream's order, whatever happens to the connection meanwhile.
+
+A consumer of the server lasts until its first fault: a lost connection, a restarted
+server, a gap. Then a new one goes on after the last message that was handed out.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from faststream_objstore.backends.base import Deliver, StoredMessage
+from faststream_objstore.backends.jetstream.api import JetStreamAPI
+from faststream_objstore.backends.jetstream.connection import run_to_end
+from faststream_objstore.backends.jetstream.consumer import PullConsumer
+from faststream_objstore.errors import (
+    JetStreamNotEnabledError,
+    NotConnectedError,
+    ObjStoreError,
+    StoreAPIError,
+    StoreTimeoutError,
+)
+
+__all__ = ("JetStreamMessages",)
+
+# How often a waiting reader looks after its connection and its consumer.
+_TICK_SECONDS = 1.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+
+# What may pass while a server restarts or a cluster elects a leader.
+_PASSING = (StoreTimeoutError, NotConnectedError, JetStreamNotEnabledError, StoreAPIError)
+
+
+class JetStreamMessages:
+    """The `MessageStream` of a server.
+
+    Args:
+        api: The JetStream API.
+        bucket: The bucket.
+        subject: What to read.
+        deliver: Where to begin.
+        start_sequence: Begin with the first match at or after it.
+        follow: Wait for new messages.
+        headers_only: Leave the bodies on the server.
+        timeout: Seconds that one message may take to come (not followed).
+    """
+
+    def __init__(
+        self,
+        api: JetStreamAPI,
+        bucket: str,
+        subject: str,
+        *,
+        deliver: Deliver,
+        start_sequence: int | None,
+        follow: bool,
+        headers_only: bool,
+        timeout: float,
+    ) -> None:
+        self.pending = 0
+        self._api = api
+        self._client = api.connection.client
+        self._bucket = bucket
+        self._subject = subject
+        self._deliver = deliver
+        self._start = start_sequence
+        self._follow = follow
+        self._headers_only = headers_only
+        self._timeout = timeout
+
+        self._consumer: PullConsumer | None = None
+        self._created: str | None = None
+        self._last = 0
+        self._attempts = 0
+
+    async def __aenter__(self) -> Self:
+        try:
+            if self._follow or self._deliver is Deliver.NEW:
+                state = await self._api.state(self._bucket, timeout=self._timeout)
+                self._created = state.created
+                if self._deliver is Deliver.NEW:
+                    # A sequence, and not "new", so that a consumer which takes over
+                    # before the first message begins at the same place.
+                    self._start = state.last_sequence + 1
+            consumer = await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        self.pending = consumer.remaining
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StoredMessage:
+        consumer = self._consumer
+        if consumer is None:
+            msg = "Enter the message stream (`async with`) before iterating over it."
+            raise RuntimeError(msg)
+        # Before the message is taken: what suspends here may be cancelled.
+        await consumer.pull()
+        if not consumer.buffer:
+            consumer = await self._arrival(consumer)
+        message = consumer.buffer.popleft()
+        self._last = message.sequence
+        self._attempts = 0
+        return message
+
+    async def _arrival(self, consumer: PullConsumer) -> PullConsumer:
+        """Wait for a message; the consumer that has it."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not consumer.buffer:
+            if not self._follow and consumer.remaining == 0:
+                raise StopAsyncIteration
+            if self._client.is_closed or (
+                not self._follow and loop.time() - began > self._timeout
+            ):
+                raise self._timed_out()
+            if consumer.broken:
+                consumer = await self._resume(consumer, began)
+                continue
+            await consumer.pull()
+            await consumer.wait(min(_TICK_SECONDS, self._timeout))
+            if not consumer.buffer and not consumer.broken:
+                await self._look_after(consumer)
+        return consumer
+
+    async def _look_after(self, consumer: PullConsumer) -> None:
+        if not self._client.is_connected:
+            return
+        if self._follow:
+            if consumer.missed_heartbeats:
+                consumer.fault = "the server missed its heartbeats"
+            return
+        dry = consumer.dry
+        try:
+            await consumer.recount()
+        except _PASSING as error:
+            consumer.fault = str(error)
+            return
+        if dry and consumer.remaining:
+            # The server has messages and does not send them; do not ask in a tight loop.
+            await asyncio.sleep(_FIRST_PAUSE)
+
+    async def _resume(self, consumer: PullConsumer, began: float) -> PullConsumer:
+        """A new consumer that goes on after the last message."""
+        loop = asyncio.get_running_loop()
+        cause: Exception | None = None
+        await run_to_end(consumer.close(wait=False))
+        while True:
+            if self._client.is_closed or (
+                not self._follow and loop.time() - began > self._timeout
+            ):
+                raise self._timed_out() from cause
+            if self._attempts:
+                pause = _FIRST_PAUSE * 2 ** min(self._attempts - 1, 8)
+                await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            self._attempts += 1
+            if not self._client.is_connected:
+                continue
+            try:
+                if self._follow:
+                    await self._notice_recreation()
+                return await self._open()
+            except _PASSING as error:
+                cause = error
+                if self._consumer is not None:
+                    await run_to_end(self._consumer.close(wait=False))
+
+    async def _notice_recreation(self) -> None:
+        state = await self._api.state(self._bucket, timeout=self._timeout)
+        if state.created != self._created:
+            # Another stream: its sequences say nothing about ours. Late or twice, never
+            # lost.
+            self._created = state.created
+            self._start = None
+            self._last = 0
+
+    async def _open(self) -> PullConsumer:
+        self._consumer = PullConsumer(
+            self._api,
+            self._bucket,
+            self._subject,
+            begin=self._begin(),
+            follow=self._follow,
+            headers_only=self._headers_only,
+            timeout=self._timeout,
+        )
+        await self._consumer.open()
+        return self._consumer
+
+    def _begin(self) -> dict[str, Any]:
+        # After a message, "last per subject" goes on by sequence too: only the last
+        # message of each subject is there, because metadata is rolled up.
+        start = self._last + 1 if self._last else self._start
+        if start:
+            return {"deliver_policy": "by_start_sequence", "opt_start_seq": start}
+        if self._deliver is Deliver.LAST_PER_SUBJECT:
+            return {"deliver_policy": "last_per_subject"}
+        return {"deliver_policy": "all"}
+
+    def _timed_out(self) -> ObjStoreError:
+        what = f"no message of {self._subject!r} came"
+        return self._api.connection.timed_out(what, self._timeout, self._bucket)
+
+    async def _close(self) -> None:
+        if self._consumer is not None:
+            await run_to_end(self._consumer.close())

@@ -1,0 +1,170 @@
+"""One bucket in memory, with the turns for other tasks that a network would give."""
+
+import asyncio
+import copy
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from ...errors import InvalidOptionError, ObjStoreError
+from ..base import Deliver, StoredMessage, StreamState
+from .reader import MemoryReader
+from .stream import MAX_PAYLOAD, Stream, matcher
+
+if TYPE_CHECKING:
+    from .server import MemoryServer
+
+__all__ = ("MemoryBackend", "MemoryUpload")
+
+# A server reads control lines of 4,096 bytes, and a subject shares its line with the reply
+# subject and, in a direct get, a prefix. Less than JetStream takes, so that a name which
+# passes a test passes in production too.
+_MAX_SUBJECT = 3_800
+
+
+class MemoryUpload:
+    """A `ChunkUpload`; a chunk is stored when `write` returns."""
+
+    def __init__(self, find: Callable[[], Stream], subject: str) -> None:
+        self._find = find
+        self._subject = subject
+        self._refused: ObjStoreError | None = None
+
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Store a chunk, or raise at once what a server would answer later."""
+        data = bytes(chunk)
+        await asyncio.sleep(0)
+        self._check()
+        try:
+            self._find().append(self._subject, data)
+        except ObjStoreError as error:
+            self._refused = error
+            raise
+
+    async def finish(self) -> None:
+        """Raise what was refused, once more; see `ChunkUpload`."""
+        await asyncio.sleep(0)
+        self._check()
+
+    async def abort(self) -> None:
+        """Remove what was stored; see `ChunkUpload`."""
+        # Without a suspension, so that a cancelled task gets through it.
+        with suppress(ObjStoreError):
+            self._find().purge(self._subject)
+
+    def _check(self) -> None:
+        if self._refused:
+            raise self._refused
+
+
+class MemoryBackend:
+    """A `Backend` in memory. `MemoryServer` makes it; it finds its stream at each call."""
+
+    name = "memory"
+
+    def __init__(self, server: "MemoryServer", bucket: str) -> None:
+        self.bucket = bucket
+        self.timeout = 10.0
+        self._server = server
+
+    @property
+    def max_payload(self) -> int:
+        """A server's default, 1 MiB."""
+        return MAX_PAYLOAD
+
+    @property
+    def max_subject(self) -> int:
+        """Somewhat less than on JetStream, so that what passes here passes there."""
+        return _MAX_SUBJECT
+
+    async def last_message(
+        self,
+        subject: str,
+        *,
+        leader: bool = False,  # noqa: ARG002 - there is one replica
+    ) -> StoredMessage | None:
+        """The newest message of a subject; see `Backend`."""
+        return (await self._stream()).last(subject)
+
+    async def publish_metadata(
+        self, subject: str, data: bytes, *, expected_sequence: int
+    ) -> StoredMessage:
+        """Replace the subject's messages, compare-and-set; see `Backend`."""
+        stream = await self._stream()
+        message = stream.replace_last(subject, bytes(data), expected_sequence)
+        # The way back: a task that is cancelled here has written, and does not know.
+        await asyncio.sleep(0)
+        return message
+
+    def upload(self, subject: str) -> MemoryUpload:
+        """Begin to store chunks; see `Backend`."""
+        return MemoryUpload(self._find, subject)
+
+    def messages(
+        self,
+        subject: str,
+        *,
+        deliver: Deliver = Deliver.ALL,
+        start_sequence: int | None = None,
+        follow: bool = False,
+        headers_only: bool = False,
+        limit: int | None = None,
+    ) -> MemoryReader:
+        """Read messages in order; see `Backend`."""
+        if start_sequence is not None and deliver is not Deliver.ALL:
+            msg = f"start_sequence={start_sequence} needs Deliver.ALL, not {deliver}."
+            raise InvalidOptionError(msg, bucket=self.bucket)
+        return MemoryReader(
+            self._find,
+            subject,
+            deliver=deliver,
+            start_sequence=start_sequence,
+            follow=follow,
+            headers_only=headers_only,
+            limit=limit,
+        )
+
+    async def purge(self, subject: str) -> int:
+        """Remove every message of a subject; see `Backend`."""
+        return (await self._stream()).purge(subject)
+
+    async def subjects(self, subject: str) -> dict[str, int]:
+        """The subjects that match and their numbers of messages; see `Backend`."""
+        matches = matcher(subject)
+        found = (await self._stream()).subjects
+        return {one: len(messages) for one, messages in found.items() if matches(one)}
+
+    async def state(self) -> StreamState:
+        """The stream's configuration and size; see `Backend`."""
+        stream = await self._stream()
+        seconds, nanoseconds = divmod(stream.created_ns, 1_000_000_000)
+        created = datetime.fromtimestamp(seconds, timezone.utc)
+        return StreamState(
+            config=copy.deepcopy(stream.config),
+            messages=len(stream.messages),
+            bytes=stream.bytes,
+            last_sequence=stream.last_sequence,
+            created=f"{created:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z",
+        )
+
+    async def seal(self) -> None:
+        """Make the stream read-only for ever; see `Backend`."""
+        (await self._stream()).seal()
+
+    async def other(self, bucket: str) -> "MemoryBackend":
+        """The backend of another bucket of the same server; see `Backend`."""
+        backend = await self._server.open(bucket)
+        backend.timeout = self.timeout
+        return backend
+
+    async def announce(self, message: StoredMessage) -> None:
+        """Call the server's subscribers; see `MemoryServer.subscribe`."""
+        await self._server.announce(self.bucket, message)
+
+    def _find(self) -> Stream:
+        return self._server.find(self.bucket)
+
+    async def _stream(self) -> Stream:
+        await asyncio.sleep(0)
+        return self._find()

@@ -1,0 +1,133 @@
+"""Reading a stream in order, to its end or for ever."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+
+from typing_extensions import Self
+
+from ..base import Deliver, StoredMessage
+from .stream import Stream, matcher, not_found
+
+__all__ = ("MemoryReader",)
+
+
+class MemoryReader:
+    """A `MessageStream`: a queue that the stream keeps up to date."""
+
+    pending: int = 0
+
+    def __init__(
+        self,
+        find: Callable[[], Stream],
+        subject: str,
+        *,
+        deliver: Deliver,
+        start_sequence: int | None,
+        follow: bool,
+        headers_only: bool,
+        limit: int | None,
+    ) -> None:
+        self._find = find
+        self._subject = subject
+        self._matches = matcher(subject)
+        self._deliver = deliver
+        self._start = start_sequence or 0
+        self._follow = follow
+        self._headers_only = headers_only
+        self._limit = limit
+        self._read = 0
+        self._queue: OrderedDict[int, StoredMessage] = OrderedDict()
+        self._stream: Stream | None = None
+        self._ended = False
+        # Made in the loop that waits: the server may have been made outside of any.
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await asyncio.sleep(0)
+        stream = self._find()
+        if self._deliver is not Deliver.NEW:
+            found = stream.matching(self._subject)
+            if self._deliver is Deliver.LAST_PER_SUBJECT:
+                found = [one for one in found if one is stream.last(one.subject)]
+            for message in found:
+                if message.sequence >= self._start:
+                    self._queue[message.sequence] = message
+        self.pending = len(self._queue)
+        self._ended = not self._goes_on(self.pending)
+        stream.listeners.add(self)
+        self._stream = stream
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self._ended = True
+        if self._stream:
+            self._stream.listeners.discard(self)
+        self.wake()
+
+    def __aiter__(self) -> AsyncIterator[StoredMessage]:
+        return self
+
+    async def __anext__(self) -> StoredMessage:
+        stream = self._stream
+        if stream is None:
+            msg = "Enter it first: async with backend.messages(...) as messages"
+            raise RuntimeError(msg)
+        await asyncio.sleep(0)
+        while not self._ended:
+            if stream.deleted:
+                raise not_found(stream.bucket)
+            stream.expire()
+            if self._queue:
+                _, message = self._queue.popitem(last=False)
+                self._read += 1
+                pending = len(self._queue)
+                # A server's reader stops at the message that says nothing comes after it.
+                self._ended = not self._goes_on(pending)
+                data = b"" if self._headers_only else message.data
+                return replace(message, data=data, pending=pending)
+            if not self._follow:
+                self._ended = True
+                break
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        raise StopAsyncIteration
+
+    def _goes_on(self, pending: int) -> bool:
+        if self._limit is not None and self._read >= self._limit:
+            return False
+        return self._follow or pending > 0
+
+    def offer(self, message: StoredMessage) -> None:
+        """Queue a message that was stored, if it matches."""
+        if message.sequence >= self._start and self._matches(message.subject):
+            self._queue[message.sequence] = message
+            self.wake()
+
+    def forget(self, sequence: int) -> None:
+        """Leave out a message that was removed."""
+        self._queue.pop(sequence, None)
+
+    def wake(self) -> None:
+        """Have a waiting reader look again."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            # The writer may run in another thread's loop; the reader's may be closed.
+            with suppress(RuntimeError):
+                waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
+
+
+def _resolve(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,104 @@
+"""The buckets of this process."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ...models import validate_bucket_name
+from ..base import StoredMessage
+from .backend import MemoryBackend
+from .stream import Stream, not_found
+
+__all__ = ("Announced", "MemoryServer")
+
+Announced = Callable[[str, StoredMessage], Awaitable[None]]
+"""What `MemoryServer.subscribe` takes: called with a bucket and a metadata message."""
+
+
+class MemoryServer:
+    """A `Server` in memory.
+
+    Args:
+        clock: Nanoseconds since the epoch; messages are stamped, and expire, by it.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self._streams: dict[str, Stream] = {}
+        self._subscribers: dict[object, Announced] = {}
+        self._created_ns = 0
+
+    async def open(self, bucket: str) -> MemoryBackend:
+        """The backend of a bucket that exists; see `Server`."""
+        await asyncio.sleep(0)
+        self.find(validate_bucket_name(bucket))
+        return MemoryBackend(self, bucket)
+
+    async def create(self, bucket: str, config: dict[str, Any]) -> MemoryBackend:
+        """Make a bucket, or find it there with this very configuration; see `Server`."""
+        await asyncio.sleep(0)
+        validate_bucket_name(bucket)
+        stream = self._streams.get(bucket)
+        if stream is None:
+            stream = self._streams[bucket] = Stream(bucket, config, self._clock)
+            # A recreated bucket has another time, also by a clock that stands still.
+            self._created_ns = max(stream.created_ns, self._created_ns + 1)
+            stream.created_ns = self._created_ns
+        else:
+            stream.check_same(config)
+        return MemoryBackend(self, bucket)
+
+    async def update(self, bucket: str, config: dict[str, Any]) -> None:
+        """Replace a bucket's configuration; see `Server`."""
+        await asyncio.sleep(0)
+        self.find(validate_bucket_name(bucket)).update(config)
+
+    async def delete(self, bucket: str) -> None:
+        """Delete a bucket and everything in it; see `Server`."""
+        await asyncio.sleep(0)
+        self.find(validate_bucket_name(bucket)).delete()
+        del self._streams[bucket]
+
+    async def buckets(self) -> list[str]:
+        """The names of all buckets, sorted."""
+        await asyncio.sleep(0)
+        return sorted(self._streams)
+
+    def subscribe(self, callback: Announced) -> Callable[[], None]:
+        """Have a callback see every metadata message, after the change is done.
+
+        Callbacks are called in the order they came in. What one raises is raised to
+        the caller of `put` or `delete`, and the callbacks after it are not called.
+
+        Args:
+            callback: `async def callback(bucket: str, message: StoredMessage) -> None`.
+
+        Returns:
+            A function that ends it; calling it twice does no harm.
+        """
+        key = object()
+        self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    async def announce(self, bucket: str, message: StoredMessage) -> None:
+        """Call the subscribers that are there now, and have not left meanwhile."""
+        for key, callback in tuple(self._subscribers.items()):
+            if key in self._subscribers:
+                await callback(bucket, message)
+
+    def find(self, bucket: str) -> Stream:
+        """The stream of a bucket, without what has expired.
+
+        Raises:
+            BucketNotFoundError: If there is no such bucket.
+        """
+        stream = self._streams.get(bucket)
+        if stream is None:
+            raise not_found(bucket)
+        stream.expire()
+        return stream

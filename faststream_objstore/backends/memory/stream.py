@@ -1,0 +1,220 @@
+"""The stream of one bucket: sequences, compare-and-set, limits. It never awaits."""
+
+import copy
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ...errors import (
+    BucketConfigMismatchError,
+    BucketFullError,
+    BucketNotFoundError,
+    BucketSealedError,
+    StoreAPIError,
+)
+from ..base import StoredMessage, WrongRevision
+
+__all__ = ("MAX_PAYLOAD", "Listener", "Stream", "matcher", "not_found")
+
+# The default of a server.
+MAX_PAYLOAD = 1024 * 1024
+# What a stored message costs besides subject, headers and body (nats-server 2.15).
+_OVERHEAD = {"file": 30, "memory": 16}
+# What only the file storage adds where there are headers.
+_HEADERS_OVERHEAD = {"file": 4, "memory": 0}
+# Settings that a server refuses to change.
+_FIXED = ("name", "storage", "max_consumers")
+# What sealing does to a stream, by the server's own choice.
+_SEALED = {
+    "sealed": True,
+    "max_age": 0,
+    "deny_delete": True,
+    "deny_purge": True,
+    "allow_rollup_hdrs": False,
+}
+
+
+def matcher(pattern: str) -> Callable[[str], object]:
+    """Whether a subject matches, by the rules of NATS; the result is a truth value."""
+    if not _has_wildcards(pattern):
+        return pattern.__eq__
+    tokens = pattern.split(".")
+    parts = ["[^.]+" if one == "*" else re.escape(one) for one in tokens]
+    if tokens[-1] == ">":
+        parts[-1] = ".+"
+    return re.compile(r"\.".join(parts)).fullmatch
+
+
+def _has_wildcards(pattern: str) -> bool:
+    tokens = pattern.split(".")
+    return "*" in tokens or tokens[-1] == ">"
+
+
+def not_found(bucket: str) -> BucketNotFoundError:
+    """The error of a bucket that is not there."""
+    msg = f"Bucket '{bucket}' does not exist; create it first."
+    return BucketNotFoundError(msg, bucket=bucket)
+
+
+class Listener(Protocol):
+    """What a stream keeps up to date: a reader."""
+
+    def offer(self, message: StoredMessage) -> None:
+        """A message was stored."""
+
+    def forget(self, sequence: int) -> None:
+        """A message was removed."""
+
+    def wake(self) -> None:
+        """The stream was deleted."""
+
+
+class Stream:
+    """The messages of one bucket. It never awaits, so each call is atomic."""
+
+    def __init__(self, bucket: str, config: dict[str, Any], now: Callable[[], int]) -> None:
+        self.bucket = bucket
+        self.config = copy.deepcopy(config)
+        self.created_ns = now()
+        self.bytes = 0
+        self.last_sequence = 0
+        self.deleted = False
+        self.messages: OrderedDict[int, StoredMessage] = OrderedDict()
+        self.subjects: dict[str, OrderedDict[int, StoredMessage]] = {}
+        self.listeners: set[Listener] = set()
+        self._now = now
+        self._sizes: dict[int, int] = {}
+
+    def check_same(self, config: dict[str, Any]) -> None:
+        """Raise `BucketConfigMismatchError`, with each difference, unless this is it."""
+        differences = [
+            f"{key}: {self.config.get(key)!r} exists, {config.get(key)!r} is asked for"
+            for key in sorted(config.keys() | self.config.keys())
+            # A server leaves out what is empty.
+            if (config.get(key) or None) != (self.config.get(key) or None)
+        ]
+        if differences:
+            msg = (
+                f"Bucket '{self.bucket}' exists with another configuration "
+                f"({'; '.join(differences)}); update it, or declare what exists."
+            )
+            raise BucketConfigMismatchError(msg, bucket=self.bucket)
+
+    def update(self, config: dict[str, Any]) -> None:
+        """Replace the configuration, where a server would."""
+        fixed = [key for key in _FIXED if config.get(key) != self.config.get(key)]
+        if self.config.get("sealed") and not config.get("sealed"):
+            fixed.append("sealed")
+        if fixed:
+            msg = (
+                f"Bucket '{self.bucket}': {', '.join(fixed)} cannot be changed; "
+                "declare what exists, or make another bucket."
+            )
+            raise BucketConfigMismatchError(msg, bucket=self.bucket)
+        self.config = copy.deepcopy(config)
+
+    def seal(self) -> None:
+        """Make it read-only for ever."""
+        self.config.update(_SEALED)
+
+    def last(self, subject: str) -> StoredMessage | None:
+        """The newest message of a subject."""
+        messages = self.subjects.get(subject)
+        return next(reversed(messages.values())) if messages else None
+
+    def matching(self, subject: str) -> list[StoredMessage]:
+        """The messages of a subject, wildcards allowed, in order."""
+        if not _has_wildcards(subject):
+            return list(self.subjects.get(subject, {}).values())
+        matches = matcher(subject)
+        return [message for message in self.messages.values() if matches(message.subject)]
+
+    def replace_last(self, subject: str, data: bytes, expected_sequence: int) -> StoredMessage:
+        """Compare-and-set with rollup, as `Backend.publish_metadata` has it."""
+        self._check_writable()
+        last = self.last(subject)
+        found = last.sequence if last else 0
+        if found != expected_sequence:
+            msg = f"{subject}: the last sequence is {found}, not {expected_sequence}"
+            raise WrongRevision(msg)
+        headers = (
+            "NATS/1.0\r\nNats-Rollup: sub\r\n"
+            f"Nats-Expected-Last-Subject-Sequence: {expected_sequence}\r\n\r\n"
+        )
+        older = self.matching(subject)
+        # Like a server: the old message still counts when the new one is let in.
+        message = self.append(subject, data, headers=len(headers))
+        for one in older:
+            self.remove(one)
+        return message
+
+    def append(self, subject: str, data: bytes, *, headers: int = 0) -> StoredMessage:
+        """Store a message; `headers` is the number of their bytes."""
+        self._check_writable()
+        if headers + len(data) > MAX_PAYLOAD:
+            msg = (
+                f"Bucket '{self.bucket}': a message of {headers + len(data)} bytes, headers "
+                f"included, is more than the server's max_payload, {MAX_PAYLOAD}."
+            )
+            raise StoreAPIError(msg, bucket=self.bucket, code=400, err_code=10054)
+        storage = self.config.get("storage") or "file"
+        size = len(data) + len(subject) + headers + _OVERHEAD[storage]
+        size += _HEADERS_OVERHEAD[storage] if headers else 0
+        limit = self.config.get("max_bytes") or -1
+        if 0 < limit < self.bytes + size:
+            msg = (
+                f"Bucket '{self.bucket}' is full: {self.bytes} of {limit} bytes are used; "
+                "delete objects, or raise max_bytes."
+            )
+            raise BucketFullError(msg, bucket=self.bucket)
+        self.last_sequence += 1
+        message = StoredMessage(subject, data, self.last_sequence, self._now(), size=len(data))
+        self.messages[message.sequence] = message
+        self.subjects.setdefault(subject, OrderedDict())[message.sequence] = message
+        self._sizes[message.sequence] = size
+        self.bytes += size
+        for listener in self.listeners:
+            listener.offer(message)
+        return message
+
+    def remove(self, message: StoredMessage) -> None:
+        """Remove a message, also from the queues of readers."""
+        sequence, subject = message.sequence, message.subject
+        del self.messages[sequence]
+        del self.subjects[subject][sequence]
+        if not self.subjects[subject]:
+            del self.subjects[subject]
+        self.bytes -= self._sizes.pop(sequence)
+        for listener in self.listeners:
+            listener.forget(sequence)
+
+    def purge(self, subject: str) -> int:
+        """Remove the messages of a subject; how many there were."""
+        self._check_writable()
+        messages = self.matching(subject)
+        for message in messages:
+            self.remove(message)
+        return len(messages)
+
+    def expire(self) -> None:
+        """Remove what is older than `max_age`."""
+        if not (max_age := self.config.get("max_age")):
+            return
+        oldest = self._now() - max_age
+        while self.messages:
+            message = next(iter(self.messages.values()))
+            if message.time_ns > oldest:
+                break
+            self.remove(message)
+
+    def delete(self) -> None:
+        """End every reader; the server forgets the stream."""
+        self.deleted = True
+        for listener in self.listeners:
+            listener.wake()
+
+    def _check_writable(self) -> None:
+        if self.config.get("sealed"):
+            msg = f"Bucket '{self.bucket}' is sealed: it can be read, never changed."
+            raise BucketSealedError(msg, bucket=self.bucket)

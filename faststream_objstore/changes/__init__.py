@@ -1,0 +1,1 @@
+"""The change subscribers: what runs when an object is put or deleted."""

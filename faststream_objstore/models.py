@@ -1,0 +1,286 @@
+"""The data of an Object Store, as ADR-20 names it. Values only, no I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from typing_extensions import Self
+
+from .errors import InvalidBucketNameError, InvalidOptionError
+
+__all__ = (
+    "DEFAULT_CHUNK_SIZE",
+    "ObjectData",
+    "ObjectInfo",
+    "ObjectLink",
+    "ObjectMeta",
+    "ObjectMetaOptions",
+    "ObjectStoreConfig",
+    "ObjectStoreStatus",
+    "Storage",
+    "validate_bucket_name",
+)
+
+# ADR-20's default; small enough for every server's `max_payload`.
+DEFAULT_CHUNK_SIZE = 128 * 1024
+
+Storage = Literal["file", "memory"]
+
+_BUCKET_CHARACTERS = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+)
+
+
+def validate_bucket_name(bucket: object) -> str:
+    """Return `bucket` if it is a bucket name of ADR-20, `[A-Za-z0-9_-]+`.
+
+    Raises:
+        InvalidBucketNameError: If it is anything else.
+    """
+    if not isinstance(bucket, str) or not bucket or not _BUCKET_CHARACTERS.issuperset(bucket):
+        msg = (
+            f"{bucket!r} is not a bucket name: use one or more of the letters A-Z and a-z, "
+            "the digits, '_' and '-' (ADR-20)."
+        )
+        raise InvalidBucketNameError(msg, bucket=bucket if isinstance(bucket, str) else None)
+    return bucket
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLink:
+    """Where a link points: an object, or a whole bucket where `name` is `None`."""
+
+    bucket: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetaOptions:
+    """The options that travel in an object's metadata.
+
+    Attributes:
+        link: The target, where the object is a link.
+        max_chunk_size: Bytes of each chunk but the last.
+    """
+
+    link: ObjectLink | None = None
+    max_chunk_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """What a caller may say of an object: `put` and `update_meta` take it.
+
+    nats-py's `nats.js.api.ObjectMeta` is accepted wherever this is.
+
+    Attributes:
+        name: The object's name; `put` uses its own argument.
+        description: Free text.
+        headers: Header values by name; one value, or several.
+        options: A link, a chunk size in bytes.
+        metadata: Free text by key.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    headers: Mapping[str, str | list[str]] | None = None
+    options: ObjectMetaOptions | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """One version of one object: what its metadata message says (ADR-20).
+
+    Attributes:
+        name: The object's name.
+        bucket: The bucket it is in.
+        nuid: Names the chunks of this version; empty for links and some markers.
+        size: Bytes of content.
+        chunks: Number of chunks.
+        digest: `SHA-256=` and the padded base64url digest; `None` where unknown.
+        deleted: Whether this is the marker that a delete leaves.
+        description: Free text.
+        headers: Header values by name.
+        metadata: Free text by key.
+        options: The link's target, the chunk size.
+        revision: Stream sequence of the metadata message; grows with each change.
+        mtime: When the server stored the metadata message. What `put` returns has the
+            caller's clock, because the server does not say; so it is not compared.
+    """
+
+    name: str
+    bucket: str
+    nuid: str = ""
+    size: int = 0
+    chunks: int = 0
+    digest: str | None = None
+    deleted: bool = False
+    description: str | None = None
+    headers: dict[str, list[str]] | None = field(default=None, hash=False)
+    metadata: dict[str, str] | None = field(default=None, hash=False)
+    options: ObjectMetaOptions | None = None
+    revision: int = 0
+    mtime: datetime | None = field(default=None, compare=False)
+
+    @property
+    def link(self) -> ObjectLink | None:
+        """The target, where this is a link."""
+        return self.options.link if self.options else None
+
+    def is_link(self) -> bool:
+        """Whether this is a link to an object or to a bucket."""
+        return self.link is not None
+
+    @property
+    def meta(self) -> ObjectMeta:
+        """The part of it that `update_meta` can change."""
+        return ObjectMeta(
+            name=self.name,
+            description=self.description,
+            headers=dict(self.headers) if self.headers else None,
+            options=self.options,
+            metadata=self.metadata,
+        )
+
+
+class ObjectData(bytes):
+    """The content of an object: `bytes`, with the version it is of in `info`."""
+
+    info: ObjectInfo
+
+    def __new__(
+        cls, content: bytes | bytearray | memoryview, info: ObjectInfo
+    ) -> Self:
+        """Copy `content` once; every later use is without a copy."""
+        data = super().__new__(cls, content)
+        data.info = info
+        return data
+
+    @property
+    def data(self) -> bytes:
+        """The content, under the name that nats-py's result has for it."""
+        return self
+
+    def __getnewargs__(self) -> tuple[bytes, ObjectInfo]:  # type: ignore[override]
+        return bytes(self), self.info
+
+    def __repr__(self) -> str:
+        return f"<ObjectData of {self.info.name!r} in {self.info.bucket!r}, {len(self)} bytes>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStoreConfig:
+    """How a bucket is made. `None` leaves a setting to the server, and uncompared.
+
+    Attributes:
+        bucket: `[A-Za-z0-9_-]+`.
+        description: Free text.
+        ttl: How long objects live after their put; a number is seconds; zero is for ever.
+        max_bytes: Limit of the bucket's size, bytes, metadata included; -1 is unlimited.
+        storage: `"file"` or `"memory"`.
+        replicas: 1 to 5, in a cluster.
+        placement: `{"cluster": ..., "tags": [...]}`, as the server takes it.
+        compression: S2 on disk (nats-server 2.10).
+        metadata: Free text by key, on the bucket.
+    """
+
+    bucket: str
+    description: str | None = None
+    ttl: timedelta | float | None = None
+    max_bytes: int | None = None
+    storage: Storage | None = None
+    replicas: int | None = None
+    placement: Mapping[str, Any] | None = None
+    compression: bool | None = None
+    metadata: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        validate_bucket_name(self.bucket)
+
+        if isinstance(self.ttl, (int, float)) and not isinstance(self.ttl, bool):
+            object.__setattr__(self, "ttl", timedelta(seconds=self.ttl))
+        if self.ttl is not None:
+            self._check(
+                isinstance(self.ttl, timedelta)
+                and (not self.ttl or self.ttl >= timedelta(milliseconds=100)),
+                "ttl",
+                "a timedelta or seconds, 100 ms at least (the server's limit), or 0 for ever",
+            )
+        if self.max_bytes is not None:
+            self._check(
+                type(self.max_bytes) is int and (self.max_bytes > 0 or self.max_bytes == -1),
+                "max_bytes",
+                "a positive number of bytes, or -1 for no limit",
+            )
+        storage = getattr(self.storage, "value", self.storage)
+        self._check(storage in (None, "file", "memory"), "storage", "'file' or 'memory'")
+        object.__setattr__(self, "storage", storage)
+        if self.replicas is not None:
+            self._check(
+                type(self.replicas) is int and 1 <= self.replicas <= 5, "replicas", "1 to 5"
+            )
+        if self.placement is not None and not isinstance(self.placement, Mapping):
+            # nats-py's `Placement`
+            placement = {
+                key: value
+                for key in ("cluster", "tags")
+                if (value := getattr(self.placement, key, None)) is not None
+            }
+            object.__setattr__(self, "placement", placement)
+        if self.metadata is not None:
+            self._check(
+                isinstance(self.metadata, Mapping)
+                and all(
+                    isinstance(k, str) and isinstance(v, str) for k, v in self.metadata.items()
+                ),
+                "metadata",
+                "a mapping of str to str",
+            )
+
+    def _check(self, holds: bool, option: str, wanted: str) -> None:
+        if not holds:
+            msg = (
+                f"Bucket '{self.bucket}': {option}={getattr(self, option)!r} cannot work; "
+                f"it must be {wanted}."
+            )
+            raise InvalidOptionError(msg, bucket=self.bucket)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStoreStatus:
+    """A bucket at one moment.
+
+    Attributes:
+        bucket: Its name.
+        description: Free text.
+        ttl: How long objects live; `None` is for ever.
+        storage: `"file"` or `"memory"`.
+        replicas: Copies in the cluster.
+        sealed: Whether it is read-only for ever.
+        size: Bytes stored, metadata and headers included.
+        count: Live objects and links; deleted ones are left out.
+        backing_store: `"JetStream"`, or `"memory"` in test mode.
+        compressed: Whether it is compressed on disk.
+        metadata: Free text by key, the server's own `_nats.` keys left out.
+        max_bytes: Limit of `size`; `None` is unlimited.
+    """
+
+    bucket: str
+    description: str | None
+    ttl: timedelta | None
+    storage: Storage
+    replicas: int
+    sealed: bool
+    size: int
+    count: int
+    backing_store: str
+    compressed: bool
+    metadata: dict[str, str]
+    max_bytes: int | None = None
+
+    @property
+    def storage_type(self) -> Storage:
+        """`storage`, under the name that nats-py has for it."""
+        return self.storage

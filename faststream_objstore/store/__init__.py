@@ -1,0 +1,7 @@
+"""ADR-20's meaning, written once on a `Backend`."""
+
+from .download import ObjectReader
+from .store import ObjectStore, PutMode
+from .watch import ObjectWatch, ObjectWatcher
+
+__all__ = ("ObjectReader", "ObjectStore", "ObjectWatch", "ObjectWatcher", "PutMode")

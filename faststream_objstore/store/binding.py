@@ -1,0 +1,117 @@
+"""From a declared bucket to one that is there: create it, or check that it fits."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+from .. import wire
+from ..backends.base import Backend, Server
+from ..errors import BucketConfigMismatchError, BucketNotFoundError
+from ..models import ObjectStoreConfig
+
+__all__ = ("bind_bucket",)
+
+# How each setting is spelled in the stream's configuration.
+_STREAM_KEYS = {
+    "description": "description",
+    "ttl": "max_age",
+    "max_bytes": "max_bytes",
+    "storage": "storage",
+    "replicas": "num_replicas",
+    "placement": "placement",
+    "compression": "compression",
+    "metadata": "metadata",
+}
+
+
+async def bind_bucket(
+    server: Server,
+    config: ObjectStoreConfig,
+    *,
+    declare: bool = True,
+    update: bool = False,
+) -> Backend:
+    """The backend of a bucket, made first where it is declared and missing.
+
+    Args:
+        server: Where the bucket lives.
+        config: What is declared. A setting of `None` is not compared.
+        declare: Create a missing bucket and compare one that exists. Otherwise take it
+            as it is.
+        update: Apply differences instead of refusing them.
+
+    Raises:
+        BucketNotFoundError: If it is missing and `declare` is false.
+        BucketConfigMismatchError: If it exists with other settings, or its stream is
+            not an Object Store's.
+    """
+    bucket = config.bucket
+    try:
+        backend = await server.open(bucket)
+    except BucketNotFoundError:
+        if not declare:
+            msg = (
+                f"Bucket '{bucket}' does not exist, and it is declared with declare=False; "
+                "create it first, or drop declare=False to have it created."
+            )
+            raise BucketNotFoundError(msg, bucket=bucket) from None
+        try:
+            return await server.create(bucket, wire.stream_config(config))
+        except BucketConfigMismatchError:
+            # Another replica made it between our two requests, perhaps alike.
+            backend = await server.open(bucket)
+
+    stream = (await backend.state()).config
+    sealed = bool(stream.get("sealed"))
+    if not sealed and not stream.get("allow_rollup_hdrs"):
+        msg = (
+            f"Bucket '{bucket}': the stream {wire.stream_name(bucket)} does not allow "
+            "rollups, so it is not an Object Store (ADR-20), or something has rewritten "
+            'it, as FastStream does for stream="OBJ_..." without declare=False.'
+        )
+        raise BucketConfigMismatchError(msg, bucket=bucket)
+    if not declare:
+        return backend
+
+    changed = _differences(config, wire.config_of(stream), sealed=sealed)
+    if changed and update:
+        wanted = wire.stream_config(config)
+        merged = dict(stream)
+        for option in changed:
+            key = _STREAM_KEYS[option]
+            merged[key] = wanted.get(key)
+        await server.update(bucket, merged)
+    elif changed:
+        listed = "; ".join(
+            f"{option} is {_shown(exists)}, declared {_shown(declared)}"
+            for option, (exists, declared) in changed.items()
+        )
+        msg = (
+            f"Bucket '{bucket}' exists with other settings: {listed}. Change the "
+            "declaration, or apply it with update=True."
+        )
+        raise BucketConfigMismatchError(msg, bucket=bucket)
+    return backend
+
+
+def _differences(
+    declared: ObjectStoreConfig, exists: ObjectStoreConfig, *, sealed: bool
+) -> dict[str, tuple[Any, Any]]:
+    result: dict[str, tuple[Any, Any]] = {}
+    for option in (one.name for one in fields(declared)):
+        ours, theirs = getattr(declared, option), getattr(exists, option)
+        # The server drops a stream's max_age when it seals it.
+        if ours is None or option == "bucket" or (sealed and option == "ttl"):
+            continue
+        if isinstance(ours, Mapping):
+            ours, theirs = dict(ours), dict(theirs or {})
+        if ours != theirs:
+            result[option] = (theirs, ours)
+    return result
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, timedelta):
+        return str(value) if value else "for ever"
+    return repr(value)

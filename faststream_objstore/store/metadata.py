@@ -1,0 +1,364 @@
+"""Metadata messages: read, replaced by compare-and-set, never overwritten unseen.
+
+A race is decided by the stream: every write names the revision it replaces. Whoever
+loses reads again, through the stream's leader, and decides anew; whoever replaces a
+version removes that version's chunks, and only after its own write is acknowledged.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nats.nuid import NUID
+
+from .. import wire
+from ..backends.base import Backend, StoredMessage, WrongRevision
+from ..errors import (
+    BadObjectMetaError,
+    InvalidLinkError,
+    InvalidOptionError,
+    ObjectAlreadyExists,
+    ObjectDeletedError,
+    ObjectNotFoundError,
+    ObjStoreError,
+    StoreTimeoutError,
+)
+from ..models import ObjectInfo, ObjectLink, ObjectMetaOptions
+
+__all__ = (
+    "Entry",
+    "amend",
+    "delete",
+    "find",
+    "new_nuid",
+    "put_link",
+    "read",
+    "remove_chunks",
+    "rename",
+    "subject_of",
+    "write",
+)
+
+logger = logging.getLogger("faststream_objstore")
+
+_nuids = NUID()
+
+# A write whose answer is lost is sent again: compare-and-set makes that safe, and the
+# outcome is then known.
+_WRITE_ATTEMPTS = 3
+
+
+def new_nuid() -> str:
+    """A name for the chunks of a new version, used by nothing else."""
+    return bytes(_nuids.next()).decode()
+
+
+def subject_of(backend: Backend, name: str) -> str:
+    """The subject of an object's metadata.
+
+    Raises:
+        InvalidObjectNameError: If the name cannot work.
+    """
+    return wire.metadata_subject(backend.bucket, name, limit=backend.max_subject)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the stream holds under an object's name.
+
+    Attributes:
+        revision: Sequence of its newest metadata message; 0 where there is none.
+        info: What that message says; `None` where there is none, or it does not parse.
+        raw: Its JSON, unknown keys included.
+        error: Why it does not parse.
+    """
+
+    revision: int = 0
+    info: ObjectInfo | None = None
+    raw: dict[str, Any] | None = None
+    error: BadObjectMetaError | None = None
+
+    @property
+    def live(self) -> ObjectInfo | None:
+        """The object, unless it is deleted, missing or unreadable."""
+        return self.info if self.info is not None and not self.info.deleted else None
+
+
+async def find(backend: Backend, subject: str, *, leader: bool = False) -> Entry:
+    """What is under a metadata subject now; metadata that does not parse included."""
+    message = await backend.last_message(subject, leader=leader)
+    if message is None:
+        return Entry()
+    try:
+        info, raw = wire.info_of(message, backend.bucket)
+    except BadObjectMetaError as error:
+        return Entry(revision=message.sequence, error=error)
+    return Entry(message.sequence, info, raw)
+
+
+async def read(
+    backend: Backend, name: str, *, show_deleted: bool = False, leader: bool = False
+) -> ObjectInfo:
+    """The object of a name.
+
+    Raises:
+        ObjectNotFoundError: If nothing was ever put under it.
+        ObjectDeletedError: If it was deleted and `show_deleted` is false.
+        BadObjectMetaError: If its metadata does not parse.
+    """
+    subject = subject_of(backend, name)
+    entry = await find(backend, subject, leader=leader)
+    if entry.revision == 0 and not leader:
+        # A replica may not have it yet (ADR-31); the leader's word is final.
+        entry = await find(backend, subject, leader=True)
+    return require(backend, name, entry, show_deleted=show_deleted)
+
+
+def require(
+    backend: Backend, name: str, entry: Entry, *, show_deleted: bool = False
+) -> ObjectInfo:
+    """The entry's object, or the error that says why there is none; see `read`."""
+    if entry.error is not None:
+        raise entry.error
+    if entry.info is None:
+        msg = (
+            f"Bucket '{backend.bucket}' has no object {name!r}; list() shows those it has, "
+            "exists() asks without an error."
+        )
+        raise ObjectNotFoundError(msg, bucket=backend.bucket, name=name)
+    if entry.info.deleted and not show_deleted:
+        msg = (
+            f"Bucket '{backend.bucket}': the object {name!r} has been deleted; "
+            "get_info(name, show_deleted=True) shows its marker."
+        )
+        raise ObjectDeletedError(msg, bucket=backend.bucket, name=name)
+    return entry.info
+
+
+async def write(
+    backend: Backend,
+    subject: str,
+    info: ObjectInfo,
+    *,
+    replaces: int,
+    raw: dict[str, Any] | None = None,
+) -> tuple[ObjectInfo, StoredMessage]:
+    """Store a metadata message in place of the one at revision `replaces`.
+
+    Returns:
+        `info` with its revision and time, and the message for `Backend.announce`.
+
+    Raises:
+        WrongRevision: If the object is at another revision.
+        StoreTimeoutError: If it is not known whether it was stored.
+    """
+    data = wire.metadata_json(info, raw)
+    if len(data) > backend.max_payload:
+        msg = (
+            f"Bucket '{backend.bucket}', object {info.name!r}: description, headers and "
+            f"metadata take {len(data)} bytes; a message holds {backend.max_payload}."
+        )
+        raise InvalidOptionError(msg, bucket=backend.bucket, name=info.name)
+    for attempt in range(1, _WRITE_ATTEMPTS + 1):
+        try:
+            message = await backend.publish_metadata(subject, data, expected_sequence=replaces)
+        except WrongRevision:
+            if attempt == 1:
+                raise
+            # Perhaps it was our own lost attempt that got there first.
+            current = await backend.last_message(subject, leader=True)
+            if current is None or current.data != data:
+                msg = (
+                    f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a "
+                    "write was lost and the object has changed since; whether the write "
+                    "came before is not known. Read the object, and write again if needed."
+                )
+                raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
+            message = current
+        except StoreTimeoutError:
+            if attempt == _WRITE_ATTEMPTS:
+                raise
+            continue
+        return replace(info, revision=message.sequence, mtime=message.time), message
+    msg = "unreachable: the last attempt returns or raises"
+    raise AssertionError(msg)
+
+
+async def remove_chunks(backend: Backend, replaced: ObjectInfo | None) -> None:
+    """Remove the chunks of a version that the caller has replaced.
+
+    The change itself is done, so a failure here is logged and not raised: the chunks
+    are then unreachable, and `sweep` frees them.
+    """
+    if replaced is None or replaced.deleted or replaced.is_link() or not replaced.nuid:
+        return
+    try:
+        await backend.purge(wire.chunk_subject(backend.bucket, replaced.nuid))
+    except ObjStoreError as error:
+        logger.warning(
+            "Bucket '%s': chunks of the replaced version of %r are left behind until "
+            "sweep() removes them: %s",
+            backend.bucket,
+            replaced.name,
+            error,
+        )
+
+
+async def delete(backend: Backend, name: str) -> tuple[bool, StoredMessage | None]:
+    """Replace an object by a delete marker, then remove its chunks.
+
+    Returns:
+        Whether it was live, and the marker's message if one was written.
+
+    Raises:
+        ObjectNotFoundError: If nothing was ever put under the name.
+    """
+    subject = subject_of(backend, name)
+    while True:
+        entry = await find(backend, subject, leader=True)
+        if entry.error is None and require(backend, name, entry, show_deleted=True).deleted:
+            return False, None
+        known = entry.info or ObjectInfo(name=name, bucket=backend.bucket)
+        try:
+            _, message = await write(
+                backend, subject, _marker(known), replaces=entry.revision, raw=entry.raw
+            )
+        except WrongRevision:
+            continue
+        await remove_chunks(backend, entry.live)
+        return True, message
+
+
+def _marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
+    return replace(
+        info,
+        # Go's client refuses to delete what has no nuid.
+        nuid=nuid or info.nuid or new_nuid(),
+        size=0,
+        chunks=0,
+        digest=None,
+        deleted=True,
+    )
+
+
+async def amend(
+    backend: Backend, name: str, change: Callable[[ObjectInfo], ObjectInfo]
+) -> tuple[ObjectInfo, list[StoredMessage]]:
+    """Rewrite the metadata of a live object, content untouched.
+
+    Args:
+        backend: The bucket.
+        name: The object.
+        change: Makes the new metadata of the newest version; called again for a newer
+            one. If it changes the name, the object is renamed.
+
+    Raises:
+        ObjectNotFoundError: If there is no such object, or it is deleted.
+        ObjectAlreadyExists: If the new name is taken.
+    """
+    subject = subject_of(backend, name)
+    while True:
+        entry = await find(backend, subject, leader=True)
+        changed = change(require(backend, name, entry))
+        if changed.name != name:
+            return await rename(backend, name, changed.name, change)
+        try:
+            info, message = await write(
+                backend, subject, changed, replaces=entry.revision, raw=entry.raw
+            )
+        except WrongRevision:
+            continue
+        return info, [message]
+
+
+async def rename(
+    backend: Backend, name: str, to: str, change: Callable[[ObjectInfo], ObjectInfo]
+) -> tuple[ObjectInfo, list[StoredMessage]]:
+    """Move an object's metadata to another name; the chunks stay where they are.
+
+    The new name is written first, so that no failure loses the object: one between the
+    two writes leaves it under both names, and renaming again finishes the move.
+
+    Raises:
+        ObjectNotFoundError: If there is no such object, or it is deleted.
+        ObjectAlreadyExists: If the new name is taken.
+    """
+    subject, target = subject_of(backend, name), subject_of(backend, to)
+    while True:
+        entry = await find(backend, subject, leader=True)
+        info = require(backend, name, entry)
+        taken = await find(backend, target, leader=True)
+        if taken.live and (taken.live.nuid != info.nuid or not info.nuid):
+            msg = (
+                f"Bucket '{backend.bucket}': {name!r} cannot become {to!r}, which exists; "
+                "delete that first, or choose another name."
+            )
+            raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=to)
+        try:
+            moved, arrived = await write(
+                backend,
+                target,
+                replace(change(info), name=to),
+                replaces=taken.revision,
+                raw=entry.raw,
+            )
+        except WrongRevision:
+            continue
+        try:
+            # A nuid of its own: another client that replaces the marker must not
+            # remove the chunks, which now belong to the new name.
+            _, left = await write(
+                backend,
+                subject,
+                _marker(info, new_nuid()),
+                replaces=entry.revision,
+                raw=entry.raw,
+            )
+        except WrongRevision:
+            # The old name was replaced meanwhile, and its chunks are being removed.
+            await _withdraw(backend, target, moved)
+            continue
+        return moved, [left, arrived]
+
+
+async def _withdraw(backend: Backend, subject: str, info: ObjectInfo) -> None:
+    try:
+        await write(backend, subject, _marker(info, new_nuid()), replaces=info.revision)
+    except WrongRevision:
+        # Whoever replaced it has settled the matter.
+        return
+
+
+async def put_link(
+    backend: Backend, name: str, target: ObjectLink, change: Callable[[ObjectInfo], ObjectInfo]
+) -> tuple[ObjectInfo, StoredMessage]:
+    """Store a link under a name that holds a link, a deleted object, or nothing.
+
+    Raises:
+        ObjectAlreadyExists: If an object with content has the name.
+        InvalidLinkError: If the link would point at itself.
+    """
+    if target == ObjectLink(backend.bucket, name) or target == ObjectLink(backend.bucket):
+        msg = f"Bucket '{backend.bucket}': a link {name!r} to itself leads nowhere."
+        raise InvalidLinkError(msg, bucket=backend.bucket, name=name)
+    subject = subject_of(backend, name)
+    while True:
+        entry = await find(backend, subject, leader=True)
+        if entry.live and not entry.live.is_link():
+            msg = (
+                f"Bucket '{backend.bucket}': {name!r} is an object and is not replaced by "
+                "a link; delete it first, or choose another name."
+            )
+            raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=name)
+        link = ObjectInfo(
+            name=name,
+            bucket=backend.bucket,
+            # nats-py refuses metadata without one, though a link has no chunks.
+            nuid=new_nuid(),
+            options=ObjectMetaOptions(link=target),
+        )
+        try:
+            return await write(backend, subject, change(link), replaces=entry.revision)
+        except WrongRevision:
+            continue

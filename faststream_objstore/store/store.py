@@ -1,0 +1,669 @@
+"""The handle: a bucket's objects, as ADR-20 means them, on any backend."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from .. import wire
+from ..backends.base import Backend, StoredMessage
+from ..errors import (
+    InvalidLinkError,
+    InvalidOptionError,
+    ObjectNotFoundError,
+)
+from ..models import (
+    DEFAULT_CHUNK_SIZE,
+    ObjectData,
+    ObjectInfo,
+    ObjectLink,
+    ObjectMeta,
+    ObjectMetaOptions,
+    ObjectStoreStatus,
+    validate_bucket_name,
+)
+from ..pattern import name_filter
+from . import download, files, listing, metadata, upload
+from .settling import to_its_end
+from .sources import PutData, require_supported
+from .upload import Progress
+from .watch import ObjectWatch, ObjectWatcher
+
+__all__ = ("ObjectStore", "PutMode")
+
+PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo
+"""What a put may replace: anything, nothing, or one revision."""
+
+FILENAME_KEY = "filename"
+
+# Inside the class, `list` is the method.
+Headers: TypeAlias = Mapping[str, str | list[str]]
+Infos: TypeAlias = list[ObjectInfo]
+
+
+class ObjectStore:
+    """The objects of one bucket.
+
+    A superset of nats-py's `ObjectStore`, with its names. Every method may raise
+    `BucketNotFoundError` (the bucket is gone), `StoreTimeoutError` (no progress within
+    the bucket's timeout, counted per chunk) and `NotConnectedError`; writes also
+    `BucketSealedError` and `BucketFullError`. See `errors.py` for the tree.
+
+    Args:
+        bucket: The bucket's name.
+        source: Gives the backend that is current; asked at the start of each call, so
+            a handle outlives connections.
+    """
+
+    def __init__(self, bucket: str, source: Callable[[], Awaitable[Backend]]) -> None:
+        self._bucket = validate_bucket_name(bucket)
+        self._source = source
+
+    @classmethod
+    def on(cls, backend: Backend) -> "ObjectStore":
+        """The store on a backend that is bound already."""
+
+        async def source() -> Backend:
+            return backend
+
+        return cls(backend.bucket, source)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._bucket
+
+    def __repr__(self) -> str:
+        return f"ObjectStore({self._bucket!r})"
+
+    async def put(
+        self,
+        name: str,
+        data: PutData,
+        meta: ObjectMeta | None = None,
+        *,
+        description: str | None = None,
+        filename: str | None = None,
+        headers: Headers | None = None,
+        metadata: Mapping[str, str] | None = None,
+        chunk_size: int | None = None,
+        mode: PutMode = "overwrite",
+        progress: Progress | None = None,
+    ) -> ObjectInfo:
+        """Store an object, all of it or nothing.
+
+        Readers see the old version or the new one. A put that fails or is cancelled
+        removes its own chunks and leaves the old version alone; one that replaces a
+        version removes that version's chunks.
+
+        Args:
+            name: Any text but the empty one.
+            data: `str` (as UTF-8), anything bytes-like, a `Path`, a file open for
+                binary reading (from where it stands), or an iterable of bytes; files
+                and iterables may be async.
+            meta: Description, headers, metadata and chunk size in one; the keywords
+                win over it. nats-py's `ObjectMeta` works too.
+            description: Free text.
+            filename: Kept as `metadata["filename"]`.
+            headers: Values by name; a value is a str, or a list of them.
+            metadata: Free text by key.
+            chunk_size: Bytes of a chunk, at most the server's `max_payload`; 128 KiB
+                if not given.
+            mode: `"overwrite"`, `"create"`, or the revision (or the `ObjectInfo`) that
+                must be the newest.
+            progress: Called with the bytes sent and the bytes in all (or `None`) after
+                each chunk; sync or async.
+
+        Returns:
+            The new version, with its revision.
+
+        Raises:
+            InvalidObjectNameError, InvalidOptionError, UnsupportedDataError: Before
+                anything is sent.
+            ObjectAlreadyExists: With `"create"`, if there is a live object.
+            RevisionMismatchError: If the object is at another revision.
+        """
+        if not name and meta is not None and meta.name:
+            name = meta.name
+        given = _Given.of(meta)
+        options = given.options or ObjectMetaOptions()
+        if options.link is not None:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: what has content cannot be a "
+                "link (ADR-20); use add_link()."
+            )
+            raise InvalidLinkError(msg, bucket=self._bucket, name=name)
+        texts = dict(metadata if metadata is not None else given.metadata or {})
+        if filename is not None:
+            texts[FILENAME_KEY] = filename
+        info = _described(
+            ObjectInfo(name=name, bucket=self._bucket),
+            description=description if description is not None else given.description,
+            headers=headers if headers is not None else given.headers,
+            texts=texts,
+        )
+        size = chunk_size if chunk_size is not None else options.max_chunk_size
+        size = DEFAULT_CHUNK_SIZE if size is None else size
+        condition = self._condition(name, mode)
+        require_supported(data, self._bucket, name)
+
+        backend = await self._source()
+        if type(size) is not int or not 1 <= size <= backend.max_payload:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: chunk_size={size!r} cannot work; "
+                f"it must be from 1 to {backend.max_payload} bytes, the server's max_payload."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        stored, message = await upload.put(
+            backend,
+            replace(info, options=ObjectMetaOptions(max_chunk_size=size)),
+            data,
+            chunk_size=size,
+            condition=condition,
+            progress=progress,
+        )
+        await backend.announce(message)
+        return stored
+
+    def _condition(self, name: str, mode: PutMode) -> int | None:
+        if mode == "overwrite":
+            return None
+        if mode == "create":
+            return 0
+        if isinstance(mode, ObjectInfo):
+            if (mode.bucket, mode.name) != (self._bucket, name):
+                msg = (
+                    f"Bucket '{self._bucket}', object {name!r}: mode is a version of "
+                    f"{mode.name!r} in '{mode.bucket}'; give one of this object."
+                )
+                raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+            mode = mode.revision
+        if type(mode) is not int or mode < 1:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: mode={mode!r} cannot work; give "
+                '"overwrite", "create", a revision from 1, or an ObjectInfo.'
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        return mode
+
+    async def put_file(
+        self, name: str, path: str | PathLike[str], **options: Any
+    ) -> ObjectInfo:
+        """Store a file's content; its base name is kept as the filename.
+
+        Args:
+            name: The object's name.
+            path: The file.
+            options: As `put` takes them.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        path = Path(path)
+        if options.get("filename") is None:
+            options["filename"] = path.name
+        return await self.put(name, path, **options)
+
+    async def get(
+        self,
+        name: str | ObjectInfo,
+        writeinto: files.WriteTarget | None = None,
+        *,
+        show_deleted: bool = False,
+        max_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> ObjectData:
+        """Read an object whole, verified: chunk count, size and SHA-256.
+
+        Args:
+            name: The object, the newest version of it; or an `ObjectInfo` for exactly
+                that version. A link is followed.
+            writeinto: A file open for binary writing, sync or async, which then gets
+                the content; the result is empty. The file is not closed.
+            show_deleted: Give a deleted object, which is empty, instead of an error.
+            max_size: Most bytes that are wanted.
+            progress: Called with the bytes received and the bytes in all.
+
+        Raises:
+            ObjectNotFoundError: If it does not exist; `ObjectDeletedError` if it did.
+            ObjectChangedError: If that version is gone; with `writeinto` also if the
+                object is replaced after some of it was written.
+            ObjectTooLargeError: Before anything is fetched.
+            IncompleteObjectError, DigestMismatchError, BadObjectMetaError: If it is
+                damaged.
+            LinkIsABucketError: If it is a link to a bucket.
+        """
+        if writeinto is not None:
+            files.require_writable(writeinto)
+            async with self.open(name, show_deleted=show_deleted, max_size=max_size) as reader:
+                await files.write_into(writeinto, reader, reader.info, progress)
+                return ObjectData(b"", reader.info)
+
+        async def read(version: download.Version) -> ObjectData:
+            download.require_size(version.info, max_size)
+            return ObjectData(await download.content(version, progress), version.info)
+
+        return await download.newest(
+            await self._source(), name, read, show_deleted=show_deleted
+        )
+
+    def open(
+        self,
+        name: str | ObjectInfo,
+        *,
+        show_deleted: bool = False,
+        max_size: int | None = None,
+    ) -> download.ObjectReader:
+        """A reader of an object's content, in constant memory.
+
+        Use it as `async with store.open(name) as reader`, then iterate over it or call
+        `reader.read(n)`. Arguments and errors are those of `get`.
+        """
+        return download.ObjectReader(
+            self._source, name, show_deleted=show_deleted, max_size=max_size
+        )
+
+    async def get_range(self, name: str | ObjectInfo, start: int, stop: int) -> bytes:
+        """Bytes `start` to `stop` (exclusive) of an object.
+
+        Only the chunks that hold them are transferred, and the last one. The digest is
+        of the whole content, so it is not verified; sizes are.
+
+        Args:
+            name: The object, or exactly one version of it.
+            start: First byte, from 0.
+            stop: Byte after the last; what lies beyond the end is left out.
+
+        Raises:
+            InvalidOptionError: If the range is negative. Otherwise as `get`.
+        """
+        if type(start) is not int or type(stop) is not int or not 0 <= start <= stop:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: the range {start!r} to {stop!r} "
+                "cannot work; give 0 <= start <= stop, in bytes."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket)
+
+        async def read(version: download.Version) -> bytes:
+            return await download.read_range(version, start, stop)
+
+        return await download.newest(await self._source(), name, read)
+
+    async def get_file(
+        self,
+        name: str | ObjectInfo,
+        path: str | PathLike[str],
+        *,
+        progress: Progress | None = None,
+    ) -> ObjectInfo:
+        """Write an object to a file, which appears whole and verified or not at all.
+
+        Args:
+            name: The object, or exactly one version of it.
+            path: The file; replaced if it exists. Its folder must exist.
+            progress: Called with the bytes received and the bytes in all.
+
+        Raises:
+            OSError: If the file cannot be written. Otherwise as `get`.
+        """
+
+        async def save(version: download.Version) -> ObjectInfo:
+            async with aclosing(download.verified(version)) as chunks:
+                await files.save(Path(path), chunks, version.info, progress)
+            return version.info
+
+        return await download.newest(await self._source(), name, save)
+
+    async def get_info(self, name: str, show_deleted: bool = False) -> ObjectInfo:
+        """What is known of an object, without its content. A link is not followed.
+
+        Raises:
+            ObjectNotFoundError: If it does not exist; `ObjectDeletedError` if it did
+                and `show_deleted` is false.
+            BadObjectMetaError: If its metadata does not parse.
+        """
+        backend = await self._source()
+        return await metadata.read(backend, name, show_deleted=show_deleted)
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is a live object, or a link, of that name.
+
+        Raises:
+            BadObjectMetaError: If its metadata does not parse.
+        """
+        try:
+            await self.get_info(name)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    async def list(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+    ) -> Infos:
+        """All objects, sorted by name; none is missed that is live all the while.
+
+        Args:
+            prefix: Only names that begin with it.
+            pattern: Only names that match, as change subscribers match them.
+            include_deleted: Delete markers too.
+
+        Raises:
+            InvalidPatternError: If the pattern is malformed.
+        """
+        found: dict[str, ObjectInfo] = {}
+        backend = await self._source()
+        matches = name_filter(prefix, pattern)
+        async with aclosing(
+            listing.entries(backend, matches=matches, include_deleted=True)
+        ) as infos:
+            async for info in infos:
+                found[info.name] = info
+        return [
+            found[name] for name in sorted(found) if include_deleted or not found[name].deleted
+        ]
+
+    async def iter(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+    ) -> AsyncGenerator[ObjectInfo, None]:
+        """As `list`, one by one, in constant memory, in the order of the last change.
+
+        An object that changes meanwhile comes again, newer.
+        """
+        matches = name_filter(prefix, pattern)
+        backend = await self._source()
+        async with aclosing(
+            listing.entries(backend, matches=matches, include_deleted=include_deleted)
+        ) as infos:
+            async for info in infos:
+                yield info
+
+    async def delete(self, name: str) -> bool:
+        """Delete an object: a marker replaces it, then its chunks are removed.
+
+        A link is deleted, never its target.
+
+        Returns:
+            Whether it was live; `False` if it was deleted before.
+
+        Raises:
+            ObjectNotFoundError: If there never was one.
+        """
+        backend = await self._source()
+        was_live, message = await to_its_end(metadata.delete(backend, name))
+        await _announce(backend, message)
+        return was_live
+
+    async def update_meta(self, name: str, meta: ObjectMeta) -> ObjectInfo:
+        """Replace description, headers and metadata; rename; or make a link.
+
+        The newest version is changed, whatever is put meanwhile; its content stays.
+
+        Args:
+            name: The object.
+            meta: What it shall say; what it leaves out is removed, but for the name.
+                Another name renames the object. A link in its options is stored, as
+                `add_link` does, and then `name` need not exist.
+
+        Raises:
+            ObjectNotFoundError: If there is no such object, or it is deleted.
+            ObjectAlreadyExists: If the new name is taken.
+        """
+        given = _Given.of(meta)
+
+        def change(info: ObjectInfo) -> ObjectInfo:
+            renamed = replace(info, name=given.name or name)
+            # nats-py's class has no metadata; then there is nothing to say about it.
+            texts = given.metadata if given.has_metadata else info.metadata
+            return _described(
+                renamed, description=given.description, headers=given.headers, texts=texts
+            )
+
+        backend = await self._source()
+        if given.options and given.options.link is not None:
+            return await self._link(name, given.options.link, change)
+        info, messages = await to_its_end(metadata.amend(backend, name, change))
+        await _announce(backend, *messages)
+        return info
+
+    async def rename(self, name: str, to: str) -> ObjectInfo:
+        """Give an object another name; no content is moved.
+
+        Watchers see the old name deleted and the new one put.
+
+        Raises:
+            ObjectNotFoundError: If there is no such object, or it is deleted.
+            ObjectAlreadyExists: If the new name is taken.
+        """
+        backend = await self._source()
+        metadata.subject_of(backend, to)
+        info, messages = await to_its_end(
+            metadata.amend(backend, name, lambda info: replace(info, name=to))
+        )
+        await _announce(backend, *messages)
+        return info
+
+    async def add_link(self, name: str, target: str | ObjectInfo) -> ObjectInfo:
+        """Store a link: reading `name` then reads the target's newest version.
+
+        Args:
+            name: The link's name; free, deleted, or a link already.
+            target: A name in this bucket, or an object of any bucket.
+
+        Raises:
+            ObjectNotFoundError: If the target does not exist or is deleted.
+            InvalidLinkError: If the target is a link, or `name` itself.
+            ObjectAlreadyExists: If `name` is an object with content.
+        """
+        backend = await self._source()
+        metadata.subject_of(backend, name)
+        bucket, of = (
+            (target.bucket, target.name)
+            if isinstance(target, ObjectInfo)
+            else (self._bucket, target)
+        )
+        holder = backend if bucket == self._bucket else await backend.other(bucket)
+        info = await metadata.read(holder, of, leader=True)
+        if info.is_link() and (bucket, of) != (self._bucket, name):
+            msg = (
+                f"Bucket '{self._bucket}': {name!r} cannot link to {of!r} in '{bucket}', "
+                "which is a link itself (ADR-20); link to its target."
+            )
+            raise InvalidLinkError(msg, bucket=self._bucket, name=name)
+        return await self._link(name, ObjectLink(bucket, of), lambda info: info)
+
+    async def add_bucket_link(self, name: str, bucket: "str | ObjectStore") -> ObjectInfo:
+        """Store a link to a whole bucket; it names the bucket and has no content.
+
+        Args:
+            name: The link's name; free, deleted, or a link already.
+            bucket: Another bucket, which exists.
+
+        Raises:
+            BucketNotFoundError: If that bucket does not exist.
+            InvalidLinkError: If it is this bucket.
+            ObjectAlreadyExists: If `name` is an object with content.
+        """
+        of = bucket.bucket if isinstance(bucket, ObjectStore) else validate_bucket_name(bucket)
+        backend = await self._source()
+        if of != self._bucket:
+            await backend.other(of)
+        return await self._link(name, ObjectLink(of), lambda info: info)
+
+    async def _link(
+        self, name: str, target: ObjectLink, change: Callable[[ObjectInfo], ObjectInfo]
+    ) -> ObjectInfo:
+        backend = await self._source()
+        info, message = await to_its_end(metadata.put_link(backend, name, target, change))
+        await _announce(backend, message)
+        return info
+
+    async def copy(
+        self, name: str | ObjectInfo, to: str, bucket: str | None = None
+    ) -> ObjectInfo:
+        """Copy an object with its description, headers and metadata, in constant memory.
+
+        Args:
+            name: The object, or exactly one version of it; a link's target is copied.
+            to: Name of the copy; replaced if it exists.
+            bucket: Bucket of the copy; this one if not given.
+
+        Raises:
+            BucketNotFoundError: If that bucket does not exist. Otherwise as `get`.
+        """
+        target = self
+        if bucket is not None and bucket != self._bucket:
+            target = ObjectStore.on(await (await self._source()).other(bucket))
+        async with self.open(name) as reader:
+            info = reader.info
+            return await target.put(to, reader, replace(info.meta, name=to))
+
+    def watch(
+        self,
+        *,
+        updates_only: bool = False,
+        ignore_deletes: bool = False,
+        include_history: bool = False,
+        meta_only: bool = False,  # noqa: ARG002
+    ) -> ObjectWatch:
+        """Follow the bucket: its present state, then every change.
+
+        `async for info in store.watch()`, `async with store.watch() as watcher` and
+        `watcher = await store.watch()` all work; see `ObjectWatch`.
+
+        Args:
+            updates_only: Leave the present state out.
+            ignore_deletes: Leave delete markers out.
+            include_history: Every metadata message that is stored, not only the newest
+                of each object; only clients that do not roll up leave more than one.
+            meta_only: Accepted because nats-py does; a watch is never about content.
+
+        Raises:
+            InvalidOptionError: If options exclude each other.
+        """
+
+        async def start() -> ObjectWatcher:
+            return ObjectWatcher(
+                await self._source(),
+                updates_only=updates_only,
+                ignore_deletes=ignore_deletes,
+                include_history=include_history,
+            )
+
+        return ObjectWatch(start)
+
+    async def status(self) -> ObjectStoreStatus:
+        """The bucket's settings and size; counting its objects reads their metadata."""
+        backend = await self._source()
+        state = await backend.state()
+        config = wire.config_of(state.config)
+        count = len(await self.list())
+        return ObjectStoreStatus(
+            bucket=self._bucket,
+            description=config.description or None,
+            ttl=config.ttl if isinstance(config.ttl, timedelta) and config.ttl else None,
+            storage=config.storage or "file",
+            replicas=config.replicas or 1,
+            sealed=bool(state.config.get("sealed")),
+            size=state.bytes,
+            count=count,
+            backing_store=backend.name,
+            compressed=bool(config.compression),
+            metadata=dict(config.metadata or {}),
+            max_bytes=config.max_bytes if (config.max_bytes or -1) > 0 else None,
+        )
+
+    async def seal(self) -> bool:
+        """Make the bucket read-only for ever. There is no way back.
+
+        Returns:
+            `True`.
+        """
+        backend = await self._source()
+        await backend.seal()
+        return True
+
+    async def sweep(self, older_than: timedelta = timedelta(hours=1)) -> int:
+        """Remove chunks that no object refers to: those of writers that died.
+
+        Args:
+            older_than: Younger chunks may belong to a put that is under way, and stay.
+                Clocks of this machine and the server are compared.
+
+        Returns:
+            Bytes of content freed.
+
+        Raises:
+            BadObjectMetaError: If an object's metadata does not parse: which chunks are
+                its own is then unknown, and nothing is removed.
+        """
+        return await listing.sweep(await self._source(), older_than)
+
+
+class _Given:
+    """What an `ObjectMeta`, ours or nats-py's, says."""
+
+    def __init__(self, meta: Any) -> None:
+        self.name: str | None = meta.name
+        self.description: str | None = meta.description
+        self.headers: Any = meta.headers
+        self.has_metadata = hasattr(meta, "metadata")
+        self.metadata: Any = getattr(meta, "metadata", None)
+        options = meta.options
+        self.options: ObjectMetaOptions | None = None
+        if options is not None:
+            link = getattr(options, "link", None)
+            self.options = ObjectMetaOptions(
+                link=ObjectLink(link.bucket, link.name or None) if link else None,
+                max_chunk_size=getattr(options, "max_chunk_size", None),
+            )
+
+    @classmethod
+    def of(cls, meta: Any) -> "_Given":
+        if meta is None:
+            meta = ObjectMeta()
+        if isinstance(meta, (str, bytes, Mapping)) or not hasattr(meta, "headers"):
+            msg = f"meta={meta!r} cannot work; give an ObjectMeta."
+            raise InvalidOptionError(msg)
+        return cls(meta)
+
+
+def _described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -> ObjectInfo:
+    """`info` with what a caller says of it, checked and in its wire form."""
+    where = f"Bucket '{info.bucket}', object {info.name!r}"
+    if description is not None and not isinstance(description, str):
+        msg = f"{where}: description={description!r} cannot work; give a str."
+        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
+    if texts is not None and not (
+        isinstance(texts, Mapping)
+        and all(isinstance(k, str) and isinstance(v, str) for k, v in texts.items())
+    ):
+        msg = f"{where}: metadata={texts!r} cannot work; give a mapping of str to str."
+        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
+    try:
+        lists = wire.headers_of(headers)
+    except InvalidOptionError as error:
+        msg = f"{where}: {error}"
+        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name) from None
+    return replace(
+        info,
+        description=description or None,
+        headers=lists,
+        metadata=dict(texts) if texts else None,
+    )
+
+
+async def _announce(backend: Backend, *messages: StoredMessage | None) -> None:
+    for message in messages:
+        if message is not None:
+            await backend.announce(message)

@@ -1,0 +1,176 @@
+"""Put: chunks first, then the metadata that makes them an object."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from .. import wire
+from ..backends.base import Backend, ChunkUpload, StoredMessage, WrongRevision
+from ..errors import (
+    NotConnectedError,
+    ObjectAlreadyExists,
+    ObjStoreError,
+    RevisionMismatchError,
+    StoreTimeoutError,
+    UnsupportedDataError,
+)
+from ..models import ObjectInfo
+from . import metadata
+from .digest import Digest
+from .settling import to_its_end
+from .sources import chunks_of, known_size
+
+__all__ = ("Progress", "PutCondition", "put")
+
+Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
+"""Called with the bytes done and the bytes in all (`None` where unknown)."""
+
+PutCondition: TypeAlias = int | None
+"""The revision that may be replaced; 0 for no live object; `None` for any."""
+
+
+async def report(progress: Progress | None, done: int, total: int | None) -> None:
+    """Tell a progress callback, sync or async."""
+    if progress is not None and inspect.isawaitable(told := progress(done, total)):
+        await told
+
+
+async def put(
+    backend: Backend,
+    info: ObjectInfo,
+    data: Any,
+    *,
+    chunk_size: int,
+    condition: PutCondition,
+    progress: Progress | None,
+) -> tuple[ObjectInfo, StoredMessage]:
+    """Store a new version; all of it or nothing.
+
+    Args:
+        backend: The bucket.
+        info: Name and metadata; the rest is filled in.
+        data: Anything that `sources` supports.
+        chunk_size: Bytes of each chunk but the last.
+        condition: What it may replace.
+        progress: Told after each chunk.
+
+    Raises:
+        ObjectAlreadyExists, RevisionMismatchError: If the condition does not hold.
+        UnsupportedDataError: If the data yields something else than bytes.
+    """
+    subject = metadata.subject_of(backend, info.name)
+    before: metadata.Entry | None = None
+    if condition is not None:
+        before = await metadata.find(backend, subject, leader=True)
+        _check(backend, info.name, before, condition)
+        looking = None
+    else:
+        # Needed only at the end, so it is fetched while the chunks are on their way.
+        looking = asyncio.ensure_future(metadata.find(backend, subject))
+
+    nuid = metadata.new_nuid()
+    upload = backend.upload(wire.chunk_subject(backend.bucket, nuid))
+    digest = Digest()
+    size = chunks = 0
+    total = known_size(data)
+    try:
+        async with aclosing(chunks_of(data, chunk_size)) as source:
+            async for chunk in source:
+                await upload.write(chunk)
+                await digest.add(chunk)
+                size += len(chunk)
+                chunks += 1
+                await report(progress, size, total)
+        await upload.finish()
+        sha256 = await digest.result()
+        if before is None and looking is not None:
+            before = await looking
+    except BaseException as error:
+        await upload.abort()
+        if isinstance(error, UnsupportedDataError) and error.bucket is None:
+            msg = f"Bucket '{backend.bucket}', object {info.name!r}: {error}"
+            raise UnsupportedDataError(msg, bucket=backend.bucket, name=info.name) from None
+        raise
+    finally:
+        if looking is not None and not looking.done():
+            looking.cancel()
+            await asyncio.wait({looking})
+        if looking is not None and not looking.cancelled():
+            looking.exception()
+
+    version = replace(
+        info, nuid=nuid, size=size, chunks=chunks, digest=wire.encode_digest(sha256)
+    )
+    return await to_its_end(
+        _commit(backend, subject, version, upload, before or metadata.Entry(), condition)
+    )
+
+
+async def _commit(
+    backend: Backend,
+    subject: str,
+    version: ObjectInfo,
+    upload: ChunkUpload,
+    before: metadata.Entry,
+    condition: PutCondition,
+) -> tuple[ObjectInfo, StoredMessage]:
+    attempted = False
+    try:
+        while True:
+            _check(backend, version.name, before, condition)
+            attempted = True
+            try:
+                written = await metadata.write(
+                    backend, subject, version, replaces=before.revision
+                )
+            except WrongRevision:
+                before = await metadata.find(backend, subject, leader=True)
+                continue
+            break
+    except (StoreTimeoutError, NotConnectedError, asyncio.CancelledError):
+        # It may be stored, and then these chunks are the object: nothing is removed
+        # unless the stream says that another version is there. (A cancellation gets
+        # here only when the whole loop is being torn down.)
+        if attempted and not await _is_replaced(backend, subject, version, before.revision):
+            raise
+        await upload.abort()
+        raise
+    except BaseException:
+        await upload.abort()
+        raise
+    await metadata.remove_chunks(backend, before.live)
+    return written
+
+
+async def _is_replaced(
+    backend: Backend, subject: str, version: ObjectInfo, expected: int
+) -> bool:
+    try:
+        now = await metadata.find(backend, subject, leader=True)
+    except ObjStoreError:
+        return False
+    return now.revision > expected and (now.info is None or now.info.nuid != version.nuid)
+
+
+def _check(
+    backend: Backend, name: str, before: metadata.Entry, condition: PutCondition
+) -> None:
+    if condition is None:
+        return
+    if condition == 0:
+        # Metadata that does not parse is no object: a put repairs it.
+        if before.live is not None:
+            msg = (
+                f"Bucket '{backend.bucket}': {name!r} exists (revision {before.revision}), "
+                'and mode="create" does not replace it; use mode="overwrite" to.'
+            )
+            raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=name)
+    elif before.revision != condition:
+        msg = (
+            f"Bucket '{backend.bucket}': {name!r} is at revision {before.revision}, not at "
+            f"{condition}; read it again and decide anew."
+        )
+        raise RevisionMismatchError(msg, bucket=backend.bucket, name=name)

@@ -1,0 +1,210 @@
+"""Watch: the present state of a bucket, then each change as it happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from .. import wire
+from ..backends.base import Backend, Deliver, MessageStream, StoredMessage
+from ..errors import InvalidOptionError, StoreTimeoutError
+from ..models import ObjectInfo
+from .listing import parsed
+from .settling import to_its_end
+
+__all__ = ("ObjectWatch", "ObjectWatcher")
+
+
+class ObjectWatcher:
+    """Changes of a bucket, in the order of the stream, each once.
+
+    `updates` and, on a watcher got by `await`, iteration give `None` once, when the
+    present state is through, as nats-py's do.
+
+    Attributes:
+        synced: Set once the present state has been handed over.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        updates_only: bool,
+        ignore_deletes: bool,
+        include_history: bool,
+    ) -> None:
+        if updates_only and include_history:
+            msg = (
+                f"Bucket '{backend.bucket}': updates_only and include_history exclude each "
+                "other; give one of them."
+            )
+            raise InvalidOptionError(msg, bucket=backend.bucket)
+        self.synced = asyncio.Event()
+        self._bucket = backend.bucket
+        self._ignore_deletes = ignore_deletes
+        self._updates_only = updates_only
+        self._stream: MessageStream = backend.messages(
+            wire.metadata_wildcard(backend.bucket),
+            deliver=(
+                Deliver.NEW
+                if updates_only
+                else Deliver.ALL
+                if include_history
+                else Deliver.LAST_PER_SUBJECT
+            ),
+            follow=True,
+        )
+        self._reading: asyncio.Future[StoredMessage] | None = None
+        self._stopped = asyncio.Event()
+        self._marker_due = False
+        self._marks = True
+
+    async def start(self, *, marks: bool) -> None:
+        """Begin; `ObjectWatch` does it.
+
+        Args:
+            marks: Whether iteration gives the `None` too.
+        """
+        self._marks = marks
+        await self._stream.__aenter__()
+        if self._updates_only:
+            self.synced.set()
+        elif self._stream.pending == 0:
+            self._in_sync()
+
+    def _in_sync(self) -> None:
+        self.synced.set()
+        self._marker_due = True
+
+    async def stop(self) -> None:
+        """End the watch; an iteration or `updates` that waits ends at once."""
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        await to_its_end(self._close())
+
+    async def _close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+        await self._stream.__aexit__(None, None, None)
+
+    async def updates(self, timeout: float | None = 5.0) -> ObjectInfo | None:
+        """The next change, or `None` once when the present state is through.
+
+        Args:
+            timeout: Seconds to wait; `None` is for ever.
+
+        Raises:
+            StoreTimeoutError: If nothing changes meanwhile (nats-py's `TimeoutError`).
+            StopAsyncIteration: If the watch was stopped.
+            BucketNotFoundError: If the bucket was deleted.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            if self._marker_due:
+                self._marker_due = False
+                return None
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            message = await self._next(left)
+            if message.pending == 0 and not self.synced.is_set():
+                self._in_sync()
+            info = parsed(message, self._bucket)
+            if info is not None and not (info.deleted and self._ignore_deletes):
+                return info
+
+    async def _next(self, timeout: float | None) -> StoredMessage:
+        if self._stopped.is_set():
+            raise StopAsyncIteration
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read())
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        waits: set[asyncio.Future[Any]] = {self._reading, stopped}
+        try:
+            # The read outlives this wait: a message that arrives just after a time-out
+            # is the next call's.
+            await asyncio.wait(
+                waits,
+                timeout=timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            stopped.cancel()
+        if self._stopped.is_set():
+            raise StopAsyncIteration
+        if not self._reading.done():
+            msg = f"Bucket '{self._bucket}': no change within {timeout} seconds."
+            raise StoreTimeoutError(msg, bucket=self._bucket)
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    async def _read(self) -> StoredMessage:
+        return await self._stream.__anext__()
+
+    def __aiter__(self) -> AsyncIterator[ObjectInfo]:
+        return self
+
+    async def __anext__(self) -> ObjectInfo:
+        info = await self.updates(timeout=None)
+        while info is None and not self._marks:
+            info = await self.updates(timeout=None)
+        # The marker, for code written against nats-py.
+        return info  # type: ignore[return-value]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+class ObjectWatch:
+    """What `ObjectStore.watch` returns: await it, enter it, or iterate over it.
+
+    Entered or iterated over, it gives changes only, and ends the watch when it is left;
+    an iteration that is broken off ends it when its iterator is closed. Awaited, it is
+    nats-py's: the watcher's iteration has a `None` where the present state is through,
+    and `stop` ends it.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[ObjectWatcher]]) -> None:
+        self._begin = start
+        self._watcher: ObjectWatcher | None = None
+
+    def __await__(self) -> Generator[object, None, ObjectWatcher]:
+        return self._open(marks=True).__await__()
+
+    async def _open(self, *, marks: bool) -> ObjectWatcher:
+        watcher = await self._begin()
+        try:
+            await watcher.start(marks=marks)
+        except BaseException:
+            await watcher.stop()
+            raise
+        return watcher
+
+    async def __aenter__(self) -> ObjectWatcher:
+        self._watcher = await self._open(marks=False)
+        return self._watcher
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        if self._watcher is not None:
+            await self._watcher.stop()
+
+    async def __aiter__(self) -> AsyncIterator[ObjectInfo]:
+        async with self as watcher:
+            async for info in watcher:
+                yield info

@@ -1,0 +1,380 @@
+"""ADR-20's wire format: subjects, names, digests, JSON. Pure functions, no I/O.
+
+Written strictly, read tolerantly: clients disagree in details. Go refuses an empty
+`mtime`, so the zero time is written; nats.js leaves `nuid`, `size` and `digest` out of
+links; some clients drop base64 padding or use the other alphabet.
+
+Source: https://github.com/nats-io/nats-architecture-and-design, ADR-20.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from .backends.base import StoredMessage
+from .errors import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
+from .models import ObjectInfo, ObjectLink, ObjectMetaOptions, ObjectStoreConfig
+
+__all__ = (
+    "all_chunks_subject",
+    "all_metadata_subject",
+    "bucket_of_stream",
+    "chunk_subject",
+    "config_of",
+    "decode_digest",
+    "encode_digest",
+    "headers_of",
+    "info_of",
+    "metadata_json",
+    "metadata_subject",
+    "metadata_wildcard",
+    "name_of",
+    "stream_config",
+    "stream_name",
+)
+
+_STREAM_PREFIX = "OBJ_"
+_DIGEST_PREFIX = "SHA-256="
+# Go's zero time. The reader takes the message's server time instead (ADR-20).
+_NO_MTIME = "0001-01-01T00:00:00Z"
+_NANOSECONDS = 1_000_000_000
+
+
+def stream_name(bucket: str) -> str:
+    """`OBJ_<bucket>`."""
+    return _STREAM_PREFIX + bucket
+
+
+def bucket_of_stream(stream: str) -> str | None:
+    """The bucket whose stream this is, or `None` for any other stream."""
+    return stream[len(_STREAM_PREFIX) :] if stream.startswith(_STREAM_PREFIX) else None
+
+
+def chunk_subject(bucket: str, nuid: str) -> str:
+    """The subject of all chunks of one version."""
+    return f"$O.{bucket}.C.{nuid}"
+
+
+def all_chunks_subject(bucket: str) -> str:
+    """Matches every chunk of a bucket."""
+    return f"$O.{bucket}.C.>"
+
+
+def all_metadata_subject(bucket: str) -> str:
+    """Matches every metadata message of a bucket, as the stream declares it."""
+    return f"$O.{bucket}.M.>"
+
+
+def metadata_wildcard(bucket: str) -> str:
+    """Matches every object's metadata: an encoded name is one token."""
+    return f"$O.{bucket}.M.*"
+
+
+def metadata_subject(bucket: str, name: str, *, limit: int | None = None) -> str:
+    """The subject of an object's metadata: base64url of the name, padded.
+
+    Args:
+        bucket: The bucket.
+        name: Any text but the empty one.
+        limit: Longest subject that can be sent, bytes. A longer one would make the
+            server drop the whole connection.
+
+    Raises:
+        InvalidObjectNameError: If the name is empty, has no UTF-8 form or is too long.
+    """
+    if not isinstance(name, str):
+        msg = f"Bucket '{bucket}': an object's name is a str, not {type(name).__name__}."
+        raise InvalidObjectNameError(msg, bucket=bucket)
+    if not name:
+        msg = f"Bucket '{bucket}': an object's name must not be empty."
+        raise InvalidObjectNameError(msg, bucket=bucket, name=name)
+    try:
+        raw = name.encode()
+    except UnicodeEncodeError as error:
+        msg = f"Bucket '{bucket}': the name {name!r} has no UTF-8 form ({error.reason})."
+        raise InvalidObjectNameError(msg, bucket=bucket, name=name) from error
+    subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(raw).decode()}"
+    if limit is not None and len(subject) > limit:
+        longest = (limit - len(f"$O.{bucket}.M.")) // 4 * 3
+        msg = (
+            f"Bucket '{bucket}': the name {name[:40]!r}... has {len(raw)} bytes of UTF-8, and "
+            f"a NATS subject can carry {longest}; use a shorter name."
+        )
+        raise InvalidObjectNameError(msg, bucket=bucket, name=name)
+    return subject
+
+
+def name_of(subject: str) -> str | None:
+    """The object's name in a metadata subject, or `None` if it is not base64 of one."""
+    encoded = subject.rpartition(".")[2]
+    try:
+        return _base64_decode(encoded).decode()
+    except ValueError:
+        return None
+
+
+def encode_digest(sha256: bytes) -> str:
+    """`SHA-256=` and the padded base64url form."""
+    return _DIGEST_PREFIX + base64.urlsafe_b64encode(sha256).decode()
+
+
+def decode_digest(digest: str | None) -> bytes | None:
+    """The 32 bytes of a digest, in any of the forms that clients write.
+
+    Returns:
+        `None` if there is none, or it is not a SHA-256.
+    """
+    if not digest or digest[: len(_DIGEST_PREFIX)].upper() != _DIGEST_PREFIX:
+        return None
+    try:
+        raw = _base64_decode(digest[len(_DIGEST_PREFIX) :])
+    except ValueError:
+        return None
+    return raw if len(raw) == 32 else None
+
+
+def _base64_decode(text: str) -> bytes:
+    text = text.rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error
+
+
+def headers_of(headers: Mapping[str, str | list[str]] | None) -> dict[str, list[str]] | None:
+    """Headers in their wire form, each value a list.
+
+    Raises:
+        InvalidOptionError: If a key or a value is not text.
+    """
+    if not headers:
+        return None
+    if not isinstance(headers, Mapping):
+        msg = f"headers={headers!r} cannot work; give a mapping of str to str or list of str."
+        raise InvalidOptionError(msg)
+    result: dict[str, list[str]] = {}
+    for key, value in headers.items():
+        values = [value] if isinstance(value, str) else value
+        if (
+            not isinstance(key, str)
+            or not isinstance(values, (list, tuple))
+            or not all(isinstance(one, str) for one in values)
+        ):
+            msg = f"header {key!r}: {value!r} cannot work; give a str or a list of str."
+            raise InvalidOptionError(msg)
+        result[key] = list(values)
+    return result
+
+
+def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, Any]]:
+    """Read a metadata message.
+
+    Args:
+        message: The message; its subject names the object, whatever the JSON says.
+        bucket: The bucket it is in.
+
+    Returns:
+        What it says, and the JSON object itself, whose unknown keys a writer keeps.
+
+    Raises:
+        BadObjectMetaError: If the body is not a metadata object.
+    """
+    name = name_of(message.subject)
+    try:
+        raw = json.loads(message.data)
+        if not isinstance(raw, dict):
+            msg = f"a JSON object was expected, not {type(raw).__name__}"
+            raise TypeError(msg)
+        if name is None:
+            name = _text(raw.get("name"))
+        if not name:
+            msg = "it has no name"
+            raise ValueError(msg)
+        options = raw.get("options")
+        return (
+            ObjectInfo(
+                name=name,
+                bucket=bucket,
+                nuid=_text(raw.get("nuid")) or "",
+                size=_count(raw.get("size")),
+                chunks=_count(raw.get("chunks")),
+                digest=_text(raw.get("digest")) or None,
+                deleted=bool(raw.get("deleted")),
+                description=_text(raw.get("description")) or None,
+                headers=_read_headers(raw.get("headers")),
+                metadata=_read_metadata(raw.get("metadata")),
+                options=_read_options(options) if isinstance(options, dict) else None,
+                revision=message.sequence,
+                mtime=message.time,
+            ),
+            raw,
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        msg = (
+            f"Bucket '{bucket}', object {name!r}: the metadata message at revision "
+            f"{message.sequence} does not parse ({error}); put or delete the object to "
+            "repair it."
+        )
+        raise BadObjectMetaError(msg, bucket=bucket, name=name) from error
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    msg = f"text was expected, not {value!r}"
+    raise TypeError(msg)
+
+
+def _count(value: object) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    msg = f"a count was expected, not {value!r}"
+    raise TypeError(msg)
+
+
+def _read_headers(value: object) -> dict[str, list[str]] | None:
+    if not value:
+        return None
+    if not isinstance(value, dict):
+        msg = f"headers are an object, not {value!r}"
+        raise TypeError(msg)
+    return {
+        key: [str(one) for one in values] if isinstance(values, list) else [str(values)]
+        for key, values in value.items()
+    }
+
+
+def _read_metadata(value: object) -> dict[str, str] | None:
+    if not value:
+        return None
+    if not isinstance(value, dict):
+        msg = f"metadata is an object, not {value!r}"
+        raise TypeError(msg)
+    return {key: str(one) for key, one in value.items()}
+
+
+def _read_options(options: dict[str, Any]) -> ObjectMetaOptions | None:
+    link = None
+    target = options.get("link")
+    if isinstance(target, dict):
+        bucket = _text(target.get("bucket"))
+        if not bucket:
+            msg = "a link names no bucket"
+            raise ValueError(msg)
+        link = ObjectLink(bucket, _text(target.get("name")) or None)
+    chunk_size = _count(options.get("max_chunk_size")) or None
+    return ObjectMetaOptions(link, chunk_size) if link or chunk_size else None
+
+
+def metadata_json(info: ObjectInfo, raw: Mapping[str, Any] | None = None) -> bytes:
+    """The body of a metadata message.
+
+    Args:
+        info: What it shall say. `mtime` and `revision` are the server's to say.
+        raw: The JSON of the version it amends: keys that this package does not know
+            are kept, in the options too.
+    """
+    body = dict(raw or {})
+    for key, value in (
+        ("description", info.description),
+        ("headers", info.headers),
+        ("metadata", info.metadata),
+    ):
+        if value:
+            body[key] = value
+        else:
+            body.pop(key, None)
+
+    known = body.get("options")
+    options = dict(known) if isinstance(known, dict) else {}
+    link = info.link
+    if link is None:
+        options.pop("link", None)
+    else:
+        options["link"] = {"bucket": link.bucket} | ({"name": link.name} if link.name else {})
+    if info.options and info.options.max_chunk_size:
+        options["max_chunk_size"] = info.options.max_chunk_size
+    else:
+        options.pop("max_chunk_size", None)
+    if options:
+        body["options"] = options
+    else:
+        body.pop("options", None)
+
+    body |= {
+        "name": info.name,
+        "bucket": info.bucket,
+        "nuid": info.nuid,
+        "size": info.size,
+        "chunks": info.chunks,
+        "mtime": _NO_MTIME,
+    }
+    for key, present in (("digest", info.digest), ("deleted", info.deleted)):
+        if present:
+            body[key] = present
+        else:
+            body.pop(key, None)
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
+    """The JetStream API's configuration of a new bucket's stream."""
+    bucket = config.bucket
+    ttl = config.ttl
+    result: dict[str, Any] = {
+        "name": stream_name(bucket),
+        "subjects": [all_chunks_subject(bucket), all_metadata_subject(bucket)],
+        "retention": "limits",
+        "discard": "new",
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "max_bytes": config.max_bytes if config.max_bytes is not None else -1,
+        "max_age": _to_nanoseconds(ttl) if isinstance(ttl, timedelta) else 0,
+        "storage": config.storage or "file",
+        "num_replicas": config.replicas or 1,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "compression": "s2" if config.compression else "none",
+    }
+    if config.description:
+        result["description"] = config.description
+    if config.placement:
+        result["placement"] = dict(config.placement)
+    if config.metadata:
+        result["metadata"] = dict(config.metadata)
+    return result
+
+
+def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
+    """A bucket's settings, every one set, from its stream's configuration."""
+    max_age = int(stream.get("max_age") or 0)
+    max_bytes = int(stream.get("max_bytes") or -1)
+    return ObjectStoreConfig(
+        bucket=stream["name"][len(_STREAM_PREFIX) :],
+        description=stream.get("description") or "",
+        ttl=timedelta(microseconds=max_age / 1000),
+        max_bytes=max_bytes if max_bytes > 0 else -1,
+        storage=stream.get("storage") or "file",
+        replicas=int(stream.get("num_replicas") or 1),
+        placement=stream.get("placement") or {},
+        compression=(stream.get("compression") or "none") != "none",
+        metadata={
+            key: value
+            for key, value in (stream.get("metadata") or {}).items()
+            # The server's own notes, such as `_nats.level`.
+            if not key.startswith("_nats.")
+        },
+    )
+
+
+def _to_nanoseconds(duration: timedelta) -> int:
+    return (
+        duration.days * 86_400 + duration.seconds
+    ) * _NANOSECONDS + duration.microseconds * 1000

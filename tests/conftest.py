@@ -1,0 +1,43 @@
+"""Fixtures of the whole suite: one NATS server for a session, a client for each test."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+from faststream_objstore.testing import NatsServer
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[NatsServer]:
+    # Not an async fixture: that would keep one event loop open for the whole session, and
+    # a task that one test forgot would run on into the next ones.
+    server = NatsServer()
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())
+
+
+@pytest.fixture
+async def nats_client(nats_server: NatsServer) -> AsyncIterator[Client]:
+    client = await nats.connect(nats_server.url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+def bucket_name() -> str:
+    return f"bucket-{os.getpid()}-{next(_numbers)}"
