@@ -11,16 +11,18 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   ├── BucketNotFoundError         nats-py's
     │   ├── BucketConfigMismatchError   what is declared differs from what exists
     │   ├── BucketInUseError            something else rewrites the bucket's stream
-    │   ├── BucketSealedError           read-only for ever
-    │   └── BucketFullError             `max_bytes` is reached
+    │   ├── BucketSealedError           nats-py's APIError; read-only for ever
+    │   └── BucketFullError             nats-py's APIError; `max_bytes` is reached
     ├── ObjectError
     │   ├── InvalidObjectNameError      nats-py's, ValueError
     │   ├── ObjectNotFoundError         nats-py's
-    │   │   └── ObjectDeletedError      nats-py's
+    │   │   ├── ObjectDeletedError      nats-py's
+    │   │   └── ClaimNotFoundError      the body of a message is gone
     │   ├── ObjectAlreadyExists         nats-py's
     │   ├── RevisionMismatchError       the object moved on before the write
     │   ├── ObjectChangedError          the object moved on during the read
     │   ├── ObjectTooLargeError         more bytes than the caller allows
+    │   ├── InvalidClaimError           a message's reference that is not followed
     │   ├── InvalidLinkError            ValueError
     │   ├── LinkIsABucketError          nats-py's
     │   ├── BadObjectMetaError          nats-py's: metadata that does not parse
@@ -48,10 +50,12 @@ __all__ = (
     "BucketNotDeclaredError",
     "BucketNotFoundError",
     "BucketSealedError",
+    "ClaimNotFoundError",
     "CorruptObjectError",
     "DigestMismatchError",
     "IncompleteObjectError",
     "InvalidBucketNameError",
+    "InvalidClaimError",
     "InvalidLinkError",
     "InvalidObjectNameError",
     "InvalidOptionError",
@@ -156,12 +160,18 @@ class BucketInUseError(BucketError):
     """Another declaration would rewrite the bucket's stream, or holds the bucket."""
 
 
-class BucketSealedError(BucketError):
+class BucketSealedError(BucketError, nats.js.errors.APIError):
     """The bucket is sealed: it can be read, never changed."""
 
+    code = 400
+    err_code = 10109
 
-class BucketFullError(BucketError):
+
+class BucketFullError(BucketError, nats.js.errors.APIError):
     """The bucket's `max_bytes` (or the account's storage) is used up."""
+
+    code = 503
+    err_code = 10077
 
 
 class ObjectError(ObjStoreError):
@@ -181,6 +191,14 @@ class ObjectNotFoundError(ObjectError, nats.js.errors.ObjectNotFoundError):
 
 class ObjectDeletedError(ObjectNotFoundError, nats.js.errors.ObjectDeletedError):
     """The object was there and has been deleted."""
+
+
+class ClaimNotFoundError(ObjectNotFoundError):
+    """The object that holds a message's body has expired, or has been deleted."""
+
+
+class InvalidClaimError(ObjectError):
+    """A message refers to a body elsewhere, or not as the claim check writes it."""
 
 
 class ObjectAlreadyExists(ObjectError, nats.js.errors.ObjectAlreadyExists):  # noqa: N818

@@ -1,6 +1,7 @@
 """The data of an Object Store, as ADR-20 names it. Values only, no I/O."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -150,9 +151,7 @@ class ObjectData(bytes):
 
     info: ObjectInfo
 
-    def __new__(
-        cls, content: bytes | bytearray | memoryview, info: ObjectInfo
-    ) -> Self:
+    def __new__(cls, content: bytes | bytearray | memoryview, info: ObjectInfo) -> Self:
         """Copy `content` once; every later use is without a copy."""
         data = super().__new__(cls, content)
         data.info = info
@@ -199,8 +198,15 @@ class ObjectStoreConfig:
     def __post_init__(self) -> None:
         validate_bucket_name(self.bucket)
 
+        self._check(
+            self.description is None or isinstance(self.description, str),
+            "description",
+            "a str",
+        )
         if isinstance(self.ttl, (int, float)) and not isinstance(self.ttl, bool):
-            object.__setattr__(self, "ttl", timedelta(seconds=self.ttl))
+            # Neither infinity nor "not a number" is a timedelta; refused below.
+            with suppress(OverflowError, ValueError):
+                object.__setattr__(self, "ttl", timedelta(seconds=self.ttl))
         if self.ttl is not None:
             self._check(
                 isinstance(self.ttl, timedelta)
@@ -229,6 +235,11 @@ class ObjectStoreConfig:
                 if (value := getattr(self.placement, key, None)) is not None
             }
             object.__setattr__(self, "placement", placement)
+        self._check(
+            self.compression is None or isinstance(self.compression, bool),
+            "compression",
+            "True or False",
+        )
         if self.metadata is not None:
             self._check(
                 isinstance(self.metadata, Mapping)

@@ -194,15 +194,17 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
             msg = "it has no name"
             raise ValueError(msg)
         options = raw.get("options")
+        # async-nats leaves a deleted object's digest in the marker.
+        deleted = bool(raw.get("deleted"))
         return (
             ObjectInfo(
                 name=name,
                 bucket=bucket,
                 nuid=_text(raw.get("nuid")) or "",
-                size=_count(raw.get("size")),
-                chunks=_count(raw.get("chunks")),
-                digest=_text(raw.get("digest")) or None,
-                deleted=bool(raw.get("deleted")),
+                size=0 if deleted else _count(raw.get("size")),
+                chunks=0 if deleted else _count(raw.get("chunks")),
+                digest=None if deleted else _text(raw.get("digest")) or None,
+                deleted=deleted,
                 description=_text(raw.get("description")) or None,
                 headers=_read_headers(raw.get("headers")),
                 metadata=_read_metadata(raw.get("metadata")),
@@ -319,7 +321,12 @@ def metadata_json(info: ObjectInfo, raw: Mapping[str, Any] | None = None) -> byt
             body[key] = present
         else:
             body.pop(key, None)
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8 form, and an escaped one in JSON. It may come from
+        # another client, and must not keep the object from being renamed or deleted.
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:

@@ -201,7 +201,14 @@ async def content(version: Version, progress: Progress | None = None) -> bytes |
         await report(progress, len(only), info.size)
         return only
 
-    whole = bytearray(info.size)
+    try:
+        whole = bytearray(info.size)
+    except (MemoryError, OverflowError) as error:
+        msg = (
+            f"Bucket '{info.bucket}', object {info.name!r} has {info.size} bytes, more than "
+            "there is memory for; read it as a stream with open()."
+        )
+        raise ObjectTooLargeError(msg, bucket=info.bucket, name=info.name) from error
     done = 0
     async with aclosing(verified(version)) as chunks:
         async for chunk in chunks:
@@ -309,10 +316,16 @@ async def read_range(version: Version, start: int, stop: int) -> bytes:
     stop = min(stop, info.size)
     if start >= stop:
         return b""
+    if info.chunks == 1:
+        return (await _only_chunk(version))[start:stop]
     chunk_size = info.options.max_chunk_size if info.options else None
-    if info.chunks <= 1 or not chunk_size:
+    if not info.chunks or not chunk_size:
         return await _scan(version, start, stop)
 
+    # Chunks carry no number: where one is missing, the next would be taken for it.
+    stored = (await backend.subjects(version.subject)).get(version.subject, 0)
+    if stored != info.chunks:
+        raise await version.lost(f"{stored} of its {info.chunks} chunks are there")
     last = await backend.last_message(version.subject)
     if last is None:
         last = await backend.last_message(version.subject, leader=True)
@@ -379,6 +392,9 @@ async def _seek(
             high = guess
         else:
             low = guess
+        if high - low <= 1:
+            # Only where chunks are being removed meanwhile.
+            raise await version.lost("its chunks are going")
         if low:
             guess = (low + high) // 2
         else:
@@ -422,6 +438,8 @@ class ObjectReader:
         self._info: ObjectInfo | None = None
         self._chunks: AsyncGenerator[bytes, None] | None = None
         self._rest = memoryview(b"")
+        self._closed = False
+        self._failure: BaseException | None = None
 
     @property
     def info(self) -> ObjectInfo:
@@ -461,6 +479,7 @@ class ObjectReader:
 
     async def aclose(self) -> None:
         """Stop reading; nothing is left on the server."""
+        self._closed = True
         self._rest = memoryview(b"")
         if self._chunks is not None:
             chunks, self._chunks = self._chunks, None
@@ -477,11 +496,27 @@ class ObjectReader:
             IncompleteObjectError, DigestMismatchError: If it is damaged.
             StoreTimeoutError: If the next chunk does not come within the timeout.
         """
-        _ = self.info
+        info = self.info
+        if self._closed:
+            msg = f"Bucket '{info.bucket}', object {info.name!r}: the reader is closed."
+            raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
         while not self._rest:
             if self._chunks is None:
                 raise StopAsyncIteration
-            self._rest = memoryview(await self._chunks.__anext__())
+            if self._failure is not None:
+                # The generator has ended; to report that would pass for the object's end.
+                msg = (
+                    f"Bucket '{info.bucket}', object {info.name!r}: an earlier read failed "
+                    f"or was cancelled ({self._failure!r}); open the object again."
+                )
+                raise IncompleteObjectError(msg, bucket=info.bucket, name=info.name)
+            try:
+                self._rest = memoryview(await self._chunks.__anext__())
+            except StopAsyncIteration:
+                raise
+            except BaseException as error:
+                self._failure = error
+                raise
         piece, self._rest = self._rest, memoryview(b"")
         whole = piece.obj
         return whole if type(whole) is bytes and len(whole) == len(piece) else bytes(piece)

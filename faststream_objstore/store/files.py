@@ -93,10 +93,11 @@ async def save(
 
     A failed or cancelled call leaves `path` as it was, and no other file.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
-    # Not `tempfile`: its files are private to the user whatever the umask says.
-    descriptor = await asyncio.to_thread(
-        os.open,
+    # A file system's limit is 255 bytes, and a character may take four.
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")
+    # Not `tempfile`: its files are private to the user whatever the umask says. Not in a
+    # thread: a cancelled task would not learn that the file has been made.
+    descriptor = os.open(
         temporary,
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
         0o666,

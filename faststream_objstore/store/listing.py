@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
-from ..errors import BadObjectMetaError
+from ..errors import BadObjectMetaError, InvalidOptionError
 from ..models import ObjectInfo
 
 __all__ = ("entries", "parsed", "sweep")
@@ -65,6 +65,12 @@ async def sweep(backend: Backend, older_than: timedelta) -> int:
     Raises:
         BadObjectMetaError: If metadata does not parse; nothing is removed then.
     """
+    if not isinstance(older_than, timedelta):
+        msg = (
+            f"Bucket '{backend.bucket}': older_than={older_than!r} cannot work; give a "
+            "timedelta."
+        )
+        raise InvalidOptionError(msg, bucket=backend.bucket)
     stored = await backend.subjects(wire.all_chunks_subject(backend.bucket))
     # Read after the chunks, so that whatever is committed meanwhile is seen. A marker
     # or a link names a nuid too, but has no chunks.

@@ -5,6 +5,7 @@ loses reads again, through the stream's leader, and decides anew; whoever replac
 version removes that version's chunks, and only after its own write is acknowledged.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ __all__ = (
     "read",
     "remove_chunks",
     "rename",
+    "require_fits",
     "subject_of",
     "write",
 )
@@ -47,6 +49,11 @@ _nuids = NUID()
 # A write whose answer is lost is sent again: compare-and-set makes that safe, and the
 # outcome is then known.
 _WRITE_ATTEMPTS = 3
+
+# What the headers of a metadata message take, generously: the server counts them too.
+_HEADER_BYTES = 128
+# What the nuid, the digest, the size and the number of chunks add to a put's metadata.
+_FILLED_IN_BYTES = 128
 
 
 def new_nuid() -> str:
@@ -136,6 +143,26 @@ def require(
     return entry.info
 
 
+def require_fits(backend: Backend, info: ObjectInfo) -> None:
+    """Refuse a new version whose metadata is too large, before its chunks are sent.
+
+    Raises:
+        InvalidOptionError: If it cannot be one message.
+    """
+    _require_size(backend, info, len(wire.metadata_json(info)) + _FILLED_IN_BYTES)
+
+
+def _require_size(backend: Backend, info: ObjectInfo, size: int) -> None:
+    limit = backend.max_payload - _HEADER_BYTES
+    if size > limit:
+        msg = (
+            f"Bucket '{backend.bucket}', object {info.name!r}: its name, description, "
+            f"headers and metadata take {size} bytes, and a message holds {limit}; store "
+            "less of them."
+        )
+        raise InvalidOptionError(msg, bucket=backend.bucket, name=info.name)
+
+
 async def write(
     backend: Backend,
     subject: str,
@@ -154,12 +181,7 @@ async def write(
         StoreTimeoutError: If it is not known whether it was stored.
     """
     data = wire.metadata_json(info, raw)
-    if len(data) > backend.max_payload:
-        msg = (
-            f"Bucket '{backend.bucket}', object {info.name!r}: description, headers and "
-            f"metadata take {len(data)} bytes; a message holds {backend.max_payload}."
-        )
-        raise InvalidOptionError(msg, bucket=backend.bucket, name=info.name)
+    _require_size(backend, info, len(data))
     for attempt in range(1, _WRITE_ATTEMPTS + 1):
         try:
             message = await backend.publish_metadata(subject, data, expected_sequence=replaces)
@@ -311,15 +333,29 @@ async def rename(
             _, left = await write(
                 backend,
                 subject,
-                _marker(info, new_nuid()),
+                _marker(info, _moved_nuid(info.nuid, to)),
                 replaces=entry.revision,
                 raw=entry.raw,
             )
         except WrongRevision:
-            # The old name was replaced meanwhile, and its chunks are being removed.
+            now = (await find(backend, subject, leader=True)).info
+            if now is not None and now.nuid == info.nuid and not now.deleted:
+                # Same content, newer metadata, or moved back: what is under the new
+                # name is replaced in the next round.
+                continue
+            if now is not None and now.nuid == _moved_nuid(info.nuid, to):
+                # Another task made the same move, and finished it first.
+                return moved, [arrived]
+            # The old name was replaced meanwhile, and its chunks are being removed; or
+            # they belong to a third name now.
             await _withdraw(backend, target, moved)
             continue
         return moved, [left, arrived]
+
+
+def _moved_nuid(nuid: str, to: str) -> str:
+    """The nuid of the marker that a move leaves; it tells what was moved, and where to."""
+    return hashlib.sha256(f"{nuid} {to}".encode()).hexdigest()[:22]
 
 
 async def _withdraw(backend: Backend, subject: str, info: ObjectInfo) -> None:

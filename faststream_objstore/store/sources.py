@@ -81,7 +81,11 @@ async def chunks_of(data: Any, chunk_size: int) -> AsyncGenerator[Buffer, None]:
         UnsupportedDataError: If a file or an iterable yields something else than bytes.
     """
     if isinstance(data, str):
-        data = data.encode()
+        try:
+            data = data.encode()
+        except UnicodeEncodeError as error:
+            msg = f"the text has no UTF-8 form ({error.reason}); encode it yourself."
+            raise UnsupportedDataError(msg) from error
     view = _view(data)
     if view is not None:
         for start in range(0, view.nbytes, chunk_size):
@@ -125,12 +129,14 @@ def _view(data: object) -> memoryview | None:
         view = memoryview(data)  # type: ignore[arg-type]
     except TypeError:
         return None
-    if not view.contiguous:
-        return memoryview(view.tobytes())
     if view.nbytes == 0:
         # An empty view of some shapes cannot be cast.
         return memoryview(b"")
-    return view.cast("B")
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError):
+        # Not contiguous, or of a format that is not native, such as "<i".
+        return memoryview(view.tobytes())
 
 
 async def _pieces(data: Any, size: int) -> AsyncGenerator[Any, None]:

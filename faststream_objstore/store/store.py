@@ -110,8 +110,8 @@ class ObjectStore:
             filename: Kept as `metadata["filename"]`.
             headers: Values by name; a value is a str, or a list of them.
             metadata: Free text by key.
-            chunk_size: Bytes of a chunk, at most the server's `max_payload`; 128 KiB
-                if not given.
+            chunk_size: Bytes of a chunk, at most the server's `max_payload`; if not
+                given, 128 KiB, or `max_payload` where that is less.
             mode: `"overwrite"`, `"create"`, or the revision (or the `ObjectInfo`) that
                 must be the newest.
             progress: Called with the bytes sent and the bytes in all (or `None`) after
@@ -146,11 +146,12 @@ class ObjectStore:
             texts=texts,
         )
         size = chunk_size if chunk_size is not None else options.max_chunk_size
-        size = DEFAULT_CHUNK_SIZE if size is None else size
         condition = self._condition(name, mode)
         require_supported(data, self._bucket, name)
 
         backend = await self._source()
+        if size is None:
+            size = min(DEFAULT_CHUNK_SIZE, backend.max_payload)
         if type(size) is not int or not 1 <= size <= backend.max_payload:
             msg = (
                 f"Bucket '{self._bucket}', object {name!r}: chunk_size={size!r} cannot work; "
@@ -346,6 +347,7 @@ class ObjectStore:
         prefix: str | None = None,
         pattern: str | None = None,
         include_deleted: bool = False,
+        ignore_deletes: bool | None = None,
     ) -> Infos:
         """All objects, sorted by name; none is missed that is live all the while.
 
@@ -353,10 +355,13 @@ class ObjectStore:
             prefix: Only names that begin with it.
             pattern: Only names that match, as change subscribers match them.
             include_deleted: Delete markers too.
+            ignore_deletes: nats-py's name for the opposite; it wins where it is given.
 
         Raises:
             InvalidPatternError: If the pattern is malformed.
         """
+        if ignore_deletes is not None:
+            include_deleted = not ignore_deletes
         found: dict[str, ObjectInfo] = {}
         backend = await self._source()
         matches = name_filter(prefix, pattern)
@@ -430,8 +435,21 @@ class ObjectStore:
             )
 
         backend = await self._source()
-        if given.options and given.options.link is not None:
-            return await self._link(name, given.options.link, change)
+        link = given.options.link if given.options else None
+        if link is not None:
+            entry = await metadata.find(
+                backend, metadata.subject_of(backend, name), leader=True
+            )
+            # The same link again is an update like any other: a rename, a description.
+            if entry.live is None or entry.live.link != link:
+                if given.name not in {None, "", name}:
+                    msg = (
+                        f"Bucket '{self._bucket}', object {name!r}: a new link and the new "
+                        f"name {given.name!r} in one; make the link under that name."
+                    )
+                    raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+                await self._require_target(backend, name, link)
+                return await self._link(name, link, change)
         info, messages = await to_its_end(metadata.amend(backend, name, change))
         await _announce(backend, *messages)
         return info
@@ -466,21 +484,13 @@ class ObjectStore:
             ObjectAlreadyExists: If `name` is an object with content.
         """
         backend = await self._source()
-        metadata.subject_of(backend, name)
-        bucket, of = (
-            (target.bucket, target.name)
+        link = (
+            ObjectLink(target.bucket, target.name)
             if isinstance(target, ObjectInfo)
-            else (self._bucket, target)
+            else ObjectLink(self._bucket, target)
         )
-        holder = backend if bucket == self._bucket else await backend.other(bucket)
-        info = await metadata.read(holder, of, leader=True)
-        if info.is_link() and (bucket, of) != (self._bucket, name):
-            msg = (
-                f"Bucket '{self._bucket}': {name!r} cannot link to {of!r} in '{bucket}', "
-                "which is a link itself (ADR-20); link to its target."
-            )
-            raise InvalidLinkError(msg, bucket=self._bucket, name=name)
-        return await self._link(name, ObjectLink(bucket, of), lambda info: info)
+        await self._require_target(backend, name, link)
+        return await self._link(name, link, lambda info: info)
 
     async def add_bucket_link(self, name: str, bucket: "str | ObjectStore") -> ObjectInfo:
         """Store a link to a whole bucket; it names the bucket and has no content.
@@ -495,10 +505,29 @@ class ObjectStore:
             ObjectAlreadyExists: If `name` is an object with content.
         """
         of = bucket.bucket if isinstance(bucket, ObjectStore) else validate_bucket_name(bucket)
-        backend = await self._source()
-        if of != self._bucket:
-            await backend.other(of)
-        return await self._link(name, ObjectLink(of), lambda info: info)
+        link = ObjectLink(of)
+        await self._require_target(await self._source(), name, link)
+        return await self._link(name, link, lambda info: info)
+
+    async def _require_target(self, backend: Backend, name: str, link: ObjectLink) -> None:
+        """Refuse a link that ADR-20 forbids, or whose target is not there."""
+        metadata.subject_of(backend, name)
+        # What is wrong with a link to itself is `put_link`'s to say.
+        if link in {ObjectLink(self._bucket, name), ObjectLink(self._bucket)}:
+            return
+        holder = (
+            backend
+            if link.bucket == self._bucket
+            else await backend.other(validate_bucket_name(link.bucket))
+        )
+        if link.name is None:
+            return
+        if (await metadata.read(holder, link.name, leader=True)).is_link():
+            msg = (
+                f"Bucket '{self._bucket}': {name!r} cannot link to {link.name!r} in "
+                f"'{link.bucket}', which is a link itself (ADR-20); link to its target."
+            )
+            raise InvalidLinkError(msg, bucket=self._bucket, name=name)
 
     async def _link(
         self, name: str, target: ObjectLink, change: Callable[[ObjectInfo], ObjectInfo]

@@ -62,6 +62,9 @@ async def put(
         UnsupportedDataError: If the data yields something else than bytes.
     """
     subject = metadata.subject_of(backend, info.name)
+    metadata.require_fits(backend, info)
+    # May raise, as where there is no such file.
+    total = known_size(data)
     before: metadata.Entry | None = None
     if condition is not None:
         before = await metadata.find(backend, subject, leader=True)
@@ -75,7 +78,6 @@ async def put(
     upload = backend.upload(wire.chunk_subject(backend.bucket, nuid))
     digest = Digest()
     size = chunks = 0
-    total = known_size(data)
     try:
         async with aclosing(chunks_of(data, chunk_size)) as source:
             async for chunk in source:

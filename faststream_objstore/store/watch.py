@@ -89,6 +89,9 @@ class ObjectWatcher:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
+            if not self._reading.cancelled():
+                # Nobody asks any more; asyncio would report it as never retrieved.
+                self._reading.exception()
         await self._stream.__aexit__(None, None, None)
 
     async def updates(self, timeout: float | None = 5.0) -> ObjectInfo | None:
@@ -117,29 +120,35 @@ class ObjectWatcher:
                 return info
 
     async def _next(self, timeout: float | None) -> StoredMessage:
-        if self._stopped.is_set():
-            raise StopAsyncIteration
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._read())
-        stopped = asyncio.ensure_future(self._stopped.wait())
-        waits: set[asyncio.Future[Any]] = {self._reading, stopped}
-        try:
-            # The read outlives this wait: a message that arrives just after a time-out
-            # is the next call's.
-            await asyncio.wait(
-                waits,
-                timeout=timeout,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            stopped.cancel()
-        if self._stopped.is_set():
-            raise StopAsyncIteration
-        if not self._reading.done():
-            msg = f"Bucket '{self._bucket}': no change within {timeout} seconds."
-            raise StoreTimeoutError(msg, bucket=self._bucket)
-        reading, self._reading = self._reading, None
-        return reading.result()
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            if self._stopped.is_set():
+                raise StopAsyncIteration
+            if self._reading is None:
+                self._reading = asyncio.ensure_future(self._read())
+            reading = self._reading
+            stopped = asyncio.ensure_future(self._stopped.wait())
+            waits: set[asyncio.Future[Any]] = {reading, stopped}
+            try:
+                # The read outlives this wait: a message that arrives just after a
+                # time-out is the next call's.
+                await asyncio.wait(
+                    waits,
+                    timeout=None if deadline is None else max(0.0, deadline - loop.time()),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                stopped.cancel()
+            if self._stopped.is_set():
+                raise StopAsyncIteration
+            if not reading.done():
+                msg = f"Bucket '{self._bucket}': no change within {timeout} seconds."
+                raise StoreTimeoutError(msg, bucket=self._bucket)
+            # Several tasks may wait; the first of them takes it, the others go on.
+            if self._reading is reading:
+                self._reading = None
+                return reading.result()
 
     async def _read(self) -> StoredMessage:
         return await self._stream.__anext__()

@@ -30,6 +30,7 @@ from faststream_objstore.errors import (
     BucketNotFoundError,
     BucketSealedError,
     InvalidBucketNameError,
+    InvalidOptionError,
     ObjStoreError,
 )
 from faststream_objstore.models import ObjectStoreConfig
@@ -366,6 +367,15 @@ async def test_metadata_beyond_the_max_payload_are_refused(backend: Backend) -> 
 
     with pytest.raises(ObjStoreError):
         await soon(backend.publish_metadata(metadata(backend), body, expected_sequence=0))
+
+    assert (await soon(backend.state())).messages == 0
+
+
+async def test_a_chunk_beyond_the_max_payload_is_refused(backend: Backend) -> None:
+    body = b"x" * (backend.max_payload + 1)
+
+    with pytest.raises(ObjStoreError):
+        await store(backend, chunks(backend), body)
 
     assert (await soon(backend.state())).messages == 0
 
@@ -817,12 +827,15 @@ async def test_a_start_before_the_oldest_message_is_the_oldest(backend: Backend)
     assert bodies(messages) == [b"3"]
 
 
-@pytest.mark.parametrize(
-    "limit, expected",
-    [(0, []), (1, [b"2"]), (3, [b"2", b"4", b"6"]), (4, [b"2", b"4", b"6", b"8"]), (9, None)],
-)
+@pytest.mark.parametrize("deliver", [Deliver.NEW, Deliver.LAST_PER_SUBJECT])
+async def test_a_start_needs_deliver_all(backend: Backend, deliver: Deliver) -> None:
+    with pytest.raises(InvalidOptionError):
+        await read(backend.messages(everything(backend), deliver=deliver, start_sequence=1))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 4, 9])
 async def test_a_limit_ends_the_reading_and_not_the_count(
-    backend: Backend, limit: int, expected: list[bytes] | None
+    backend: Backend, limit: int
 ) -> None:
     for number in range(10):
         await store(backend, chunks(backend, f"N{number % 2}"), b"%d" % number)
@@ -833,7 +846,7 @@ async def test_a_limit_ends_the_reading_and_not_the_count(
         assert stream.pending == 4
         messages = await soon(rest(stream))
 
-    assert bodies(messages) == (expected or [b"2", b"4", b"6", b"8"][:limit])
+    assert bodies(messages) == [b"2", b"4", b"6", b"8"][:limit]
     assert pendings(messages) == [3, 2, 1, 0][:limit]
 
 
@@ -966,11 +979,28 @@ async def test_following_a_bucket_that_is_deleted_raises(
     async with backend.messages(everything(backend), follow=True) as stream:
         await take(stream, 1)
         waiting = asyncio.create_task(take(stream, 1))
+        # Round trips, in which the reader comes to wait.
+        for _ in range(3):
+            await soon(backend.state())
         await soon(server.delete(backend.bucket))
         with pytest.raises(BucketNotFoundError) as raised:
             await soon(waiting)
 
     assert raised.value.bucket == backend.bucket
+
+
+async def test_following_a_bucket_that_is_deleted_and_made_again_raises(
+    server: Server, create: Create, backend: Backend
+) -> None:
+    async with backend.messages(everything(backend), follow=True) as stream:
+        waiting = asyncio.create_task(take(stream, 1))
+        for _ in range(3):
+            await soon(backend.state())
+        await soon(server.delete(backend.bucket))
+        new = await create(backend.bucket)
+        await store(new, chunks(new), b"1")
+        with pytest.raises(BucketNotFoundError):
+            await soon(waiting)
 
 
 @pytest.mark.parametrize("server", ["jetstream"], indirect=True)

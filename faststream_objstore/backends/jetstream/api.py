@@ -12,7 +12,7 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import StreamState, WrongRevision
-from faststream_objstore.backends.jetstream.connection import Connection, status_of
+from faststream_objstore.backends.jetstream.connection import Connection, in_bucket, status_of
 from faststream_objstore.errors import (
     BucketConfigMismatchError,
     BucketFullError,
@@ -109,7 +109,7 @@ def _not_found(bucket: str | None) -> BucketNotFoundError:
 
 def _not_enabled(bucket: str | None, said: str) -> JetStreamNotEnabledError:
     msg = (
-        f"{f'Bucket {bucket!r}: ' if bucket else ''}JetStream does not answer ({said}): it is "
+        f"{in_bucket(bucket)}JetStream does not answer ({said}): it is "
         "not enabled on the server or for this account (`nats-server -js`), the domain is "
         "another one, or the server is just starting; in that case try again."
     )

@@ -12,7 +12,7 @@ from nats.aio.subscription import Subscription
 
 from faststream_objstore.errors import NotConnectedError, StoreAPIError, StoreTimeoutError
 
-__all__ = ("Connection", "Receive", "run_to_end", "status_of", "wait_for")
+__all__ = ("Connection", "Receive", "in_bucket", "run_to_end", "status_of", "wait_for")
 
 Receive = Callable[[Msg], None]
 _T = TypeVar("_T")
@@ -21,6 +21,9 @@ _T = TypeVar("_T")
 # sent, and what suspends there swallows its cancellation. Below half of that, call it
 # directly; above, pay for a task.
 _DIRECT_PUBLISH_BYTES = 1024 * 1024
+
+# What the server calls it: "message size exceeds maximum allowed".
+_TOO_LARGE = 10054
 
 _CONNECTION_ERRORS = (
     nats.errors.ConnectionClosedError,
@@ -66,6 +69,11 @@ async def run_to_end(work: Coroutine[Any, Any, _T]) -> _T:
             task.exception()  # retrieved, so that asyncio does not report it
         raise cancelled
     return task.result()
+
+
+def in_bucket(bucket: str | None) -> str:
+    """How a message of an error begins."""
+    return f"Bucket '{bucket}': " if bucket else ""
 
 
 def status_of(message: Msg) -> str | None:
@@ -168,7 +176,7 @@ class Connection:
         self, what: str, seconds: float, bucket: str | None
     ) -> StoreTimeoutError | NotConnectedError:
         """The error for something that did not come in time."""
-        where = f"Bucket '{bucket}': " if bucket else ""
+        where = in_bucket(bucket)
         if self.client.is_closed:
             msg = f"{where}{what}: the NATS connection is closed; connect the broker again."
             return NotConnectedError(msg, bucket=bucket)
@@ -192,8 +200,20 @@ class Connection:
 
         Raises:
             NotConnectedError: If the connection is closed, or down with a full buffer.
+            StoreAPIError: If the message is larger than the server's `max_payload`.
         """
         client = self.client
+        size = len(payload)
+        if headers:
+            # "NATS/1.0\r\n", "key: value\r\n" and "\r\n".
+            size += 12 + sum(len(key) + len(value) + 4 for key, value in headers.items())
+        if size > client.max_payload:
+            # nats-py leaves out the headers, and the server drops the connection.
+            msg = (
+                f"{in_bucket(bucket)}a message of {size} bytes, headers included, is more "
+                f"than the server's max_payload, {client.max_payload}."
+            )
+            raise StoreAPIError(msg, bucket=bucket, code=400, err_code=_TOO_LARGE)
         # nats-py declares `bytes`; it only takes the length and concatenates.
         sending = client.publish(subject, payload, reply, headers)  # type: ignore[arg-type]
         if client.pending_data_size + len(payload) < _DIRECT_PUBLISH_BYTES:
@@ -244,12 +264,12 @@ class Connection:
         except _CONNECTION_ERRORS as error:
             raise self._not_connected(str(error), bucket) from error
         except nats.errors.Error as error:
-            msg = f"{f'Bucket {bucket!r}: ' if bucket else ''}NATS refused a message: {error}."
+            msg = f"{in_bucket(bucket)}NATS refused a message: {error}."
             raise StoreAPIError(msg, bucket=bucket) from error
 
     def _not_connected(self, what: str, bucket: str | None) -> NotConnectedError:
         msg = (
-            f"{f'Bucket {bucket!r}: ' if bucket else ''}there is no NATS connection ({what}); "
+            f"{in_bucket(bucket)}there is no NATS connection ({what}); "
             "start the broker, or wait until it has reconnected."
         )
         return NotConnectedError(msg, bucket=bucket)

@@ -33,7 +33,9 @@ _OVERHEAD_BYTES = 512
 # The server forgets a consumer that nobody pulls from, such as that of a killed client.
 _INACTIVE_SECONDS = 30
 _EXPIRES_SECONDS = 30
-_HEARTBEAT_SECONDS = 5
+# Two missed heartbeats tell of what the server does not: a request that met its consumer
+# in the moment of its deletion gets no answer.
+_HEARTBEAT_SECONDS = 2
 _CLOSE_SECONDS = 5.0
 
 
@@ -47,6 +49,7 @@ class PullConsumer:
         begin: The consumer's `deliver_policy`, and what belongs to it.
         follow: Wait for new messages; otherwise take what is pending.
         headers_only: Leave the bodies on the server.
+        limit: Ask for no more than this many.
         timeout: Seconds for one request.
     """
 
@@ -59,6 +62,7 @@ class PullConsumer:
         begin: dict[str, Any],
         follow: bool,
         headers_only: bool,
+        limit: int | None,
         timeout: float,
     ) -> None:
         self._api = api
@@ -66,6 +70,7 @@ class PullConsumer:
         self._bucket = bucket
         self._follow = follow
         self._headers_only = headers_only
+        self._limit = limit
         self._timeout = timeout
         self._id = f"{stream_name(bucket)}.objstore-{_NUID.next().decode()}"
         self._config: dict[str, Any] = {
@@ -94,7 +99,7 @@ class PullConsumer:
         self._inbox = self._connection.client.new_inbox()
         self._tokens = itertools.count()
         self._subscription: Subscription | None = None
-        self._asked = False
+        self._creating: asyncio.Task[None] | None = None
         self._reconnects = 0
         self._delivered = 0
         self._largest = 0
@@ -112,7 +117,10 @@ class PullConsumer:
         """
         self._reconnects = self._connection.reconnects
         await run_to_end(self._subscribe())
-        self._asked = True
+        self._creating = asyncio.ensure_future(self._create())
+        await asyncio.shield(self._creating)
+
+    async def _create(self) -> None:
         answer = await self._api.call(
             f"CONSUMER.CREATE.{self._id}",
             {
@@ -140,13 +148,18 @@ class PullConsumer:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await self._connection.unsubscribe(subscription)
-        if not self._asked:
+        creating, self._creating = self._creating, None
+        if creating is None:
             return
-        self._asked = False
+        wait = wait and self._connection.client.is_connected
+        seconds = min(self._timeout, _CLOSE_SECONDS)
+        if not creating.done() and wait:
+            # The server may handle a deletion before a creation that was asked for first.
+            await asyncio.wait((creating,), timeout=seconds)
+        creating.cancel()
         verb = f"CONSUMER.DELETE.{self._id}"
         try:
-            if wait and self._connection.client.is_connected:
-                seconds = min(self._timeout, _CLOSE_SECONDS)
+            if wait:
                 await self._api.call(verb, bucket=self._bucket, timeout=seconds)
             else:
                 await self._connection.publish(
@@ -180,11 +193,14 @@ class PullConsumer:
         request: dict[str, Any]
         if self._follow:
             request = {
-                "expires": _EXPIRES_SECONDS * _SECOND,
-                "idle_heartbeat": _HEARTBEAT_SECONDS * _SECOND,
+                "expires": int(_EXPIRES_SECONDS * _SECOND),
+                "idle_heartbeat": int(_HEARTBEAT_SECONDS * _SECOND),
             }
         else:
-            count = min(count, self.remaining - self._outstanding)
+            wanted = self.remaining
+            if self._limit is not None:
+                wanted = min(wanted, self._limit - self._delivered)
+            count = min(count, wanted - self._outstanding)
             if count <= 0:
                 return
             request = {"no_wait": True}

@@ -44,6 +44,7 @@ class JetStreamMessages:
         start_sequence: Begin with the first match at or after it.
         follow: Wait for new messages.
         headers_only: Leave the bodies on the server.
+        limit: Stop after this many (not followed).
         timeout: Seconds that one message may take to come (not followed).
     """
 
@@ -57,6 +58,7 @@ class JetStreamMessages:
         start_sequence: int | None,
         follow: bool,
         headers_only: bool,
+        limit: int | None,
         timeout: float,
     ) -> None:
         self.pending = 0
@@ -68,6 +70,7 @@ class JetStreamMessages:
         self._start = start_sequence
         self._follow = follow
         self._headers_only = headers_only
+        self._left = None if follow else limit
         self._timeout = timeout
 
         self._consumer: PullConsumer | None = None
@@ -107,6 +110,8 @@ class JetStreamMessages:
         if consumer is None:
             msg = "Enter the message stream (`async with`) before iterating over it."
             raise RuntimeError(msg)
+        if self._left == 0:
+            raise StopAsyncIteration
         # Before the message is taken: what suspends here may be cancelled.
         await consumer.pull()
         if not consumer.buffer:
@@ -114,6 +119,8 @@ class JetStreamMessages:
         message = consumer.buffer.popleft()
         self._last = message.sequence
         self._attempts = 0
+        if self._left is not None:
+            self._left -= 1
         return message
 
     async def _arrival(self, consumer: PullConsumer) -> PullConsumer:
@@ -195,6 +202,7 @@ class JetStreamMessages:
             begin=self._begin(),
             follow=self._follow,
             headers_only=self._headers_only,
+            limit=self._left,
             timeout=self._timeout,
         )
         await self._consumer.open()

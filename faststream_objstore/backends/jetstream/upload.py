@@ -101,6 +101,10 @@ class JetStreamUpload:
         await run_to_end(self._remove())
 
     async def _remove(self) -> None:
+        if isinstance(self._failure, BucketNotFoundError):
+            # And the chunks with it; those in flight are answered by nobody.
+            self._close()
+            return
         try:
             try:
                 # The server handles purges and chunks side by side, so that a purge

@@ -1,0 +1,126 @@
+"""This package, as a service uses it: a `NatsBroker` and an `ObjStore`."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from faststream.nats import NatsBroker
+
+import faststream_objstore
+from benchmarks.drivers.protocol import MIB, Client, Memory, serve
+from faststream_objstore import ObjectStore, ObjStore
+
+
+class Objstore(Client):
+    """faststream-objstore."""
+
+    packages = ("faststream-objstore", "faststream", "nats-py", "pydantic")
+
+    async def connect(self, url: str) -> None:
+        """Connect."""
+        self._broker = NatsBroker(url, logger=None)
+        self._objstore = ObjStore(self._broker)
+        self._connection = await self._broker.connect()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._broker.stop()
+
+    async def do_versions(self) -> dict[str, Any]:
+        """And where the package is."""
+        source = str(Path(faststream_objstore.__file__).parent)
+        return await super().do_versions() | {"source": source}
+
+    async def open(self, bucket: str) -> ObjectStore:
+        """The store."""
+        return await self._objstore.object_store(bucket)
+
+    async def put(self, store: ObjectStore, name: str, data: bytes) -> None:
+        """Put bytes."""
+        await store.put(name, data)
+
+    async def get(self, store: ObjectStore, name: str) -> int:
+        """Get bytes."""
+        return len(await store.get(name))
+
+    async def list(self, store: ObjectStore) -> int:
+        """List."""
+        return len(await store.list())
+
+    async def do_ping(self, count: int) -> dict[str, Any]:
+        """The round trip to the server, by PING and PONG."""
+        result = []
+        for _ in range(count):
+            began = perf_counter()
+            await self._connection.flush()
+            result.append(perf_counter() - began)
+        return {"latencies": result}
+
+    async def do_iter(self, bucket: str, count: int) -> dict[str, Any]:
+        """Memory that `iter` takes."""
+        store = await self._warm(bucket)
+        memory = Memory()
+        listed = 0
+        began = perf_counter()
+        async for _ in store.iter():
+            listed += 1
+        seconds = perf_counter() - began
+        if listed < count:
+            msg = f"{listed} of {count} objects"
+            raise RuntimeError(msg)
+        return {"bytes": memory.above_idle(), "seconds": seconds}
+
+    async def do_put_stream(self, bucket: str, name: str, size: int) -> dict[str, Any]:
+        """Memory, and seconds, of a put of an async iterable."""
+        store = await self._warm(bucket)
+        memory = Memory()
+        began = perf_counter()
+        await store.put(name, _blocks(size))
+        return {"seconds": perf_counter() - began, "bytes": memory.above_idle()}
+
+    async def do_get_stream(self, bucket: str, name: str, size: int) -> dict[str, Any]:
+        """Memory, and seconds, of reading through `open`."""
+        store = await self._warm(bucket)
+        memory = Memory()
+        received = 0
+        began = perf_counter()
+        async with store.open(name) as reader:
+            async for chunk in reader:
+                received += len(chunk)
+        seconds = perf_counter() - began
+        if received != size:
+            msg = f"{received} of {size} bytes"
+            raise RuntimeError(msg)
+        return {"seconds": seconds, "bytes": memory.above_idle()}
+
+    async def do_get_range(
+        self, bucket: str, name: str, start: int, stop: int
+    ) -> dict[str, Any]:
+        """Seconds of one range; the proxy counts what is transferred."""
+        store = await self.open(bucket)
+        began = perf_counter()
+        part = await store.get_range(name, start, stop)
+        seconds = perf_counter() - began
+        if len(part) != stop - start:
+            msg = f"{len(part)} of {stop - start} bytes"
+            raise RuntimeError(msg)
+        return {"seconds": seconds}
+
+    async def _warm(self, bucket: str) -> ObjectStore:
+        store = await self.open(bucket)
+        if not await store.exists("warm-up"):
+            await store.put("warm-up", b"warm-up")
+        await store.get("warm-up")
+        return store
+
+
+async def _blocks(size: int) -> AsyncIterator[bytes]:
+    rest = bytes(MIB - 8)
+    for number in range(size // MIB):
+        # Each one is new memory: blocks that are held back would show.
+        yield number.to_bytes(8, "big") + rest
+
+
+if __name__ == "__main__":
+    serve(Objstore())

@@ -1,0 +1,193 @@
+"""The rows of the table: what is compared with what, and the marks to pass."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .peers import OURS
+from .steps import GIB, KIB, PLAIN, RAW
+
+__all__ = ("Row", "rows_of")
+
+Medians = Mapping[str, Mapping[str, float]]
+"""By measure, then by peer."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        title: What it says.
+        unit: What stands behind the figures.
+        value: Reads it from the medians; `KeyError` if something was not measured.
+        at_least: The mark to pass.
+        aim: The mark to hope for.
+        more: Whether more is better.
+        detail: Measure whose medians explain it.
+    """
+
+    title: str
+    unit: str
+    value: Callable[[Medians], float]
+    at_least: float | None
+    aim: float | None
+    more: bool = True
+    detail: str | None = None
+
+    def passes(self, value: float, mark: float | None) -> bool | None:
+        """Whether a value reaches a mark."""
+        if mark is None:
+            return None
+        return value >= mark if self.more else value <= mark
+
+
+def _ratio(measure: str, *others: str) -> Callable[[Medians], float]:
+    """Ours, in terms of the best of others; more is better in what this is used for."""
+
+    def value(medians: Medians) -> float:
+        of = medians[measure]
+        found = [of[other] for other in others if other in of]
+        if not found:
+            raise KeyError(others)
+        return of[OURS] / max(found)
+
+    return value
+
+
+def _time(measure: str, other: str) -> Callable[[Medians], float]:
+    """How many times faster ours is, from milliseconds."""
+    return lambda medians: medians[measure][other] / medians[measure][OURS]
+
+
+def _ours(measure: str) -> Callable[[Medians], float]:
+    return lambda medians: medians[measure][OURS]
+
+
+def _growth(medians: Medians) -> float:
+    return medians["iter_100k_memory"][OURS] - medians["iter_10k_memory"][OURS]
+
+
+def _row(
+    title: str,
+    measure: str,
+    *others: str,
+    at_least: float | None,
+    aim: float | None,
+    more: bool = True,
+) -> Row:
+    value = _ratio(measure, *others)
+    return Row(title, "x", value, at_least, aim, more=more, detail=measure)
+
+
+# The marks are those of issue 6.
+ROWS = (
+    _row("put 256 MiB from memory, vs nats-py", "put_large", "nats-py", at_least=2.2, aim=2.6),
+    _row("put 256 MiB, vs raw pipelined publish", "put_large", RAW, at_least=None, aim=0.65),
+    _row("put 256 MiB, vs natsrpy (Rust)", "put_large", "natsrpy", at_least=1.5, aim=2),
+    _row("get 256 MiB, vs nats-py writeinto", "get_large", "nats-py", at_least=5, aim=6),
+    _row(
+        "get 256 MiB, vs best of natsio, natsrpy, nats.js",
+        "get_large",
+        "natsio",
+        "natsrpy",
+        "nats.js",
+        at_least=1,
+        aim=1.3,
+    ),
+    _row(
+        "1 KiB get p50, vs nats-py",
+        "get_small",
+        "nats-py",
+        at_least=0.25,
+        aim=0.18,
+        more=False,
+    ),
+    _row(
+        "1 KiB put p50, vs nats-py", "put_small", "nats-py", at_least=0.8, aim=0.5, more=False
+    ),
+    _row("64-way 1 KiB get, vs nats-py", "get_many_1k", "nats-py", at_least=4, aim=5),
+    _row("64-way 1 KiB put, vs nats-py", "put_many_1k", "nats-py", at_least=2, aim=3),
+    _row("64-way 100 KiB get, vs nats-py", "get_many_100k", "nats-py", at_least=1.6, aim=2),
+    _row("64-way 100 KiB put, vs nats-py", "put_many_100k", "nats-py", at_least=1.2, aim=1.5),
+    _row("put 32 MiB at 10 ms, vs nats-py", "put_far", "nats-py", at_least=12, aim=18),
+    Row(
+        "1 KiB get at 10 ms, to the nearest round trip",
+        "round trips",
+        lambda medians: float(round(medians["get_far_trips"][OURS])),
+        2,
+        2,
+        more=False,
+        detail="get_far_trips",
+    ),
+    Row("list of 10,000, vs nats-py", "x", _time("list", "nats-py"), 1.8, 2.5, detail="list"),
+    Row(
+        "iter over 100,000, memory above idle",
+        "MiB",
+        _ours("iter_100k_memory"),
+        16,
+        None,
+        more=False,
+        detail="iter_100k_memory",
+    ),
+    # "Flat": what ten times as many take more.
+    Row("iter, growth from 10,000 to 100,000", "MiB", _growth, None, 1, more=False),
+    Row(
+        "put 1 GiB as a stream, memory above idle",
+        "MiB",
+        _ours("put_stream_memory"),
+        64,
+        32,
+        more=False,
+    ),
+    Row(
+        "get 1 GiB as a stream, memory above idle",
+        "MiB",
+        _ours("get_stream_memory"),
+        64,
+        32,
+        more=False,
+    ),
+    Row(
+        "get_range of 64 KiB in 1 GiB, transferred",
+        "KiB",
+        _ours("get_range"),
+        GIB / KIB / 100,
+        # Two chunks of 128 KiB, their headers, and the answers to the requests before.
+        2 * 128 + 16,
+        more=False,
+    ),
+    _row("change events, vs plain subscriber", "events", PLAIN, at_least=0.9, aim=1),
+    _row(
+        "injection of FromBucket, vs Context()",
+        "injection",
+        "FastStream Context()",
+        at_least=1.5,
+        aim=1.1,
+        more=False,
+    ),
+    Row("import beyond faststream.nats", "ms", _ours("import"), 30, 10, more=False),
+)
+
+
+def rows_of(medians: Medians) -> list[dict[str, Any]]:
+    """The rows whose measures are there, with their values."""
+    result = []
+    for row in ROWS:
+        try:
+            value = row.value(medians)
+        except KeyError:
+            continue
+        result.append(
+            {
+                "title": row.title,
+                "unit": row.unit,
+                "value": value,
+                "better": "more" if row.more else "less",
+                "at_least": row.at_least,
+                "aim": row.aim,
+                "passes": row.passes(value, row.at_least),
+                "reaches_aim": row.passes(value, row.aim),
+            }
+        )
+    return result

@@ -1,0 +1,379 @@
+"""What is measured: each step takes one sample of one peer, of one measure or several."""
+
+import itertools
+import statistics
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import Self
+
+from faststream_objstore.testing import NatsServer
+
+from .peers import OURS, Command, Missing, command_of
+from .process import DriverError, Process
+
+__all__ = ("MEASURES", "STEPS", "Bench", "Sizes", "Step")
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+CHUNK = 128 * KIB
+ONE_WAY_SECONDS = 0.005
+
+ALL = (OURS, "nats-py", "natsio", "natsrpy", "nats.js")
+SERVICE = "FastStream"
+RAW = "raw"
+
+MEASURES: dict[str, tuple[str, str]] = {
+    "put_large": ("put 256 MiB", "MB/s"),
+    "get_large": ("get 256 MiB", "MB/s"),
+    "put_small": ("put 1 KiB, p50", "ms"),
+    "get_small": ("get 1 KiB, p50", "ms"),
+    "put_many_1k": ("put 1 KiB, 64 at a time", "ops/s"),
+    "get_many_1k": ("get 1 KiB, 64 at a time", "ops/s"),
+    "put_many_100k": ("put 100 KiB, 64 at a time", "ops/s"),
+    "get_many_100k": ("get 100 KiB, 64 at a time", "ops/s"),
+    "put_far": ("put 32 MiB at 10 ms round trip", "MB/s"),
+    "get_far": ("get 1 KiB at 10 ms round trip, p50", "ms"),
+    "get_far_trips": ("get 1 KiB at 10 ms round trip", "round trips"),
+    "list": ("list 10,000", "ms"),
+    "iter_10k_memory": ("iter over 10,000, memory", "MiB"),
+    "iter_100k_memory": ("iter over 100,000, memory", "MiB"),
+    "iter_100k": ("iter over 100,000", "s"),
+    "put_stream_memory": ("put 1 GiB as a stream, memory", "MiB"),
+    "get_stream_memory": ("get 1 GiB as a stream, memory", "MiB"),
+    "put_stream": ("put 1 GiB as a stream", "MB/s"),
+    "get_stream": ("get 1 GiB as a stream", "MB/s"),
+    "get_range": ("get_range of 64 KiB in 1 GiB, transferred", "KiB"),
+    "events": ("change events, 4 workers", "events/s"),
+    "events_one": ("change events, 1 worker", "events/s"),
+    "injection": ("injection of one parameter", "us"),
+    "import": ("import", "ms"),
+    "sha256": ("SHA-256", "MB/s"),
+}
+"""Title and unit by id; the titles give the sizes of a full run."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is moved."""
+
+    large: int = 256 * MIB
+    far: int = 32 * MIB
+    stream: int = GIB
+    calls: int = 200
+    far_calls: int = 20
+    many_1k: int = 768
+    many_100k: int = 448
+    many_seconds: float = 0.5
+    list: int = 10_000
+    iter: int = 100_000
+    events: int = 5_000
+    injection: int = 1_500
+    imports: int = 5
+
+    @classmethod
+    def quick(cls) -> "Sizes":
+        """So little that only the program is tested."""
+        return cls(
+            large=16 * MIB,
+            far=2 * MIB,
+            stream=64 * MIB,
+            calls=20,
+            far_calls=5,
+            many_1k=128,
+            many_100k=64,
+            many_seconds=0.05,
+            list=500,
+            iter=3_000,
+            events=500,
+            injection=100,
+            imports=1,
+        )
+
+
+class Bench:
+    """A server, a proxy before it, and the drivers of all peers.
+
+    Args:
+        sizes: How much is moved.
+        package: The folder that holds the `faststream_objstore` to measure.
+        also: Folders of other versions of it, to measure beside.
+    """
+
+    def __init__(self, sizes: Sizes, package: Path, also: list[Path]) -> None:
+        self.sizes = sizes
+        self.missing: dict[str, str] = {}
+        self.versions: dict[str, Any] = {}
+        self._package = package
+        self._also = [f"{OURS} @ {path.resolve()}" for path in also]
+        self._server = NatsServer()
+        self._stack = AsyncExitStack()
+        self._commands: dict[str, Command] = {}
+        self._near: dict[str, Process] = {}
+        self._far: dict[str, Process] = {}
+        self._numbers = itertools.count()
+        self._kept: dict[str, str] = {}
+        self._far_url = ""
+        self._proxy: Process
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._server)
+        self._proxy = await Process(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("proxy.py")),
+                "127.0.0.1",
+                str(self._server.port),
+                str(ONE_WAY_SECONDS),
+            ]
+        ).start()
+        self._stack.push_async_callback(self._proxy.stop)
+        port = (await self._proxy.line())["port"]
+        self._far_url = f"nats://127.0.0.1:{port}"
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._stack.aclose()
+
+    async def prepare(self, peers: list[str]) -> None:
+        """Make the environments, start the drivers, ask for versions."""
+        for peer in peers:
+            try:
+                self._commands[peer] = command_of(peer, self._package)
+                self.versions[peer] = await (await self.near(peer))("versions")
+            except (Missing, DriverError) as error:
+                self.missing[peer] = str(error)
+        server = await (await self.near(RAW))("server")
+        self.versions["nats-server"] = server["version"]
+
+    def versions_of(self, peers: tuple[str, ...]) -> tuple[str, ...]:
+        """The peers, and other versions of this package where this package is one."""
+        return (*peers, *self._also) if OURS in peers else peers
+
+    async def near(self, peer: str) -> Process:
+        """A peer's driver, connected to the server."""
+        return await self._driver(peer, self._near, self._server.url)
+
+    async def far(self, peer: str) -> Process:
+        """A peer's driver, connected through the proxy."""
+        return await self._driver(peer, self._far, self._far_url)
+
+    @asynccontextmanager
+    async def fresh(self, peer: str) -> AsyncIterator[Process]:
+        """A driver that has done nothing yet."""
+        command = self._commands[peer]
+        process = Process(command.at(self._server.url), command.environment)
+        try:
+            yield await process.start()
+        finally:
+            await process.stop()
+
+    async def _driver(self, peer: str, kept: dict[str, Process], url: str) -> Process:
+        if peer not in kept:
+            command = self._commands[peer]
+            kept[peer] = await Process(command.at(url), command.environment).start()
+            self._stack.push_async_callback(kept[peer].stop)
+        return kept[peer]
+
+    @asynccontextmanager
+    async def bucket(self) -> AsyncIterator[str]:
+        """An empty bucket, made the same way for every peer."""
+        raw = await self.near(RAW)
+        name = f"bench-{next(self._numbers)}"
+        await raw("create", bucket=name)
+        try:
+            yield name
+        finally:
+            await raw("delete", bucket=name)
+
+    async def filled(self, count: int) -> str:
+        """A bucket with `count` objects of 1 KiB, kept to the end."""
+        key = f"filled-{count}"
+        if key not in self._kept:
+            bucket = await self._stack.enter_async_context(self.bucket())
+            await (await self.near(RAW))("fill", bucket=bucket, count=count)
+            self._kept[key] = bucket
+        return self._kept[key]
+
+    def next_name(self) -> str:
+        """A name that was not used yet."""
+        return f"name-{next(self._numbers)}"
+
+    async def bytes_to_client(self) -> int:
+        """What has passed the proxy."""
+        return int((await self._proxy("count"))["to_client"])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One sample of one peer; it may be of several measures."""
+
+    name: str
+    peers: tuple[str, ...]
+    sample: Callable[[Bench, str], Awaitable[dict[str, float]]]
+
+
+def _rate(size: int, answer: dict[str, Any]) -> float:
+    return size / float(answer["seconds"]) / 1e6
+
+
+def _p50(answer: dict[str, Any]) -> float:
+    return float(statistics.median(answer["latencies"])) * 1e3
+
+
+async def _large(bench: Bench, peer: str) -> dict[str, float]:
+    driver, size = await bench.near(peer), bench.sizes.large
+    async with bench.bucket() as bucket:
+        put = await driver("put_large", bucket=bucket, name="large", size=size)
+        got = await driver("get_large", bucket=bucket, name="large", size=size)
+    return {"put_large": _rate(size, put), "get_large": _rate(size, got)}
+
+
+async def _publish(bench: Bench, peer: str) -> dict[str, float]:
+    driver, size = await bench.near(peer), bench.sizes.large
+    async with bench.bucket() as bucket:
+        put = await driver("publish", bucket=bucket, size=size, chunk=CHUNK)
+    hashed = await driver("sha256", size=size)
+    return {"put_large": _rate(size, put), "sha256": _rate(size, hashed)}
+
+
+async def _small(bench: Bench, peer: str) -> dict[str, float]:
+    driver, count = await bench.near(peer), bench.sizes.calls
+    async with bench.bucket() as bucket:
+        put = await driver("put_small", bucket=bucket, size=KIB, count=count)
+    async with bench.bucket() as bucket:
+        got = await driver("get_small", bucket=bucket, size=KIB, count=count)
+    return {"put_small": _p50(put), "get_small": _p50(got)}
+
+
+async def _many(bench: Bench, peer: str, *, size: int, count: int) -> tuple[float, float]:
+    driver = await bench.near(peer)
+    load = {"size": size, "count": count, "workers": 64, "seconds": bench.sizes.many_seconds}
+    async with bench.bucket() as bucket:
+        put = await driver("put_many", bucket=bucket, **load)
+    async with bench.bucket() as bucket:
+        got = await driver("get_many", bucket=bucket, **load)
+    return float(put["rate"]), float(got["rate"])
+
+
+async def _many_1k(bench: Bench, peer: str) -> dict[str, float]:
+    put, got = await _many(bench, peer, size=KIB, count=bench.sizes.many_1k)
+    return {"put_many_1k": put, "get_many_1k": got}
+
+
+async def _many_100k(bench: Bench, peer: str) -> dict[str, float]:
+    put, got = await _many(bench, peer, size=100 * KIB, count=bench.sizes.many_100k)
+    return {"put_many_100k": put, "get_many_100k": got}
+
+
+async def _far(bench: Bench, peer: str) -> dict[str, float]:
+    driver, sizes = await bench.far(peer), bench.sizes
+    async with bench.bucket() as bucket:
+        put = await driver("put_large", bucket=bucket, name="large", size=sizes.far)
+        got = await driver(
+            "get_small", bucket=bucket, size=KIB, count=sizes.far_calls, warm_up=2
+        )
+    result = {"put_far": _rate(sizes.far, put), "get_far": _p50(got)}
+    if peer.startswith(OURS):
+        ping = await driver("ping", count=sizes.far_calls)
+        result["get_far_trips"] = _p50(got) / _p50(ping)
+    return result
+
+
+async def _list(bench: Bench, peer: str) -> dict[str, float]:
+    bucket, count = await bench.filled(bench.sizes.list), bench.sizes.list
+    answer = await (await bench.near(peer))("list", bucket=bucket, count=count)
+    return {"list": answer["seconds"] * 1e3}
+
+
+async def _iter(bench: Bench, peer: str) -> dict[str, float]:
+    result = {}
+    for measure, count in (
+        ("iter_10k", bench.sizes.list),
+        ("iter_100k", bench.sizes.iter),
+    ):
+        bucket = await bench.filled(count)
+        async with bench.fresh(peer) as driver:
+            answer = await driver("iter", bucket=bucket, count=count)
+        result[f"{measure}_memory"] = answer["bytes"] / MIB
+        result[measure] = answer["seconds"]
+    del result["iter_10k"]
+    return result
+
+
+async def _stream(bench: Bench, peer: str) -> dict[str, float]:
+    size = bench.sizes.stream
+    async with bench.bucket() as bucket:
+        what = {"bucket": bucket, "name": "large", "size": size}
+        async with bench.fresh(peer) as driver:
+            put = await driver("put_stream", **what)
+        async with bench.fresh(peer) as driver:
+            got = await driver("get_stream", **what)
+        distant = await bench.far(peer)
+        # So much is needed to know the bucket, or to make the first subscription.
+        await distant("get_range", bucket=bucket, name="large", start=0, stop=1)
+        before = await bench.bytes_to_client()
+        # Half of it in one chunk, half in the next.
+        start = size // 2 - 32 * KIB
+        await distant(
+            "get_range", bucket=bucket, name="large", start=start, stop=start + 64 * KIB
+        )
+        transferred = await bench.bytes_to_client() - before
+    return {
+        "put_stream_memory": put["bytes"] / MIB,
+        "get_stream_memory": got["bytes"] / MIB,
+        "put_stream": _rate(size, put),
+        "get_stream": _rate(size, got),
+        "get_range": transferred / KIB,
+    }
+
+
+async def _events(bench: Bench, peer: str) -> dict[str, float]:
+    count = bench.sizes.events
+    bucket = await bench.filled(count)
+    result: dict[str, float] = {}
+    driver = await bench.near(SERVICE)
+    for measure, workers in (("events", 4), ("events_one", 1)):
+        what: dict[str, Any] = {"bucket": bucket, "count": count, "workers": workers}
+        what["durable"] = bench.next_name()
+        if peer == OURS:
+            answer = await driver("on_put", **what)
+        else:
+            answer = await driver("plain", pull=peer == PLAIN_PULL, **what)
+        result[measure] = answer["rate"]
+    return result
+
+
+async def _injection(bench: Bench, _: str) -> dict[str, float]:
+    answer = await (await bench.near(SERVICE))("injection", count=bench.sizes.injection)
+    return {
+        f"injection:{OURS}": answer["from_bucket"] * 1e6,
+        "injection:FastStream Context()": answer["context"] * 1e6,
+    }
+
+
+async def _import(bench: Bench, _: str) -> dict[str, float]:
+    answer = await (await bench.near(SERVICE))("import", count=bench.sizes.imports)
+    return {f"import:{OURS}": _p50(answer)}
+
+
+PLAIN, PLAIN_PULL = "FastStream subscriber", "FastStream subscriber, pull"
+
+STEPS = (
+    Step("large", ALL, _large),
+    Step("publish", (RAW,), _publish),
+    Step("small", ALL, _small),
+    Step("many-1k", ALL, _many_1k),
+    Step("many-100k", ALL, _many_100k),
+    Step("far", ALL, _far),
+    Step("list", ALL, _list),
+    Step("iter", (OURS,), _iter),
+    Step("stream", (OURS,), _stream),
+    Step("events", (OURS, PLAIN, PLAIN_PULL), _events),
+    Step("injection", (SERVICE,), _injection),
+    Step("import", (SERVICE,), _import),
+)
+"""In the order of a round."""

@@ -1,0 +1,236 @@
+"""`Bucket`: the declaration of a bucket, and the decorators that react to its objects."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from faststream.nats import NatsRouter
+from typing_extensions import Unpack
+
+from faststream_objstore._faststream import register
+from faststream_objstore.changes.options import ChangeOptions, Event
+from faststream_objstore.changes.retry import Retry, seconds_of
+from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
+from faststream_objstore.errors import BucketInUseError, InvalidOptionError
+from faststream_objstore.models import ObjectStoreConfig, Storage
+
+__all__ = ("Bucket",)
+
+# FastStream's own, which a global of the same name would hide.
+_TAKEN_KEYS = frozenset(
+    {
+        "app",
+        "broker",
+        "context",
+        "handler_",
+        "log_context",
+        "logger",
+        "message",
+        "objstore",
+    }
+)
+_SHOWN: dict[str, Any] = {
+    "title": None,
+    "description": None,
+    "include_in_schema": True,
+    "no_reply": False,
+}
+
+
+class SubscriberOptions(TypedDict, total=False):
+    """The options of `on_put`, `on_delete` and `on_change`; see there."""
+
+    durable: str | None
+    replay: bool
+    max_workers: int
+    retry: Retry | None
+    dead_letter: str | None
+    ack_wait: float | timedelta
+    title: str | None
+    description: str | None
+    include_in_schema: bool
+    dependencies: Iterable[Any]
+    no_reply: bool
+
+
+class Bucket:
+    """A bucket as a service wants it. Made at import time; needs no broker yet.
+
+    It comes to life when it is passed to `ObjStore(broker, ...)`: the bucket is then
+    created, or compared with the one that exists, each time the broker connects.
+
+    Args:
+        name: `[A-Za-z0-9_-]+`.
+        description: Free text.
+        ttl: How long objects live after their put; a number is seconds; 0 is for ever.
+        max_bytes: Limit of the bucket's size, bytes; -1 is unlimited.
+        storage: `"file"` or `"memory"`.
+        replicas: 1 to 5, in a cluster.
+        placement: `{"cluster": ..., "tags": [...]}`.
+        compression: Compress on disk.
+        metadata: Free text by key.
+        declare: Create it if it is missing, and compare what is named here with the one
+            that exists. With `False` it is only bound, and must exist.
+        update: Apply differences to an existing bucket instead of refusing to start.
+        context_key: The key in FastStream's context; the bucket's name if not given.
+        timeout: Seconds that one step may take: a request, a chunk. The broker's
+            `js_options["timeout"]` if not given, and 10 if there is none either.
+
+    Raises:
+        InvalidBucketNameError: If the name cannot be a bucket's.
+        InvalidOptionError: If a setting cannot work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        ttl: timedelta | float | None = None,
+        max_bytes: int | None = None,
+        storage: Storage | None = None,
+        replicas: int | None = None,
+        placement: Mapping[str, Any] | None = None,
+        compression: bool | None = None,
+        metadata: Mapping[str, str] | None = None,
+        declare: bool = True,
+        update: bool = False,
+        context_key: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.config = ObjectStoreConfig(
+            bucket=name,
+            description=description,
+            ttl=ttl,
+            max_bytes=max_bytes,
+            storage=storage,
+            replicas=replicas,
+            placement=placement,
+            compression=compression,
+            metadata=metadata,
+        )
+        self.declare = declare
+        self.update = update
+        self.context_key = name if context_key is None else context_key
+        seconds = None if timeout is None else seconds_of(timeout)
+        if not isinstance(self.context_key, str) or not self.context_key:
+            msg = f"Bucket '{name}': context_key={context_key!r} cannot work; give a name."
+            raise InvalidOptionError(msg, bucket=name)
+        if self.context_key in _TAKEN_KEYS:
+            msg = (
+                f"Bucket '{name}': {self.context_key!r} means something else in FastStream's "
+                "context; give another context_key."
+            )
+            raise InvalidOptionError(msg, bucket=name)
+        if update and not declare:
+            msg = (
+                f"Bucket '{name}': update=True has nothing to apply with declare=False; drop "
+                "one of them."
+            )
+            raise InvalidOptionError(msg, bucket=name)
+        if timeout is not None and (seconds is None or not 0 < seconds < 1e9):
+            msg = f"Bucket '{name}': timeout={timeout!r} cannot work; give positive seconds."
+            raise InvalidOptionError(msg, bucket=name)
+        self.timeout = seconds
+        self.router = NatsRouter()
+        self.subscribers: list[ChangeSubscriber] = []
+        self.attachment: Attachment | None = None
+        """The `ObjStore` that it belongs to; set by that."""
+
+    def __repr__(self) -> str:
+        return f"Bucket({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """The bucket's name."""
+        return self.config.bucket
+
+    def on_put(
+        self, pattern: str = "**", **options: Unpack[SubscriberOptions]
+    ) -> ChangeSubscriber:
+        """Decorate a function: it runs with the `ObjectInfo` when an object is put.
+
+        At least once, latest state for each object: two puts of one name while the
+        consumer is behind give one call, with the newest.
+
+        Args:
+            pattern: Which objects, by name: `*` within a `/` segment, `**` across,
+                `{user}` a part of a segment into FastStream's `Path()`, `{rest:path}`
+                across segments. Every other character is itself.
+            **options: As follows.
+
+        Keyword Args:
+            durable: Name of a consumer that all replicas share: each change is handled by
+                one of them, acknowledged after the handler returns, and a restarted
+                service goes on where it stopped. Without it, every replica gets every
+                change from its start on.
+            replay: Begin with the objects that are there already (`False`).
+            max_workers: Handlers at a time in this process, never two of one object (1).
+            retry: When a failed handler is called again (`Retry()`); `None`: never.
+            dead_letter: Where to publish a change whose last attempt has failed:
+                JSON with `bucket`, `object`, `durable`, `error` and `attempts`.
+            ack_wait: After how many seconds (or what `timedelta`) without a sign of life
+                another replica gets the change (30). Renewed while the handler runs.
+            title: AsyncAPI's title.
+            description: AsyncAPI's description; the function's docstring if not given.
+            include_in_schema: Whether AsyncAPI shows it (`True`).
+            dependencies: FastStream's `Depends(...)` to run before the handler.
+            no_reply: Not to answer requests (`False`).
+
+        Raises:
+            InvalidPatternError: If the pattern is malformed.
+            InvalidOptionError: If another option cannot work.
+        """
+        return self._subscriber("put", pattern, options)
+
+    def on_delete(
+        self, pattern: str = "**", **options: Unpack[SubscriberOptions]
+    ) -> ChangeSubscriber:
+        """Decorate a function: it runs when an object is deleted. See `on_put`.
+
+        The `ObjectInfo` is that of the deletion: it has a name and a revision, and
+        `deleted` is true. What expires with the bucket's `ttl` is not reported.
+        """
+        return self._subscriber("delete", pattern, options)
+
+    def on_change(
+        self, pattern: str = "**", **options: Unpack[SubscriberOptions]
+    ) -> ChangeSubscriber:
+        """Decorate a function: it runs when an object is put or deleted. See `on_put`."""
+        return self._subscriber("change", pattern, options)
+
+    def require_distinct_durables(self) -> None:
+        """Refuse two subscribers that would take changes from each other.
+
+        Raises:
+            BucketInUseError: If two have the same durable name.
+        """
+        seen: dict[str, ChangeOptions] = {}
+        for subscriber in self.subscribers:
+            options = subscriber.options
+            if options.durable is None:
+                continue
+            if other := seen.get(options.durable):
+                msg = (
+                    f"Bucket '{self.name}': on_{other.event}({other.pattern!r}) and "
+                    f"on_{options.event}({options.pattern!r}) have the same "
+                    f"durable={options.durable!r}, so each would miss what the other got. "
+                    "Give each a durable name of its own, or make them one on_change."
+                )
+                raise BucketInUseError(msg, bucket=self.name)
+            seen[options.durable] = options
+
+    def _subscriber(
+        self, event: Event, pattern: str, given: SubscriberOptions
+    ) -> ChangeSubscriber:
+        options: dict[str, Any] = dict(given)
+        shown = {key: options.pop(key, default) for key, default in _SHOWN.items()}
+        dependencies = options.pop("dependencies", ())
+        subscriber = ChangeSubscriber(
+            self,
+            ChangeOptions(bucket=self.name, event=event, pattern=pattern, **options),
+            **shown,
+        )
+        register(self.router, subscriber, dependencies=dependencies)
+        self.subscribers.append(subscriber)
+        return subscriber

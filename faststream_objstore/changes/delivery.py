@@ -1,0 +1,204 @@
+"""One message from its arrival to its acknowledgement."""
+
+import asyncio
+import dataclasses
+import logging
+from types import TracebackType
+from typing import Any, Protocol
+
+from faststream import BaseMiddleware
+from faststream.exceptions import (
+    AckMessage,
+    HandlerException,
+    IgnoredException,
+    NackMessage,
+    RejectMessage,
+    StopConsume,
+)
+from faststream.message import StreamMessage
+from nats.aio.msg import Msg
+
+from faststream_objstore.changes.message import ChangeMessage, Receipt
+from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.errors import BadObjectMetaError
+from faststream_objstore.models import ObjectInfo
+
+__all__ = ("ChangeHandler", "Delivery", "SupersededGuard")
+
+
+class ChangeHandler(Protocol):
+    """What a delivery needs of its subscriber."""
+
+    options: ChangeOptions
+
+    async def handle(self, change: ChangeMessage) -> None:
+        """Run the handler that wants it, if any does; raises what the handler raises."""
+
+    async def is_superseded(self, change: ChangeMessage) -> bool:
+        """Whether the object has a newer version, or this one is gone."""
+
+    async def publish_dead_letter(self, subject: str, body: dict[str, Any]) -> None:
+        """Publish, and return when the server has it."""
+
+    def stop_soon(self, *, exit_app: bool) -> None:
+        """Stop without waiting; a handler that waited for its own end would hang."""
+
+    def log(self, level: int, text: str) -> None:
+        """Log with the broker's logger."""
+
+
+class Delivery:
+    """Runs a subscriber's handler for messages of the server, and answers for it.
+
+    Args:
+        subscriber: Whose.
+    """
+
+    def __init__(self, subscriber: ChangeHandler) -> None:
+        self._subscriber = subscriber
+        self._options = subscriber.options
+
+    async def __call__(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:
+        """Handle a message and acknowledge it.
+
+        Args:
+            raw: As delivered.
+            receipt: What its reply subject says.
+            replayed: Whether it is of the state that `replay=True` begins with.
+
+        Returns:
+            Whether it is settled: the server will not deliver it again.
+        """
+        try:
+            change = ChangeMessage.read(raw, self._options.bucket)
+        except BadObjectMetaError as error:
+            self._subscriber.log(logging.WARNING, f"{error} The change is passed over.")
+            await raw.ack()
+            return True
+        path = self._options.captures(change.info)
+        if path is None or (replayed and change.info.deleted):
+            await change.ack()
+            return True
+        change.path = path
+        try:
+            await self._subscriber.handle(change)
+        except asyncio.CancelledError:
+            await _unless_done(change, change.nak())
+            raise
+        except StopConsume:
+            # As FastStream does: the message that stops a subscriber is not repeated.
+            await _unless_done(change, change.term())
+            self._subscriber.stop_soon(exit_app=False)
+        except SystemExit:
+            await _unless_done(change, change.nak())
+            self._subscriber.stop_soon(exit_app=True)
+            return False
+        except NackMessage as error:
+            await _unless_done(change, change.nak(**error.extra_options))
+            return False
+        except RejectMessage:
+            await _unless_done(change, change.term())
+        except HandlerException:
+            await _unless_done(change, change.ack())
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises
+            return await self._failed(change, receipt, error)
+        else:
+            await _unless_done(change, change.ack())
+        return True
+
+    async def _failed(self, change: ChangeMessage, receipt: Receipt, error: Exception) -> bool:
+        if change.is_acked:
+            # The handler has acknowledged it by itself; FastStream has logged the error.
+            return True
+        if await self._subscriber.is_superseded(change):
+            await change.ack()
+            return True
+        delay = self._options.retries.delay(receipt.deliveries)
+        if delay is not None:
+            await change.nak(delay)
+            return False
+
+        text = (
+            f"{self._options.title}: gave up on {change.info.name!r} (revision "
+            f"{change.info.revision}) after {receipt.deliveries} attempts: {error!r}"
+        )
+        if self._options.dead_letter is not None:
+            try:
+                await self._subscriber.publish_dead_letter(
+                    self._options.dead_letter, self._dead_letter(change, receipt, error)
+                )
+            except Exception as failure:  # noqa: BLE001 - as many as transports have
+                await change.nak(self._options.retries.delay(0))
+                self._subscriber.log(
+                    logging.ERROR,
+                    f"{text}; it will come again, because the dead letter could not be "
+                    f"published: {failure!r}",
+                )
+                return False
+        await change.term()
+        self._subscriber.log(logging.ERROR, text)
+        return True
+
+    def _dead_letter(
+        self, change: ChangeMessage, receipt: Receipt, error: Exception
+    ) -> dict[str, Any]:
+        return {
+            "bucket": self._options.bucket,
+            "object": _json(change.info),
+            "durable": self._options.durable,
+            "error": f"{type(error).__name__}: {error}",
+            "attempts": receipt.deliveries,
+        }
+
+
+class SupersededGuard(BaseMiddleware[Any, Any]):
+    """Lets a handler fail without an error if what it worked on is gone.
+
+    The innermost middleware, so that logs, metrics and spans do not count it as a failure.
+    """
+
+    def __init__(
+        self, subscriber: ChangeHandler, msg: Any, /, *, context: Any, **options: Any
+    ) -> None:
+        super().__init__(msg, context=context, **options)
+        self._subscriber = subscriber
+        self._superseded = False
+
+    async def consume_scope(self, call_next: Any, msg: StreamMessage[Any]) -> Any:
+        """Run the handler."""
+        try:
+            return await call_next(msg)
+        except IgnoredException:
+            raise
+        except Exception as error:
+            change = msg.raw_message
+            if not isinstance(change, ChangeMessage):
+                raise
+            if not await self._subscriber.is_superseded(change):
+                raise
+            self._superseded = True
+            raise AckMessage from error
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> bool | None:
+        """Swallow what `consume_scope` has raised in place of the handler's error."""
+        await super().__aexit__(exc_type, exc_val, exc_tb)
+        return self._superseded and exc_type is AckMessage
+
+
+async def _unless_done(change: ChangeMessage, answer: Any) -> None:
+    # A handler may have acknowledged by itself.
+    if change.is_acked:
+        answer.close()
+    else:
+        await answer
+
+
+def _json(info: ObjectInfo) -> dict[str, Any]:
+    result = dataclasses.asdict(info)
+    result["mtime"] = info.mtime.isoformat() if info.mtime else None
+    return result

@@ -1,0 +1,107 @@
+"""The options of one change subscriber, checked when it is declared."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from faststream_objstore.changes.retry import Retry, seconds_of
+from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.pattern import NamePattern
+
+__all__ = ("ChangeOptions", "Event")
+
+Event = Literal["put", "delete", "change"]
+
+# A durable is a token of NATS subjects and, on disk, the name of a folder.
+_DURABLE = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
+# The server's clock of redeliveries is not finer.
+_MIN_ACK_WAIT = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeOptions:
+    """What a change subscriber wants, and how it is to get it.
+
+    Raises:
+        InvalidPatternError: If the pattern is malformed.
+        InvalidOptionError: If another option cannot work.
+    """
+
+    bucket: str
+    event: Event
+    pattern: str = "**"
+    durable: str | None = None
+    replay: bool = False
+    max_workers: int = 1
+    retry: Retry | None = field(default_factory=Retry)
+    dead_letter: str | None = None
+    ack_wait: float | timedelta = 30.0
+
+    names: NamePattern = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", NamePattern(self.pattern))
+        self._check(
+            self.durable is None
+            or (isinstance(self.durable, str) and bool(_DURABLE.fullmatch(self.durable))),
+            "durable",
+            "1 to 200 of the letters A-Z and a-z, the digits, '_' and '-'",
+        )
+        self._check(isinstance(self.replay, bool), "replay", "True or False")
+        self._check(
+            type(self.max_workers) is int and self.max_workers >= 1, "max_workers", "1 or more"
+        )
+        self._check(
+            self.retry is None or isinstance(self.retry, Retry),
+            "retry",
+            "a Retry(...), or None for a single attempt",
+        )
+        self._check(
+            self.dead_letter is None
+            or (
+                isinstance(self.dead_letter, str)
+                and bool(_SUBJECT.fullmatch(self.dead_letter))
+            ),
+            "dead_letter",
+            "a NATS subject to publish to, without spaces and wildcards",
+        )
+        seconds = seconds_of(self.ack_wait)
+        self._check(
+            seconds is not None and _MIN_ACK_WAIT <= seconds < 1e9,
+            "ack_wait",
+            f"seconds or a timedelta, {_MIN_ACK_WAIT:g} s or more",
+        )
+        object.__setattr__(self, "ack_wait", seconds)
+        object.__setattr__(self, "retry", self.retry or Retry(attempts=1))
+
+    def _check(self, holds: bool, option: str, wanted: str) -> None:
+        if not holds:
+            msg = (
+                f"Bucket '{self.bucket}', on_{self.event}({self.pattern!r}): "
+                f"{option}={getattr(self, option)!r} cannot work; it must be {wanted}."
+            )
+            raise InvalidOptionError(msg, bucket=self.bucket)
+
+    @property
+    def ack_seconds(self) -> float:
+        """`ack_wait` in seconds."""
+        return seconds_of(self.ack_wait) or 0.0
+
+    @property
+    def retries(self) -> Retry:
+        """`retry`, where `None` is a single attempt."""
+        return self.retry or Retry(attempts=1)
+
+    @property
+    def title(self) -> str:
+        """The subscription in one line: `photos: put {user}/*.png`."""
+        return f"{self.bucket}: {self.event} {self.pattern}"
+
+    def captures(self, info: ObjectInfo) -> dict[str, str] | None:
+        """What the pattern takes out of the object's name; `None` if it is not wanted."""
+        if self.event != "change" and info.deleted != (self.event == "delete"):
+            return None
+        return self.names.match(info.name)

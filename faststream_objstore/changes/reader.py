@@ -1,0 +1,82 @@
+"""Changes one at a time, for a subscriber that has no handler."""
+
+import asyncio
+from collections.abc import Callable
+
+from nats.aio.msg import Msg
+
+from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.backends.jetstream.connection import wait_for
+from faststream_objstore.changes.consumer import ChangeConsumer
+from faststream_objstore.changes.message import ChangeMessage, Receipt
+from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.errors import BadObjectMetaError
+
+__all__ = ("ChangeReader",)
+
+
+class ChangeReader:
+    """Hands each change to whoever asks next; that one acknowledges it.
+
+    Args:
+        server: Where the bucket is.
+        options: What is wanted.
+        log: Called with a level and a text.
+    """
+
+    def __init__(
+        self,
+        server: JetStreamServer,
+        options: ChangeOptions,
+        *,
+        log: Callable[[int, str], None],
+    ) -> None:
+        self._options = options
+        self._consumer = ChangeConsumer(server, options, deliver=self._deliver, log=log)
+        self._waiting: list[asyncio.Future[ChangeMessage | None]] = []
+        self._asked = asyncio.Event()
+
+    async def start(self) -> None:
+        """Make the consumer and begin to pull."""
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Give back what nobody has taken."""
+        await self._consumer.stop(None)
+
+    async def next(self, timeout: float | None) -> ChangeMessage | None:
+        """The next change, or `None` after so many seconds."""
+        future: asyncio.Future[ChangeMessage | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._waiting.append(future)
+        self._asked.set()
+        try:
+            return await (future if timeout is None else wait_for(future, timeout))
+        finally:
+            if future in self._waiting:
+                self._waiting.remove(future)
+
+    async def _deliver(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:  # noqa: ARG002
+        try:
+            change = ChangeMessage.read(raw, self._options.bucket)
+        except BadObjectMetaError:
+            await raw.ack()
+            return True
+        path = self._options.captures(change.info)
+        if path is None or (replayed and change.info.deleted):
+            await change.ack()
+            return True
+        change.path = path
+        try:
+            while True:
+                while self._waiting:
+                    future = self._waiting.pop(0)
+                    if not future.done():
+                        future.set_result(change)
+                        return True
+                self._asked.clear()
+                await self._asked.wait()
+        except asyncio.CancelledError:
+            await change.nak()
+            raise

@@ -1,0 +1,229 @@
+"""The JetStream consumer of one change subscriber: made, kept up to date, made again."""
+
+from typing import Any
+
+from nats.nuid import NUID
+
+from faststream_objstore import wire
+from faststream_objstore.backends.base import StreamState
+from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
+from faststream_objstore.changes.message import Receipt
+from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.errors import BucketConfigMismatchError, StoreAPIError
+
+__all__ = ("Position", "ServerConsumer")
+
+_NANOSECONDS = 1_000_000_000
+# A broadcast consumer whose process died is removed by the server after this.
+_INACTIVE_SECONDS = 300
+# Nothing is prefetched, so this bounds only what waits for a retry.
+_MAX_ACK_PENDING = 10_000
+# Kept on the consumer (nats-server 2.10): the last sequence of what was there before it,
+# or "no" where that is not replayed.
+_REPLAY = "faststream-objstore.replay"
+
+_nuid = NUID()
+
+
+class Position:
+    """How far a consumer has come, should the server lose it.
+
+    As long as every delivery came to this process, its own knowledge is exact. When other
+    replicas share the consumer, what they have not finished is unknown here, and the
+    server's acknowledgement floor is what is safe: late or twice, never lost.
+    """
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._floor = 0
+        self._last = 0
+        self._consumer_sequence = 0
+        self._unfinished: set[int] = set()
+
+    def learn(self, info: dict[str, Any], *, made_now: bool) -> None:
+        """Take over what the server says of the consumer."""
+        delivered = info["delivered"]
+        if made_now:
+            self._consumer_sequence = 0
+            self._unfinished.clear()
+        self._floor = info["ack_floor"]["stream_seq"]
+        self.complete = (
+            not info["num_ack_pending"]
+            and delivered["consumer_seq"] >= self._consumer_sequence
+        )
+        if self.complete:
+            self._last = delivered["stream_seq"]
+            self._consumer_sequence = delivered["consumer_seq"]
+            self._unfinished = {one for one in self._unfinished if one > self._last}
+
+    def received(self, receipt: Receipt) -> None:
+        """A message has come."""
+        if receipt.consumer_sequence > self._consumer_sequence + 1:
+            self.complete = False
+        self._consumer_sequence = max(self._consumer_sequence, receipt.consumer_sequence)
+        self._last = max(self._last, receipt.sequence)
+        self._unfinished.add(receipt.sequence)
+
+    def finished(self, receipt: Receipt) -> None:
+        """A message will not be delivered again."""
+        self._unfinished.discard(receipt.sequence)
+
+    @property
+    def resume_at(self) -> int:
+        """The first sequence that a new consumer must deliver."""
+        if self.complete:
+            return min(self._unfinished, default=self._last + 1)
+        return self._floor + 1
+
+
+class ServerConsumer:
+    """The consumer on the server.
+
+    Args:
+        server: Where the bucket is.
+        options: What the subscriber wants.
+    """
+
+    def __init__(self, server: JetStreamServer, options: ChangeOptions) -> None:
+        self._server = server
+        self._options = options
+        self._stream = wire.stream_name(options.bucket)
+        self._created: str | None = None
+        self._replayed_until = 0
+        self.name = options.durable or f"objstore-{_nuid.next().decode()}"
+        self.position = Position()
+
+    @property
+    def next_subject(self) -> str:
+        """Where to ask for messages."""
+        return f"{self._server.api.prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self.name}"
+
+    def was_there_before(self, receipt: Receipt) -> bool:
+        """Whether this is of the state that `replay=True` begins with."""
+        return receipt.sequence <= self._replayed_until
+
+    async def ensure(self) -> None:
+        """Make the consumer, or bring the one that exists up to date.
+
+        Raises:
+            BucketNotFoundError: If the bucket is gone.
+            BucketConfigMismatchError: If the existing consumer cannot be changed into this.
+        """
+        for attempt in range(3):
+            state = await self._server.api.state(
+                self._options.bucket, timeout=self._server.timeout
+            )
+            known = await self._info()
+            if known is not None:
+                self._check_kind(known["config"])
+            config = self._config(state, known)
+            try:
+                info = await self._call(
+                    "CREATE", {"stream_name": self._stream, "config": config}
+                )
+            except StoreAPIError as error:
+                if known is not None:
+                    raise self._refused(str(error.description)) from error
+                if attempt < 2 and await self._info() is not None:
+                    # Another replica made it between our requests, a little differently.
+                    continue
+                raise
+            self._created = state.created
+            noted = (info["config"].get("metadata") or {}).get(_REPLAY, "no")
+            self._replayed_until = int(noted) if noted.isdigit() else 0
+            self.position.learn(info, made_now=known is None)
+            return
+
+    async def refresh(self) -> None:
+        """Ask how far all replicas have come, where that is not known."""
+        if not self.position.complete and (info := await self._info()) is not None:
+            self.position.learn(info, made_now=False)
+
+    async def delete(self) -> None:
+        """Remove the consumer from the server."""
+        await self._call("DELETE")
+
+    async def _call(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return await self._server.api.call(
+            f"CONSUMER.{verb}.{self._stream}.{self.name}",
+            body,
+            bucket=self._options.bucket,
+            timeout=self._server.timeout,
+        )
+
+    async def _info(self) -> dict[str, Any] | None:
+        try:
+            return await self._call("INFO")
+        except StoreAPIError as error:
+            if error.err_code == CONSUMER_NOT_FOUND:
+                return None
+            raise
+
+    def _config(self, state: StreamState, known: dict[str, Any] | None) -> dict[str, Any]:
+        options = self._options
+        config: dict[str, Any] = {
+            "name": self.name,
+            "ack_policy": "explicit",
+            "ack_wait": round(options.ack_seconds * _NANOSECONDS),
+            "max_deliver": -1,
+            "max_ack_pending": _MAX_ACK_PENDING,
+            "filter_subject": wire.all_metadata_subject(options.bucket),
+            "replay_policy": "instant",
+            "metadata": {_REPLAY: str(state.last_sequence) if options.replay else "no"},
+        }
+        if options.durable:
+            config["durable_name"] = options.durable
+        else:
+            config["inactive_threshold"] = _INACTIVE_SECONDS * _NANOSECONDS
+            config["mem_storage"] = True
+            config["num_replicas"] = 1
+
+        if known is None:
+            return config | self._beginning(state)
+        # What an operator has set, and what the server cannot change, stays as it is.
+        existing = {
+            key: value
+            for key, value in known["config"].items()
+            if key not in {"filter_subjects", "backoff"}
+        }
+        config["metadata"] = config["metadata"] | (existing.get("metadata") or {})
+        return existing | config
+
+    def _beginning(self, state: StreamState) -> dict[str, Any]:
+        if self._created is None:
+            policy = "last_per_subject" if self._options.replay else "new"
+            return {"deliver_policy": policy}
+        if self._created != state.created:
+            return {"deliver_policy": "all"}
+        return {
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": max(1, self.position.resume_at),
+        }
+
+    def _check_kind(self, existing: dict[str, Any]) -> None:
+        if existing.get("deliver_subject"):
+            raise self._refused("it is a push consumer, which something else has made")
+        noted = (existing.get("metadata") or {}).get(_REPLAY)
+        if noted is not None:
+            replay = noted != "no"
+        elif existing.get("deliver_policy") in {"new", "last_per_subject"}:
+            replay = existing["deliver_policy"] == "last_per_subject"
+        else:
+            return
+        if replay != self._options.replay:
+            raise self._refused(
+                f"it was made with replay={replay}, and where a consumer begins is decided "
+                "once"
+            )
+
+    def _refused(self, why: str) -> BucketConfigMismatchError:
+        bucket = self._options.bucket
+        msg = (
+            f"Bucket '{bucket}': the existing consumer '{self.name}' cannot become what "
+            f"durable={self.name!r} declares: {why}. Declare it as it was, give the "
+            "subscriber another durable name, or delete the consumer "
+            f"(`nats consumer rm {self._stream} {self.name}`), which forgets how far it "
+            "has come."
+        )
+        return BucketConfigMismatchError(msg, bucket=bucket)

@@ -1,0 +1,275 @@
+"""The change subscriber, as FastStream sees it."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from faststream.exceptions import HandlerException
+from faststream.nats import NatsBroker, NatsMessage, NatsRouter
+from nats.aio.msg import Msg
+
+from faststream_objstore import wire
+from faststream_objstore._faststream import CallsCollection, PlainSubscriber
+from faststream_objstore.backends.base import Backend, Server, StoredMessage
+from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.changes.consumer import ChangeConsumer
+from faststream_objstore.changes.delivery import Delivery, SupersededGuard
+from faststream_objstore.changes.message import ChangeMessage, InProcessChange, label
+from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.reader import ChangeReader
+from faststream_objstore.changes.specification import ChangeSpecification
+from faststream_objstore.errors import BadObjectMetaError, NotConnectedError, ObjStoreError
+from faststream_objstore.models import ObjectInfo
+
+__all__ = ("Attachment", "ChangeSubscriber", "Declaration")
+
+_numbers = itertools.count()
+
+
+class Attachment(Protocol):
+    """The broker extension, as a bucket's subscribers need it."""
+
+    @property
+    def broker(self) -> NatsBroker | None:
+        """The broker."""
+
+    async def server_of(self, bucket: str) -> Server:
+        """Where the bucket is, once it is bound."""
+
+    async def backend_of(self, bucket: str) -> Backend:
+        """The bucket's stream, once it is bound."""
+
+
+class Declaration(Protocol):
+    """The bucket, as its subscribers need it."""
+
+    attachment: Attachment | None
+
+    @property
+    def router(self) -> NatsRouter:
+        """Where its subscribers are registered."""
+
+    @property
+    def subscribers(self) -> "Sequence[ChangeSubscriber]":
+        """Its subscribers, in the order of their declaration."""
+
+
+class ChangeSubscriber(PlainSubscriber):
+    """Runs handlers when objects of a bucket change.
+
+    Args:
+        bucket: The bucket's declaration.
+        options: What is wanted.
+        title: AsyncAPI's title.
+        description: AsyncAPI's description.
+        include_in_schema: Whether AsyncAPI shows it.
+        no_reply: Not to answer requests.
+    """
+
+    def __init__(
+        self,
+        bucket: Declaration,
+        options: ChangeOptions,
+        *,
+        title: str | None,
+        description: str | None,
+        include_in_schema: bool,
+        no_reply: bool,
+    ) -> None:
+        calls: CallsCollection[Any] = CallsCollection()
+        subject = wire.metadata_wildcard(options.bucket)
+        self.channel = ChangeSpecification(
+            options,
+            router=bucket.router,
+            calls=calls,
+            siblings=lambda: [one.channel for one in bucket.subscribers],
+            subject=subject,
+            title=title,
+            description=description,
+            include_in_schema=include_in_schema,
+        )
+        super().__init__(
+            router=bucket.router,
+            subject=subject,
+            stream=wire.stream_name(options.bucket),
+            specification=self.channel,
+            calls=calls,
+            parse=self._parse,
+            decode=_decode,
+            no_reply=no_reply,
+        )
+        self.options = options
+        self.number = next(_numbers)
+        self.superseded = 0
+        """How many changes were replaced while their handler ran, and failed for it."""
+        self._bucket = bucket
+        self._consumer: ChangeConsumer | None = None
+        self._reader: ChangeReader | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Make the consumer on the server and begin to receive; called by the broker."""
+        if self._consumer is not None:
+            return
+        await super().start()
+
+    async def _create_subscription(self) -> None:
+        server = await self._attachment().server_of(self.options.bucket)
+        # In test mode there is nothing to receive: puts call the handlers.
+        if isinstance(server, JetStreamServer):
+            consumer = ChangeConsumer(
+                server, self.options, deliver=Delivery(self), log=self.log
+            )
+            await consumer.start()
+            self._consumer = consumer
+
+    async def stop(self) -> None:
+        """Stop to receive, and let the handlers that run finish; called by the broker."""
+        self.running = False
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.stop()
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop(self.graceful_seconds)
+        await super().stop()
+
+    def stop_soon(self, *, exit_app: bool) -> None:
+        """Stop in a task of its own, since the caller is a handler that `stop` waits for."""
+        if self._stopping is None or self._stopping.done():
+            self._stopping = asyncio.create_task(self.stop())
+        if exit_app and (app := self.context.get("app")):
+            app.exit()
+
+    async def handle(self, change: ChangeMessage) -> None:
+        """Run the handler that wants the change; nothing happens if its filters refuse."""
+        if await self.is_wanted(change):
+            await self.process_message(change)
+
+    async def deliver(self, stored: StoredMessage) -> None:
+        """Run the handler for a change in this process's memory, as `TestNatsBroker` does.
+
+        Raises:
+            Exception: What the handler raises.
+        """
+        try:
+            change = InProcessChange.of(stored, self.options.bucket)
+        except BadObjectMetaError as error:
+            self.log(logging.WARNING, f"{error} The change is passed over.")
+            return
+        path = self.options.captures(change.info)
+        if path is None:
+            return
+        change.path = path
+        self.prepare()
+        # AckMessage and its like are answers to a server, not errors.
+        with contextlib.suppress(HandlerException):
+            await self.handle(change)
+
+    async def is_superseded(self, change: ChangeMessage) -> bool:
+        """Whether the object has a newer version, or this one is gone."""
+        if change.superseded is None:
+            info = change.info
+            subject = wire.metadata_subject(info.bucket, info.name)
+            try:
+                backend = await self._attachment().backend_of(info.bucket)
+                newest = await backend.last_message(subject, leader=True)
+            except ObjStoreError:
+                # Not known, so the failure counts; the next attempt asks again.
+                return False
+            change.superseded = newest is None or newest.sequence != info.revision
+            if change.superseded:
+                self.superseded += 1
+                self.log(
+                    logging.DEBUG,
+                    f"{self.options.title}: {info.name!r} was replaced while its handler ran "
+                    f"on revision {info.revision}; its failure is no error.",
+                )
+        return change.superseded
+
+    async def publish_dead_letter(self, subject: str, body: dict[str, Any]) -> None:
+        """Publish, and return when the server has it."""
+        broker = self._attachment().broker
+        if broker is None:
+            msg = f"Bucket '{self.options.bucket}': no broker to publish a dead letter with."
+            raise NotConnectedError(msg, bucket=self.options.bucket)
+        await broker.publish(body, subject)
+        await self.flush()
+
+    async def get_one(self, *, timeout: float = 5) -> NatsMessage | None:
+        """The next change, for a subscriber without handlers; `None` after `timeout` seconds.
+
+        Acknowledge it with `await message.ack()`; `await message.decode()` is the
+        `ObjectInfo`. One further change may be fetched and held in advance.
+        """
+        self.require_no_handlers()
+        reader = await self._reading()
+        change = await reader.next(timeout)
+        return None if change is None else await self.as_message(change)
+
+    async def __aiter__(self) -> AsyncIterator[NatsMessage]:
+        """The changes as they come, for a subscriber without handlers."""
+        self.require_no_handlers()
+        while True:
+            reader = await self._reading()
+            change = await reader.next(None)
+            if change is not None:
+                yield await self.as_message(change)
+
+    async def _reading(self) -> ChangeReader:
+        if self._reader is None:
+            server = await self._attachment().server_of(self.options.bucket)
+            if not isinstance(server, JetStreamServer):
+                msg = (
+                    f"{self.options.title}: changes cannot be awaited under TestNatsBroker; "
+                    "register a handler, or enter it with with_real=True."
+                )
+                raise NotConnectedError(msg, bucket=self.options.bucket)
+            reader = ChangeReader(server, self.options, log=self.log)
+            await reader.start()
+            self._reader = reader
+        return self._reader
+
+    def _attachment(self) -> Attachment:
+        attachment = self._bucket.attachment
+        if attachment is None:
+            bucket = self.options.bucket
+            msg = f"Bucket '{bucket}' has no broker: pass it to ObjStore(broker, ...)."
+            raise NotConnectedError(msg, bucket=bucket)
+        return attachment
+
+    @property
+    def subject_label(self) -> str:
+        """What logs show as the subject."""
+        return label(self.options.bucket)
+
+    @property
+    def innermost_middlewares(self) -> Sequence[Any]:
+        """What stands between FastStream's middlewares and the handler."""
+        return (partial(SupersededGuard, self),)
+
+    async def _parse(self, message: Msg) -> NatsMessage:
+        if isinstance(message, ChangeMessage):
+            change = message
+        else:
+            change = ChangeMessage.read(message, self.options.bucket)
+            change.path = self.options.names.match(change.info.name) or {}
+        info = change.info
+        headers = {key: values[0] for key, values in (info.headers or {}).items() if values}
+        return NatsMessage(
+            raw_message=change,
+            body=change.data,
+            path=change.path,
+            headers=headers,
+            correlation_id=headers.get("correlation_id"),
+            message_id=f"{info.name}@{info.revision}",
+        )
+
+
+async def _decode(message: Any) -> ObjectInfo:
+    info: ObjectInfo = message.raw_message.info
+    return info

@@ -1,0 +1,265 @@
+"""`ClaimCheckMiddleware`: large message bodies travel through a bucket."""
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable
+from copy import copy
+from functools import partial
+from typing import Any, Literal
+
+from faststream import BaseMiddleware, ContextRepo, SourceType, StreamMessage
+from faststream.nats import NatsPublishCommand
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from faststream_objstore._faststream import Encoded, connection_of, encode_body, is_producer
+from faststream_objstore.bucket import Bucket
+from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.middlewares.claims import HEADER, Claims, Reference
+from faststream_objstore.wire import metadata_subject
+
+__all__ = ("ClaimCheckMiddleware",)
+
+# nats-server's default, which `TestNatsBroker` has too.
+_DEFAULT_MAX_PAYLOAD = 1024 * 1024
+# The bodies of one batch that are fetched at a time.
+_CONCURRENT_READS = 8
+# After these a message may have arrived all the same.
+_UNDECIDED = (asyncio.CancelledError, asyncio.TimeoutError, TimeoutError)
+
+
+class ClaimCheckMiddleware:
+    """Sends large bodies through a bucket; consumers with the middleware do not notice.
+
+    A body that has more than `threshold` bytes once it is encoded is put into the bucket,
+    and an empty message with all its headers and an `Objstore-Ref` travels instead. On
+    the other side the body is back before anything of FastStream's sees the message. Give
+    it to every broker that publishes or consumes the subjects::
+
+        claims = Bucket("claims", ttl=timedelta(days=1))
+        broker = NatsBroker(middlewares=[ClaimCheckMiddleware(claims)])
+        objstore = ObjStore(broker, claims)
+
+    Put it last among middlewares that change bodies: those after it see what travels.
+
+    Args:
+        bucket: The bucket, attached to an `ObjStore` of the same broker.
+        threshold: Most bytes of a body that stays in its message; half of the server's
+            `max_payload` if not given, and never more than that limit.
+        prefix: What the names of the objects begin with.
+        delete_after: With `"ack"` an object is deleted when its message is acknowledged,
+            or handled where there is nothing to acknowledge (core NATS, replies): for
+            messages that have one consumer. Otherwise objects go by the bucket's `ttl`.
+
+    Raises:
+        InvalidOptionError: If an option cannot work.
+        InvalidObjectNameError: If the prefix cannot begin an object's name.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        threshold: int | None = None,
+        prefix: str = "claims/",
+        delete_after: Literal["ack"] | None = None,
+    ) -> None:
+        if not isinstance(bucket, Bucket):
+            msg = f"{bucket!r} is not a bucket; ClaimCheckMiddleware takes a Bucket."
+            raise InvalidOptionError(msg)
+        if threshold is not None and (type(threshold) is not int or threshold < 0):
+            msg = f"threshold={threshold!r} cannot work; give a number of bytes."
+            raise InvalidOptionError(msg, bucket=bucket.name)
+        if delete_after not in {None, "ack"}:
+            msg = f"delete_after={delete_after!r} cannot work; give 'ack', or leave it out."
+            raise InvalidOptionError(msg, bucket=bucket.name)
+        if prefix != "":
+            metadata_subject(bucket.name, prefix)
+        if delete_after is None and bucket.declare and not bucket.config.ttl:
+            warnings.warn(
+                f"Bucket '{bucket.name}' keeps the bodies of messages for ever: give it a ttl, "
+                "or the ClaimCheckMiddleware delete_after='ack'.",
+                stacklevel=2,
+            )
+        self._claims = Claims(bucket, prefix)
+        self._threshold = threshold
+        self._deletes = delete_after == "ack"
+        # Bodies on their way, of which nobody has been seen to read them.
+        self._unread: set[str] = set()
+
+    def __call__(
+        self, msg: Any | None, /, *, context: ContextRepo
+    ) -> "BaseMiddleware[NatsPublishCommand, Any]":
+        """What FastStream makes for each message."""
+        return _ClaimCheck(self, msg, context=context)
+
+    def threshold(self) -> int:
+        """Most bytes of a body that stays in its message, with the server of this moment."""
+        client = connection_of(self._claims.broker)
+        limit = client.max_payload if isinstance(client, Client) else _DEFAULT_MAX_PAYLOAD
+        return limit // 2 if self._threshold is None else min(self._threshold, limit)
+
+    async def publish(
+        self,
+        call_next: Callable[[NatsPublishCommand], Awaitable[Any]],
+        command: NatsPublishCommand,
+    ) -> Any:
+        """Publish a message, its body through the bucket if it is large."""
+        # $JS, $KV, $O, $SYS: what the server reads knows no references.
+        if command.destination.startswith("$"):
+            return await call_next(command)
+
+        body, content_type = await encode_body(self._claims.broker, command.body)
+        # The caller's command stays as it is: middlewares around this one look at it.
+        encoded = copy(command)
+        encoded.headers = {"content-type": content_type or "", **command.headers}
+        if len(body) <= self.threshold():
+            if not is_producer(call_next):
+                # Middlewares after this one may want the body itself.
+                return await call_next(command)
+            encoded.body = Encoded(body)
+            return await call_next(encoded)
+
+        reference = await self._claims.put(
+            body,
+            content_type=encoded.headers["content-type"],
+            correlation_id=command.correlation_id,
+        )
+        encoded.body = Encoded(b"")
+        encoded.headers[HEADER] = reference.header()
+        return await self._publish_reference(call_next, encoded, reference.name)
+
+    async def _publish_reference(
+        self,
+        call_next: Callable[[NatsPublishCommand], Awaitable[Any]],
+        command: NatsPublishCommand,
+        name: str,
+    ) -> Any:
+        self._unread.add(name)
+        try:
+            result = await call_next(command)
+            if getattr(result, "duplicate", None):
+                # The stream has the message already, with a body of its own.
+                await self._claims.delete(name)
+        except _UNDECIDED:
+            raise
+        except BaseException:
+            # With `TestNatsBroker` a handler that read it may have failed.
+            if name in self._unread:
+                await self._claims.delete(name)
+            raise
+        finally:
+            self._unread.discard(name)
+        return result
+
+    async def restore(self, messages: list[Msg]) -> "list[_Held]":
+        """Give messages their bodies back, in place; nothing is done to those that have one.
+
+        Returns:
+            What to delete after acknowledgement.
+
+        Raises:
+            InvalidClaimError, ClaimNotFoundError: If one cannot have it.
+        """
+        limit = asyncio.Semaphore(_CONCURRENT_READS)
+
+        async def restore(message: Msg) -> "_Held":
+            async with limit:
+                return await self._restore(message)
+
+        done = await asyncio.gather(
+            *(restore(message) for message in messages if _has_reference(message)),
+            # Nothing of it may go on when the first one fails.
+            return_exceptions=True,
+        )
+        for one in done:
+            if isinstance(one, BaseException):
+                raise one
+        return [one for one in done if isinstance(one, _Held)] if self._deletes else []
+
+    async def _restore(self, message: Msg) -> "_Held":
+        headers = dict(message.headers or {})
+        reference, body = await self._claims.read(headers.pop(HEADER))
+        message.data = body
+        # Kept, it would travel on with a handler that answers with the headers it got.
+        message.headers = headers
+        self._unread.discard(reference.name)
+        held = _Held(self._claims, reference)
+        if self._deletes:
+            held.delete_after_ack_of(message)
+        return held
+
+
+class _ClaimCheck(BaseMiddleware[NatsPublishCommand, Any]):
+    """The middleware of one message."""
+
+    __slots__ = ("_check", "_held")
+
+    def __init__(
+        self, check: ClaimCheckMiddleware, msg: Any | None, /, *, context: ContextRepo
+    ) -> None:
+        super().__init__(msg, context=context)
+        self._check = check
+        self._held: list[_Held] = []
+
+    async def on_receive(self) -> None:
+        # Also watches of key-value buckets and of nats-py's object stores come here.
+        received = self.msg if isinstance(self.msg, list) else [self.msg]
+        self._held = await self._check.restore([one for one in received if _is_plain(one)])
+
+    async def consume_scope(
+        self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]
+    ) -> Any:
+        # FastStream marks what has no acknowledgement as acknowledged when it parses it.
+        unacknowledged = msg.source_type is SourceType.RESPONSE or (
+            isinstance(msg.raw_message, Msg) and msg.raw_message.is_acked
+        )
+        result = await call_next(msg)
+        if unacknowledged:
+            for held in self._held:
+                await held.delete()
+        return result
+
+    async def publish_scope(
+        self,
+        call_next: Callable[[NatsPublishCommand], Awaitable[Any]],
+        cmd: NatsPublishCommand,
+    ) -> Any:
+        return await self._check.publish(call_next, cmd)
+
+
+class _Held:
+    """A body that is to be deleted once."""
+
+    __slots__ = ("_claims", "_name")
+
+    def __init__(self, claims: Claims, reference: Reference) -> None:
+        self._claims = claims
+        self._name: str | None = reference.name
+
+    async def delete(self) -> None:
+        name, self._name = self._name, None
+        if name is not None:
+            await self._claims.delete(name)
+
+    def delete_after_ack_of(self, message: Msg) -> None:
+        # On NATS's message, because whoever acknowledges does so there at last: a policy,
+        # a handler, a batch, the caller of `get_one`.
+        for name in ("ack", "ack_sync"):
+            setattr(message, name, partial(self._acknowledge, getattr(message, name)))
+
+    async def _acknowledge(
+        self, ack: Callable[..., Awaitable[Any]], *args: Any, **kw: Any
+    ) -> Any:
+        result = await ack(*args, **kw)
+        await self.delete()
+        return result
+
+
+def _is_plain(message: Any) -> bool:
+    """Whether it is a message of a service, and not of a bucket or of the server."""
+    return isinstance(message, Msg) and not message.subject.startswith("$")
+
+
+def _has_reference(message: Msg) -> bool:
+    return message.headers is not None and HEADER in message.headers

@@ -1,0 +1,222 @@
+"""Message bodies as objects, and the references to them that travel in a header."""
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from typing import NoReturn
+
+from faststream.nats import NatsBroker
+from typing_extensions import Self
+
+from faststream_objstore.backends.base import Backend
+from faststream_objstore.bucket import Bucket
+from faststream_objstore.changes.subscriber import Attachment
+from faststream_objstore.errors import (
+    BucketNotDeclaredError,
+    ClaimNotFoundError,
+    InvalidClaimError,
+    NotConnectedError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+)
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.settling import to_its_end
+
+__all__ = ("HEADER", "Claims", "Reference")
+
+HEADER = "Objstore-Ref"
+"""The header that stands in for a body."""
+
+# Unguessable: who can send messages, but not read the bucket, cannot name a claim.
+_NAME_BYTES = 16
+_NAME = re.compile(r"[0-9a-f]{32}")
+_DIGEST = re.compile(r"SHA-256=[A-Za-z0-9_-]{43}=")
+_LONGEST_REFERENCE = 8192
+
+_logger = logging.getLogger("faststream_objstore")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Which object holds a message's body, and what that body is.
+
+    Attributes:
+        bucket: The bucket.
+        name: The object.
+        size: Bytes of the body.
+        digest: `SHA-256=` and the padded base64url digest of the body.
+    """
+
+    bucket: str
+    name: str
+    size: int
+    digest: str
+
+    def header(self) -> str:
+        """The header's value: one line of compact JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def read(cls, header: object, *, bucket: str, prefix: str) -> Self:
+        """The reference in a header that anybody may have written.
+
+        Args:
+            header: The header's value.
+            bucket: The only bucket that it may name.
+            prefix: What the object's name must begin with, before 32 hex digits.
+
+        Raises:
+            InvalidClaimError: If it is not what `header()` writes for that bucket.
+        """
+
+        def refuse(why: str) -> NoReturn:
+            shown = str(header)[:200]
+            msg = (
+                f"Bucket '{bucket}': the {HEADER} header of a message {why}, so it is not "
+                f"followed: {shown!r}. Every service on the subject needs a claim check on "
+                "this bucket and prefix."
+            )
+            raise InvalidClaimError(msg, bucket=bucket)
+
+        if not isinstance(header, str) or len(header) > _LONGEST_REFERENCE:
+            refuse("is not a reference")
+        try:
+            fields = json.loads(header)
+        except (ValueError, RecursionError):
+            refuse("is not JSON")
+        if not isinstance(fields, dict) or set(fields) != set(cls.__slots__):
+            refuse(f"does not have exactly the fields {', '.join(cls.__slots__)}")
+        name, size, digest = fields["name"], fields["size"], fields["digest"]
+        if fields["bucket"] != bucket:
+            refuse("names another bucket")
+        if (
+            not isinstance(name, str)
+            or not name.startswith(prefix)
+            or not _NAME.fullmatch(name[len(prefix) :])
+        ):
+            refuse(f"names an object that is not {prefix!r} and 32 hex digits")
+        if type(size) is not int or size < 0:
+            refuse("has no size")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            refuse("has no SHA-256 digest")
+        return cls(bucket=bucket, name=name, size=size, digest=digest)
+
+
+class Claims:
+    """The bodies in a bucket, under a prefix.
+
+    Args:
+        bucket: The bucket, attached to an `ObjStore` by the time it is used.
+        prefix: What their names begin with.
+    """
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._store = ObjectStore(bucket.name, self._backend)
+
+    @property
+    def broker(self) -> NatsBroker:
+        """The broker that the bucket is attached to.
+
+        Raises:
+            BucketNotDeclaredError: If it is attached to none.
+        """
+        broker = self._attachment().broker
+        if broker is None:
+            msg = (
+                f"Bucket '{self._bucket.name}' of the claim check has no broker: "
+                "ObjStore(...).attach(broker) gives it one."
+            )
+            raise NotConnectedError(msg, bucket=self._bucket.name)
+        return broker
+
+    async def put(
+        self, body: bytes, *, content_type: str | None, correlation_id: str | None
+    ) -> Reference:
+        """Store a body; nothing is left behind if that fails or is cancelled."""
+        headers: dict[str, str | list[str]] = {}
+        if content_type:
+            headers["Content-Type"] = content_type
+        if correlation_id:
+            headers["correlation_id"] = correlation_id
+        name = f"{self._prefix}{secrets.token_hex(_NAME_BYTES)}"
+        try:
+            info = await self._store.put(name, body, headers=headers)
+        except asyncio.CancelledError:
+            # A put that was past the point of return has stored it.
+            await to_its_end(self.delete(name))
+            raise
+        return Reference(
+            bucket=info.bucket, name=name, size=info.size, digest=str(info.digest)
+        )
+
+    async def read(self, header: object) -> tuple[Reference, bytes]:
+        """The body that a header refers to.
+
+        Raises:
+            InvalidClaimError: If the header, or what it names, is not what `put` made.
+            ClaimNotFoundError: If the object is gone.
+        """
+        reference = Reference.read(header, bucket=self._bucket.name, prefix=self._prefix)
+        try:
+            info = await self._store.get_info(reference.name)
+            self._require_same(info, reference)
+            # Exactly the version that was looked at. Not `get`: its result is a subclass
+            # of bytes, and orjson, which FastStream uses where it is installed, reads
+            # nothing but bytes.
+            async with self._store.open(info) as reader:
+                return reference, await reader.read()
+        except (ObjectNotFoundError, ObjectChangedError) as error:
+            msg = (
+                f"Bucket '{self._bucket.name}': the body of a message, {reference.size} bytes "
+                f"in {reference.name!r}, is gone: the bucket's ttl ran out before the message "
+                "was handled, or another consumer acknowledged it with delete_after='ack'."
+            )
+            raise ClaimNotFoundError(
+                msg, bucket=self._bucket.name, name=reference.name
+            ) from error
+
+    async def delete(self, name: str) -> None:
+        """Delete a body; if that fails, it is logged, and the bucket's ttl has to do it."""
+        try:
+            await self._store.delete(name)
+        except ObjectNotFoundError:
+            return
+        except Exception:
+            _logger.warning(
+                "Bucket '%s': %r, the body of a message that needs it no longer, could not "
+                "be deleted",
+                self._bucket.name,
+                name,
+                exc_info=True,
+            )
+
+    def _require_same(self, info: ObjectInfo, reference: Reference) -> None:
+        # A link would lead out of the bucket with this service's rights.
+        if info.is_link() or (info.size, info.digest) != (reference.size, reference.digest):
+            what = (
+                "a link" if info.is_link() else "not the body that the message was sent with"
+            )
+            msg = (
+                f"Bucket '{self._bucket.name}': a message refers to {reference.name!r}, which is "
+                f"{what}, so it is not read."
+            )
+            raise InvalidClaimError(msg, bucket=self._bucket.name, name=reference.name)
+
+    async def _backend(self) -> Backend:
+        return await self._attachment().backend_of(self._bucket.name)
+
+    def _attachment(self) -> Attachment:
+        attachment = self._bucket.attachment
+        if attachment is None:
+            msg = (
+                f"Bucket '{self._bucket.name}' of the claim check is not attached: pass it to "
+                "ObjStore(broker, ...), of the broker that has the middleware."
+            )
+            raise BucketNotDeclaredError(msg, bucket=self._bucket.name)
+        return attachment

@@ -1,0 +1,577 @@
+"""`ObjStore`: when buckets are bound, to what, and what is refused."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from faststream import Context, FastStream, TestApp
+from faststream.asgi import AsgiFastStream
+from faststream.nats import JStream, NatsBroker, NatsRouter, TestNatsBroker
+from nats.aio.client import Client
+from nats.errors import NoServersError
+
+from faststream_objstore.bucket import Bucket
+from faststream_objstore.errors import (
+    BucketConfigMismatchError,
+    BucketInUseError,
+    BucketNotFoundError,
+    InvalidOptionError,
+    JetStreamNotEnabledError,
+    NotConnectedError,
+)
+from faststream_objstore.extension import ObjStore
+from faststream_objstore.models import ObjectInfo, ObjectStoreConfig
+from faststream_objstore.params import FromBucket
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.testing import NatsServer
+from tests.changes.support import LIMIT, Names, running, soon, store_of
+
+
+def quiet(url: str, **options: Any) -> NatsBroker:
+    return NatsBroker(url, logger=None, **options)
+
+
+async def names_in(store: ObjectStore) -> list[str]:
+    return sorted(info.name for info in await store.list())
+
+
+# Binding
+
+
+@pytest.mark.parametrize("enter", ["start", "connect", "async with"])
+async def test_bucket_is_there_once_the_broker_has_connected(
+    nats_server: NatsServer, nats_client: Client, bucket_name: str, enter: str
+) -> None:
+    broker = quiet(nats_server.url)
+    ObjStore(broker, Bucket(bucket_name, description="pictures", ttl=3600))
+    try:
+        if enter == "start":
+            await broker.start()
+        elif enter == "connect":
+            await broker.connect()
+        else:
+            async with broker:
+                pass
+        status = await (await nats_client.jetstream().object_store(bucket_name)).status()
+    finally:
+        await broker.stop()
+
+    assert status.description == "pictures"
+    assert status.ttl == 3600
+
+
+async def test_stores_rebind_after_stop_and_start(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    broker = quiet(nats_server.url)
+    objstore = ObjStore(broker, Bucket(bucket_name))
+    await broker.start()
+    store = await objstore.object_store(bucket_name)
+    for number in range(3):
+        await store.put(str(number), b"")
+        await broker.stop()
+        await broker.start()
+    try:
+        assert await names_in(store) == ["0", "1", "2"]
+    finally:
+        await broker.stop()
+
+
+async def test_store_that_is_used_first_connects_the_broker_once(
+    bucket_name: str,
+) -> None:
+    async with NatsServer(config="max_connections: 1") as server:
+        broker = quiet(server.url)
+        objstore = ObjStore(broker, Bucket(bucket_name))
+        store = objstore.handle(bucket_name)
+        try:
+            await soon(asyncio.gather(*(store.put(str(one), b"") for one in range(5))))
+            assert len(await store.list()) == 5
+        finally:
+            await broker.stop()
+
+
+async def test_store_of_a_stopped_broker_says_so(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
+        store = await objstore.object_store(bucket_name)
+
+    with pytest.raises(NotConnectedError, match="stopped"):
+        await store.list()
+
+
+async def test_store_without_a_broker_says_so() -> None:
+    objstore = ObjStore(Bucket("photos"))
+    with pytest.raises(NotConnectedError, match="attach"):
+        await objstore.object_store("photos")
+
+
+async def test_prefix_of_the_js_options_is_used(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    broker = quiet(nats_server.url, js_options={"prefix": "$JS.other.API", "timeout": 1})
+    ObjStore(broker, Bucket(bucket_name))
+    with pytest.raises(JetStreamNotEnabledError):
+        await broker.start()
+
+
+async def test_domain_of_the_js_options_is_used(bucket_name: str) -> None:
+    async with (
+        NatsServer(config="jetstream { domain: hub }") as server,
+        running(server.url, Bucket(bucket_name), js_options={"domain": "hub"}) as objstore,
+    ):
+        assert await objstore.list_buckets() == [bucket_name]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "option,exists,declared",
+    [
+        ("description", "old", "new"),
+        ("ttl", 60, 120),
+        ("max_bytes", 1_000_000, 2_000_000),
+        ("compression", True, False),
+        ("metadata", {"a": "1"}, {"a": "2"}),
+    ],
+)
+async def test_difference_is_refused_by_name_or_applied_with_update(
+    nats_server: NatsServer, bucket_name: str, option: str, exists: Any, declared: Any
+) -> None:
+    async with running(nats_server.url, Bucket(bucket_name, **{option: exists})):
+        pass
+    broker = quiet(nats_server.url)
+    ObjStore(broker, Bucket(bucket_name, **{option: declared}))
+
+    with pytest.raises(BucketConfigMismatchError) as caught:
+        await broker.start()
+    assert bucket_name in str(caught.value)
+    assert option in str(caught.value)
+    # The connection does not stay open behind the error.
+    assert not await broker.ping(0.01)
+
+    async with running(
+        nats_server.url, Bucket(bucket_name, update=True, **{option: declared})
+    ):
+        pass
+    async with running(nats_server.url, Bucket(bucket_name, **{option: declared})):
+        pass
+
+
+async def test_settings_that_are_not_named_are_not_compared(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    async with running(nats_server.url, Bucket(bucket_name, ttl=60, description="old")):
+        pass
+    async with running(nats_server.url, Bucket(bucket_name, description="old")):
+        pass
+
+
+async def test_bucket_that_is_only_bound_must_exist(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    broker = quiet(nats_server.url)
+    ObjStore(broker, Bucket(bucket_name, declare=False))
+    with pytest.raises(BucketNotFoundError, match=bucket_name):
+        await broker.start()
+
+    async with running(nats_server.url, Bucket(bucket_name)):
+        await broker.start()
+        await broker.stop()
+
+
+async def test_server_without_jetstream_is_named(bucket_name: str) -> None:
+    async with NatsServer(jetstream=False) as server:
+        broker = quiet(server.url)
+        ObjStore(broker, Bucket(bucket_name))
+        with pytest.raises(JetStreamNotEnabledError, match="JetStream"):
+            await broker.start()
+
+
+async def test_unreachable_server_is_the_brokers_own_error() -> None:
+    broker = quiet("nats://127.0.0.1:1", max_reconnect_attempts=1, reconnect_time_wait=0.01)
+    ObjStore(broker, Bucket("photos"))
+    with pytest.raises(NoServersError, match="no servers available"):
+        await soon(broker.start())
+
+
+@pytest.mark.parametrize("where", ["subscriber", "publisher", "router"])
+async def test_stream_that_faststream_would_rewrite_is_refused(
+    nats_server: NatsServer, bucket_name: str, where: str
+) -> None:
+    broker = quiet(nats_server.url)
+    ObjStore(broker, Bucket(bucket_name))
+    stream = f"OBJ_{bucket_name}"
+    if where == "subscriber":
+        broker.subscriber(f"$O.{bucket_name}.M.>", stream=stream)
+    elif where == "publisher":
+        broker.publisher("anything", stream=stream)
+    else:
+        router = NatsRouter()
+        router.subscriber("anything", stream=stream)
+        broker.include_router(router)
+
+    with pytest.raises(BucketInUseError, match="declare=False"):
+        await broker.start()
+    with pytest.raises(BucketInUseError):
+        async with TestNatsBroker(broker):
+            pass
+
+
+async def test_stream_that_is_only_read_is_allowed(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    broker = quiet(nats_server.url)
+    objstore = ObjStore(broker, Bucket(bucket_name))
+    received = asyncio.Event()
+
+    @broker.subscriber(
+        f"$O.{bucket_name}.M.>", stream=JStream(f"OBJ_{bucket_name}", declare=False)
+    )
+    async def handle(body: dict[str, Any]) -> None:
+        received.set()
+
+    await broker.start()
+    try:
+        await (await objstore.object_store(bucket_name)).put("a", b"")
+        await soon(received.wait())
+    finally:
+        await broker.stop()
+
+
+def test_what_is_no_broker_or_bucket_is_refused() -> None:
+    with pytest.raises(InvalidOptionError):
+        ObjStore("nats://localhost")  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError):
+        ObjStore(NatsBroker(), "photos")  # type: ignore[arg-type]
+
+
+def test_two_declarations_of_one_name_are_refused() -> None:
+    broker = NatsBroker()
+    with pytest.raises(BucketInUseError, match="photos"):
+        ObjStore(broker, Bucket("photos"), Bucket("photos"))
+    other = NatsBroker()
+    ObjStore(other, Bucket("photos"))
+    with pytest.raises(BucketInUseError, match="photos"):
+        ObjStore(other, Bucket("photos"))
+
+
+def test_two_buckets_with_one_context_key_are_refused() -> None:
+    with pytest.raises(BucketInUseError, match="context_key"):
+        ObjStore(NatsBroker(), Bucket("a", context_key="x"), Bucket("b", context_key="x"))
+
+
+async def test_bucket_of_a_running_broker_is_refused_to_another() -> None:
+    bucket = Bucket("photos")
+    broker = NatsBroker()
+    ObjStore(broker, bucket)
+    async with TestNatsBroker(broker):
+        with pytest.raises(BucketInUseError, match="running"):
+            ObjStore(NatsBroker(), bucket)
+
+
+async def test_bucket_moves_to_another_broker_with_its_handlers() -> None:
+    bucket = Bucket("photos")
+
+    @bucket.on_put()
+    async def handle(info: ObjectInfo) -> None: ...
+
+    for _ in range(3):
+        broker = NatsBroker()
+        objstore = ObjStore(broker, bucket)
+        async with TestNatsBroker(broker):
+            put = await (await objstore.object_store("photos")).put("a", b"")
+            handle.mock.assert_called_once_with(put)
+
+
+# Buckets known only at run time
+
+
+async def test_buckets_can_be_made_listed_and_deleted_at_run_time(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    async with running(nats_server.url) as objstore:
+        with pytest.raises(BucketNotFoundError, match=bucket_name):
+            await objstore.object_store(bucket_name)
+        await objstore.create_object_store(
+            ObjectStoreConfig(bucket=bucket_name, description="made")
+        )
+        store = await objstore.create_object_store(bucket_name)
+        await store.put("a", b"1")
+        with pytest.raises(BucketConfigMismatchError):
+            await objstore.create_object_store(bucket=bucket_name, description="other")
+        assert bucket_name in await objstore.list_buckets()
+        assert await (await objstore.object_store(bucket_name)).get("a") == b"1"
+        await objstore.delete_object_store(bucket_name)
+        assert bucket_name not in await objstore.list_buckets()
+        with pytest.raises(BucketNotFoundError):
+            await objstore.object_store(bucket_name)
+
+
+async def test_missing_bucket_is_an_error_that_names_the_declared_ones(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
+        with pytest.raises(BucketNotFoundError, match=bucket_name):
+            await objstore.object_store("no-such-bucket")
+
+
+# Late
+
+
+async def test_buckets_and_subscribers_can_join_a_running_broker(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    broker = quiet(nats_server.url)
+    await broker.start()
+    try:
+        bucket = Bucket(bucket_name)
+        calls = Names()
+        bucket.on_put()(calls.take)
+        objstore = ObjStore(broker, bucket)
+        await objstore.bind()
+        await (await store_of(objstore, bucket)).put("a", b"")
+        assert await calls.wait_for(1) == ["a"]
+    finally:
+        await broker.stop()
+
+
+async def test_attaching_to_a_running_broker_starts_subscribers_by_itself(
+    nats_server: NatsServer, nats_client: Client, bucket_name: str
+) -> None:
+    broker = quiet(nats_server.url)
+    await broker.start()
+    try:
+        bucket = Bucket(bucket_name)
+        calls = Names()
+        bucket.on_put(replay=True)(calls.take)
+        objstore = ObjStore(bucket)
+        objstore.attach(broker)
+        await (await store_of(objstore, bucket)).put("a", b"")
+        assert await calls.wait_for(1) == ["a"]
+    finally:
+        await broker.stop()
+
+
+async def test_late_bucket_that_does_not_fit_leaves_the_broker_running(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    async with running(nats_server.url, Bucket(bucket_name, ttl=60)) as objstore:
+        broker = quiet(nats_server.url)
+        await broker.start()
+        try:
+            late = ObjStore(broker)
+            late.add(Bucket(bucket_name, ttl=120))
+            with pytest.raises(BucketConfigMismatchError):
+                await late.bind()
+            assert await broker.ping(LIMIT)
+        finally:
+            await broker.stop()
+        assert objstore.broker is not None
+
+
+# Test mode
+
+
+async def test_each_entry_of_test_mode_starts_empty() -> None:
+    broker = NatsBroker()
+    objstore = ObjStore(broker, Bucket("photos"), Bucket("thumbs", declare=False))
+    store = objstore.handle("photos")
+    test = TestNatsBroker(broker)
+    for _ in range(2):
+        async with test:
+            assert await objstore.list_buckets() == ["photos", "thumbs"]
+            assert await names_in(store) == []
+            await store.put("a", b"")
+
+
+async def test_entry_after_a_failed_test_starts_empty() -> None:
+    broker = NatsBroker()
+    objstore = ObjStore(broker, Bucket("photos"))
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            async with TestNatsBroker(broker):
+                store = await objstore.object_store("photos")
+                assert await names_in(store) == []
+                await store.put("a", b"")
+                raise ZeroDivisionError
+
+
+async def test_real_server_works_after_a_failed_test(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    broker = quiet(nats_server.url)
+    objstore = ObjStore(broker, Bucket(bucket_name))
+    with pytest.raises(ZeroDivisionError):
+        async with TestNatsBroker(broker):
+            raise ZeroDivisionError
+    await broker.connect()
+    try:
+        status = await (await objstore.object_store(bucket_name)).status()
+        assert status.backing_store == "JetStream"
+    finally:
+        # The fake producer that FastStream left behind cannot disconnect.
+        await broker.connection.close()
+
+
+async def test_memory_of_a_test_is_freed_when_it_ends() -> None:
+    broker = NatsBroker()
+    objstore = ObjStore(broker, Bucket("photos"))
+    async with TestNatsBroker(broker):
+        server = weakref.ref(await objstore.server_of("photos"))
+        assert server() is not None
+    gc.collect()
+    assert server() is None
+
+
+async def test_with_real_uses_the_server(nats_server: NatsServer, bucket_name: str) -> None:
+    bucket = Bucket(bucket_name)
+    broker = quiet(nats_server.url)
+    objstore = ObjStore(broker, bucket)
+    called = asyncio.Event()
+
+    @bucket.on_put()
+    async def handle(info: ObjectInfo) -> None:
+        called.set()
+
+    async with TestNatsBroker(broker, with_real=True):
+        store = await objstore.object_store(bucket_name)
+        assert (await store.status()).backing_store == "JetStream"
+        put = await store.put("a", b"")
+        await soon(called.wait())
+        handle.mock.assert_called_once_with(put)
+
+
+# Apps
+
+
+@pytest.mark.parametrize("make", [FastStream, AsgiFastStream])
+async def test_app_has_its_buckets_in_lifespan_hooks_and_handlers(
+    nats_server: NatsServer, bucket_name: str, make: type[FastStream] | type[AsgiFastStream]
+) -> None:
+    bucket = Bucket(bucket_name)
+    broker = quiet(nats_server.url)
+    objstore = ObjStore(broker, bucket)
+    calls = Names()
+    bucket.on_put("late/*")(calls.take)
+    Store = Annotated[ObjectStore, FromBucket(bucket_name)]  # noqa: N806 - a type
+
+    @asynccontextmanager
+    async def lifespan(store: Store) -> AsyncIterator[None]:
+        await store.put("lifespan", b"")
+        yield
+
+    app = make(broker, logger=None, lifespan=lifespan)
+    objstore.install(app)
+    objstore.install(app)
+
+    @app.on_startup
+    async def start(store: Annotated[ObjectStore, Context(bucket_name)]) -> None:
+        await store.put("startup", b"")
+
+    # Twice: the second run must not meet what the first has closed.
+    for _ in range(2):
+        async with TestApp(app):
+            store = await objstore.object_store(bucket_name)
+            assert set(await names_in(store)) >= {"lifespan", "startup"}
+            await store.put("late/a", b"")
+            await calls.wait_for(1)
+        with pytest.raises(NotConnectedError):
+            await store.list()
+    assert calls.all == ["late/a", "late/a"]
+
+
+SERVICE = {
+    "buckets.py": """
+from faststream_objstore.bucket import Bucket
+import os
+photos = Bucket(os.environ["BUCKET"])
+""",
+    "handlers.py": """
+import os
+from typing import Annotated
+from faststream.nats import NatsRouter
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.params import FromBucket
+from faststream_objstore.store import ObjectStore
+from buckets import photos
+
+router = NatsRouter(prefix=os.environ["BUCKET"] + ".")
+Photos = Annotated[ObjectStore, FromBucket(os.environ["BUCKET"])]
+
+@router.subscriber("size")
+async def size(name: str, store: Photos) -> int:
+    return (await store.get_info(name)).size
+
+@router.publisher("seen")
+@photos.on_put("{user}/*")
+async def seen(info: ObjectInfo) -> str:
+    return info.name
+""",
+    "service.py": """
+import os
+from faststream import FastStream
+from faststream.nats import NatsBroker
+from faststream_objstore.extension import ObjStore
+from buckets import photos
+from handlers import router
+
+broker = NatsBroker(os.environ["NATS_URL"])
+broker.include_router(router)
+objstore = ObjStore(photos)
+objstore.attach(broker)
+app = FastStream(broker)
+
+@app.after_startup
+async def ready():
+    await broker.publish("", os.environ["BUCKET"] + ".ready")
+""",
+}
+
+
+async def test_faststream_run_serves_what_three_modules_declare(
+    nats_server: NatsServer, nats_client: Client, bucket_name: str, tmp_path: Path
+) -> None:
+    for name, text in SERVICE.items():
+        (tmp_path / name).write_text(text)
+    events: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+
+    async def receive(message: Any) -> None:
+        await events.put((message.subject.rpartition(".")[2], message.data))
+
+    for subject in ("ready", "seen"):
+        await nats_client.subscribe(f"{bucket_name}.{subject}", cb=receive)
+    await nats_client.flush()
+    pytest.importorskip("typer", reason="faststream[cli] is not installed")
+    root = str(Path(__file__).parents[1])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "faststream", "run", "service:app",
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": root, "NATS_URL": nats_server.url, "BUCKET": bucket_name},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert (await soon(events.get()))[0] == "ready"
+        store = await nats_client.jetstream().object_store(bucket_name)
+        await store.put("ann/cat.png", b"12345")
+        assert await soon(events.get()) == ("seen", b"ann/cat.png")
+        answer = await nats_client.request(
+            f"{bucket_name}.size", b"ann/cat.png", timeout=LIMIT
+        )
+        assert answer.data == b"5"
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        _, errors = await soon(process.communicate())
+    assert process.returncode == 0, errors.decode()
