@@ -8,11 +8,12 @@ PIP := $(BIN) -m pip --disable-pip-version-check -q
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3.10 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test demo lint format clean
+.PHONY: help venv test demo bench lint format clean
 
 help:
 	@echo "make test    run the tests"
 	@echo "make demo    run examples/quickstart.py on an embedded NATS server"
+	@echo "make bench   measure beside other clients; a quarter of an hour on a quiet machine"
 	@echo "make lint    check style, format and types"
 	@echo "make format  apply the format and the safe fixes"
 	@echo "make clean   remove .venv, caches and build output"
@@ -48,6 +49,9 @@ test: $(READY)
 
 demo: $(READY)
 	$(BIN) examples/quickstart.py
+
+bench: $(READY)
+	$(BIN) -m benchmarks
 
 lint: $(READY)
 	$(BIN) -m ruff check

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .peers import OURS
-from .steps import GIB, KIB, PLAIN, RAW
+from .steps import GIB, KIB, PLAIN, PLAIN_PULL, RAW
 
 __all__ = ("Row", "rows_of")
 
@@ -157,7 +157,8 @@ ROWS = (
         2 * 128 + 16,
         more=False,
     ),
-    _row("change events, vs plain subscriber", "events", PLAIN, at_least=0.9, aim=1),
+    _row("change events, vs plain pull subscriber", "events", PLAIN_PULL, at_least=0.9, aim=1),
+    _row("change events, vs plain push subscriber", "events", PLAIN, at_least=0.9, aim=1),
     _row(
         "injection of FromBucket, vs Context()",
         "injection",

@@ -360,7 +360,7 @@ async def _import(bench: Bench, _: str) -> dict[str, float]:
     return {f"import:{OURS}": _p50(answer)}
 
 
-PLAIN, PLAIN_PULL = "FastStream subscriber", "FastStream subscriber, pull"
+PLAIN, PLAIN_PULL = "FastStream subscriber, push", "FastStream subscriber, pull"
 
 STEPS = (
     Step("large", ALL, _large),

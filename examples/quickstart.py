@@ -55,7 +55,7 @@ async def report_on(file: ObjectInfo, source: Intake, target: Reports) -> None:
     report = Report(name=file.name, size=file.size, revision=file.revision, kind="binary")
     if picture := picture_size(content):
         report.kind, report.width, report.height = picture
-    elif b"\0" not in content:
+    elif 0 not in content:
         try:
             report.lines = len(content.decode().splitlines())
             report.kind = Path(file.name).suffix.lstrip(".") or "text"
@@ -117,8 +117,8 @@ def progress_bar(done: int, total: int, started: float) -> None:
         filled = 40 * done // max(total, 1)
         seconds = time.perf_counter() - started
         end = "\n" if done == total else ""
-        bar = f"\rput [{'#' * filled}{'.' * (40 - filled)}] {done}/{total} files, {seconds:.1f} s"
-        print(bar, end=end, flush=True)
+        bar = "#" * filled + "." * (40 - filled)
+        print(f"\rput [{bar}] {done}/{total} files, {seconds:.1f} s", end=end, flush=True)
 
 
 async def put_all(files: dict[str, Path], store: ObjectStore) -> dict[str, ObjectInfo]:

@@ -7,12 +7,14 @@ attributes: what a new FastStream breaks, it breaks here.
 
 import asyncio
 import contextlib
+import logging
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
+import nats.errors
 from fast_depends.library import CustomField
 from faststream._internal.application import Application
 from faststream._internal.broker.registrator import Registrator
@@ -38,6 +40,7 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.errors import ServerUnreachableError
 
 __all__ = (
     "Application",
@@ -64,6 +67,9 @@ __all__ = (
 )
 
 _HOOK = "_faststream_objstore_hook"
+_SILENT_SECONDS = 3.0
+
+_logger = logging.getLogger("faststream_objstore")
 
 
 def connection_of(broker: NatsBroker) -> object | None:
@@ -162,7 +168,7 @@ class BrokerHook:
     async def connect(self) -> Client:
         """`broker.connect()`, and then what hangs on it; closed again if that fails."""
         async with self.lock:
-            connection = await self._connect()
+            connection = await self._reach()
             try:
                 for extension in tuple(self._extensions):
                     await extension.bind_now()
@@ -174,6 +180,29 @@ class BrokerHook:
                         await broker.stop()
                 raise
             return connection
+
+    async def _reach(self) -> Client:
+        # nats-py tries for two minutes by default, and says nothing of it.
+        waiting = asyncio.get_running_loop().call_later(
+            _SILENT_SECONDS,
+            _logger.warning,
+            "No NATS server answers at %s yet; still trying.",
+            self._servers(),
+        )
+        try:
+            return await self._connect()
+        except nats.errors.NoServersError as error:
+            msg = (
+                f"No NATS server answers at {self._servers()}: start one (nats-server -js), "
+                "or give NatsBroker(...) the right address."
+            )
+            raise ServerUnreachableError(msg) from error
+        finally:
+            waiting.cancel()
+
+    def _servers(self) -> str:
+        broker = self._broker()
+        return ", ".join(broker.specification.url) if broker is not None else "its address"
 
 
 def on_lifespan(app: Application, enter: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   ├── RevisionMismatchError       the object moved on before the write
     │   ├── ObjectChangedError          the object moved on during the read
     │   ├── ObjectTooLargeError         more bytes than the caller allows
+    │   ├── ObjectLoadError             its content cannot be decoded or loaded
     │   ├── InvalidClaimError           a message's reference that is not followed
     │   ├── InvalidLinkError            ValueError
     │   ├── LinkIsABucketError          nats-py's
@@ -34,6 +35,7 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     ├── UnsupportedDataError            TypeError
     ├── StoreTimeoutError               nats-py's TimeoutError
     ├── NotConnectedError               the broker is not connected
+    │   └── ServerUnreachableError      nats-py's NoServersError
     ├── JetStreamNotEnabledError        nats-py's ServiceUnavailableError
     └── StoreAPIError                   nats-py's APIError: any other refusal
 """
@@ -68,9 +70,11 @@ __all__ = (
     "ObjectChangedError",
     "ObjectDeletedError",
     "ObjectError",
+    "ObjectLoadError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
     "RevisionMismatchError",
+    "ServerUnreachableError",
     "StoreAPIError",
     "StoreTimeoutError",
     "UnsupportedDataError",
@@ -217,6 +221,10 @@ class ObjectTooLargeError(ObjectError):
     """The object has more bytes than the caller's `max_size`."""
 
 
+class ObjectLoadError(ObjectError):
+    """The content does not decode, or a `LiveObject`'s `load` failed; see its cause."""
+
+
 class InvalidLinkError(ObjectError, ValueError):
     """A link that ADR-20 forbids: to a link, to itself, to a deleted object."""
 
@@ -259,6 +267,10 @@ class StoreTimeoutError(ObjStoreError, nats.errors.TimeoutError):
 
 class NotConnectedError(ObjStoreError):
     """A store was used while its broker has no connection, or lost it for good."""
+
+
+class ServerUnreachableError(NotConnectedError, nats.errors.NoServersError):
+    """No NATS server answered at any of the broker's addresses."""
 
 
 class JetStreamNotEnabledError(ObjStoreError, nats.js.errors.ServiceUnavailableError):

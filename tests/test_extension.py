@@ -26,6 +26,7 @@ from faststream_objstore.errors import (
     InvalidOptionError,
     JetStreamNotEnabledError,
     NotConnectedError,
+    ServerUnreachableError,
 )
 from faststream_objstore.extension import ObjStore
 from faststream_objstore.models import ObjectInfo, ObjectStoreConfig
@@ -196,13 +197,6 @@ async def test_server_without_jetstream_is_named(bucket_name: str) -> None:
         ObjStore(broker, Bucket(bucket_name))
         with pytest.raises(JetStreamNotEnabledError, match="JetStream"):
             await broker.start()
-
-
-async def test_unreachable_server_is_the_brokers_own_error() -> None:
-    broker = quiet("nats://127.0.0.1:1", max_reconnect_attempts=1, reconnect_time_wait=0.01)
-    ObjStore(broker, Bucket("photos"))
-    with pytest.raises(NoServersError, match="no servers available"):
-        await soon(broker.start())
 
 
 @pytest.mark.parametrize("where", ["subscriber", "publisher", "router"])
@@ -575,3 +569,30 @@ async def test_faststream_run_serves_what_three_modules_declare(
             process.send_signal(signal.SIGTERM)
         _, errors = await soon(process.communicate())
     assert process.returncode == 0, errors.decode()
+
+
+async def test_unreachable_server_is_named_in_the_error() -> None:
+    broker = quiet("nats://127.0.0.1:1", max_reconnect_attempts=1, reconnect_time_wait=0.01)
+    ObjStore(broker, Bucket("unreachable"))
+
+    with pytest.raises(ServerUnreachableError, match=r"nats://127\.0\.0\.1:1") as caught:
+        await broker.start()
+
+    assert "start one (nats-server -js)" in str(caught.value)
+    assert isinstance(caught.value, NoServersError)
+
+
+async def test_waiting_for_an_unreachable_server_is_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faststream_objstore._faststream._SILENT_SECONDS", 0.0)
+    broker = quiet(
+        "nats://ann:secret@127.0.0.1:1", max_reconnect_attempts=2, reconnect_time_wait=0.01
+    )
+    ObjStore(broker, Bucket("unreachable"))
+
+    with pytest.raises(ServerUnreachableError):
+        await broker.start()
+
+    assert "No NATS server answers at nats://127.0.0.1:1 yet" in caplog.text
+    assert "secret" not in caplog.text

@@ -1,5 +1,6 @@
 // @nats-io/obj on Node, with its native SHA-256; the same requests as protocol.py's Client.
 import { createInterface } from "node:readline";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { randomFillSync } from "node:crypto";
@@ -8,7 +9,8 @@ import { randomFillSync } from "node:crypto";
 const require = createRequire(pathToFileURL(process.argv[3] + "/package.json"));
 const { connect } = require("@nats-io/transport-node");
 const { Objm, setSha256Backend } = require("@nats-io/obj");
-const { version } = require("@nats-io/obj/package.json");
+const manifest = `${process.argv[3]}/node_modules/@nats-io/obj/package.json`;
+const { version } = JSON.parse(readFileSync(manifest, "utf8"));
 
 const WARM_UP_CALLS = 20;
 const MIB = 1024 * 1024;

@@ -8,6 +8,7 @@ Runs in the environment of each Python client: standard library only.
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -40,8 +41,12 @@ class Driver:
 
     async def do_versions(self) -> dict[str, Any]:
         """What is measured."""
-        found = {name: metadata.version(name) for name in self.packages}
-        return {"versions": {"Python": platform.python_version(), **found}}
+        found = {"Python": platform.python_version()}
+        for name in self.packages:
+            # A checkout need not be installed.
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                found[name] = metadata.version(name)
+        return {"versions": found}
 
 
 class Client(Driver, ABC):

@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 import sys
+import warnings
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Annotated, Any
@@ -78,11 +79,16 @@ class Service(Driver):
         """The same messages through a subscriber of FastStream alone, as JSON."""
         counted = _Count(count)
         broker = NatsBroker(self._url, logger=None)
+        # FastStream warns of push durables, and its pull subscriber loses a task at its end.
+        warnings.simplefilter("ignore")
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
 
         @broker.subscriber(
             f"$O.{bucket}.M.*",
             stream=JStream(f"OBJ_{bucket}", declare=False),
             durable=durable,
+            # Several replicas may share a durable of the push kind through a queue only.
+            queue="" if pull else durable,
             deliver_policy=DeliverPolicy.ALL,
             max_workers=workers,
             pull_sub=pull,

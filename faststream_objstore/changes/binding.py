@@ -9,6 +9,7 @@ from faststream_objstore._faststream import api_options
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.changes.inprocess import memory_server_of
+from faststream_objstore.live import LiveObjects
 
 __all__ = ("Binding",)
 
@@ -25,12 +26,17 @@ class Binding:
         self.backends: dict[str, Backend] = {}
         self._broker = broker
         self._servers: dict[float, JetStreamServer] = {}
-        self._connection = weakref.ref(connection, lambda _: self.backends.clear())
+        self.live = LiveObjects()
+        self._connection = weakref.ref(connection, lambda _: self._forget())
 
     @property
     def in_memory(self) -> bool:
         """Whether this is test mode."""
         return not isinstance(self._connection(), Client)
+
+    def _forget(self) -> None:
+        self.backends.clear()
+        self.live.clear()
 
     def is_of(self, connection: object) -> bool:
         """Whether it belongs to this connection."""

@@ -77,8 +77,8 @@ class ClaimCheckMiddleware:
             metadata_subject(bucket.name, prefix)
         if delete_after is None and bucket.declare and not bucket.config.ttl:
             warnings.warn(
-                f"Bucket '{bucket.name}' keeps the bodies of messages for ever: give it a ttl, "
-                "or the ClaimCheckMiddleware delete_after='ack'.",
+                f"Bucket '{bucket.name}' keeps the bodies of messages for ever: give it a "
+                "ttl, or the ClaimCheckMiddleware delete_after='ack'.",
                 stacklevel=2,
             )
         self._claims = Claims(bucket, prefix)

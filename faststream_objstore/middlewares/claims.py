@@ -199,12 +199,10 @@ class Claims:
     def _require_same(self, info: ObjectInfo, reference: Reference) -> None:
         # A link would lead out of the bucket with this service's rights.
         if info.is_link() or (info.size, info.digest) != (reference.size, reference.digest):
-            what = (
-                "a link" if info.is_link() else "not the body that the message was sent with"
-            )
+            what = "a link" if info.is_link() else "not the body it was sent with"
             msg = (
-                f"Bucket '{self._bucket.name}': a message refers to {reference.name!r}, which is "
-                f"{what}, so it is not read."
+                f"Bucket '{self._bucket.name}': a message refers to {reference.name!r}, which "
+                f"is {what}, so it is not read."
             )
             raise InvalidClaimError(msg, bucket=self._bucket.name, name=reference.name)
 

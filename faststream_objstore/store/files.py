@@ -7,27 +7,24 @@ import os
 import secrets
 from collections.abc import AsyncIterable, Callable
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from ..errors import InvalidOptionError
 from ..models import ObjectInfo
 from .upload import Progress, report
 
-__all__ = ("AsyncWritable", "WriteTarget", "require_writable", "save", "write_into")
+__all__ = ("WriteTarget", "require_writable", "save", "write_into")
 
 # Chunks are gathered to this many bytes before a thread writes them: the hand-over
 # costs as much as writing some 100 KiB.
 _BATCH = 1024 * 1024
 
 
-class AsyncWritable(Protocol):
-    """A file whose `write` is a coroutine, such as aiofiles' and anyio's."""
+class WriteTarget(Protocol):
+    """A file open for binary writing, sync or, as aiofiles' and anyio's, async."""
 
-    async def write(self, data: bytes, /) -> int | None:
-        """Write all or some of the bytes; how many."""
-
-
-WriteTarget: TypeAlias = IO[bytes] | AsyncWritable
+    def write(self, data: Any, /) -> Any:
+        """Write all or some of the bytes; how many, or an awaitable of that."""
 
 
 def require_writable(target: object) -> None:

@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import nats.js.api
+
 from .. import wire
 from ..backends.base import Backend, StoredMessage
 from ..errors import (
@@ -42,6 +44,8 @@ FILENAME_KEY = "filename"
 # Inside the class, `list` is the method.
 Headers: TypeAlias = Mapping[str, str | list[str]]
 Infos: TypeAlias = list[ObjectInfo]
+AnyMeta: TypeAlias = ObjectMeta | nats.js.api.ObjectMeta
+"""Ours, or nats-py's, which has no metadata."""
 
 
 class ObjectStore:
@@ -83,7 +87,7 @@ class ObjectStore:
         self,
         name: str,
         data: PutData,
-        meta: ObjectMeta | None = None,
+        meta: AnyMeta | None = None,
         *,
         description: str | None = None,
         filename: str | None = None,
@@ -409,7 +413,7 @@ class ObjectStore:
         await _announce(backend, message)
         return was_live
 
-    async def update_meta(self, name: str, meta: ObjectMeta) -> ObjectInfo:
+    async def update_meta(self, name: str, meta: AnyMeta) -> ObjectInfo:
         """Replace description, headers and metadata; rename; or make a link.
 
         The newest version is changed, whatever is put meanwhile; its content stays.

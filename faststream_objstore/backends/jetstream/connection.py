@@ -32,6 +32,10 @@ _CONNECTION_ERRORS = (
     nats.errors.OutboundBufferLimitError,
 )
 
+# nats-py writes to a socket that has just broken; the last three are asyncio's own ways to
+# say so (Python 3.12 and later raise a TypeError there).
+_SOCKET_ERRORS = (OSError, RuntimeError, AttributeError, TypeError)
+
 
 def _expire(future: "asyncio.Future[Any]") -> None:
     if not future.done():
@@ -261,7 +265,7 @@ class Connection:
     async def _mapped(self, work: Awaitable[_T], bucket: str | None) -> _T:
         try:
             return await work
-        except _CONNECTION_ERRORS as error:
+        except (*_CONNECTION_ERRORS, *_SOCKET_ERRORS) as error:
             raise self._not_connected(str(error), bucket) from error
         except nats.errors.Error as error:
             msg = f"{in_bucket(bucket)}NATS refused a message: {error}."

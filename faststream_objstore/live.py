@@ -1,0 +1,358 @@
+"""What a `LiveObject` injects: values in memory, replaced when their objects change.
+
+On a server each value is followed over one consumer, for the one subject of its object's
+metadata. Where nothing runs in the background (in test mode, and while the broker is not
+started) the object's revision is compared at each use instead.
+"""
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+
+from faststream_objstore._faststream import CustomField
+from faststream_objstore.backends.base import Backend, Deliver
+from faststream_objstore.errors import (
+    BadObjectMetaError,
+    CorruptObjectError,
+    InvalidLinkError,
+    LinkIsABucketError,
+    ObjectChangedError,
+    ObjectLoadError,
+    ObjectNotFoundError,
+    ObjectTooLargeError,
+    ObjStoreError,
+)
+from faststream_objstore.models import ObjectData, ObjectInfo
+from faststream_objstore.store import ObjectStore, metadata
+from faststream_objstore.store.listing import parsed
+
+__all__ = ("LiveField", "LiveObjects", "LiveSource", "LiveValue")
+
+_logger = logging.getLogger("faststream_objstore")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+# How often a load may find its version replaced before it pauses.
+_ATTEMPTS = 20
+
+# What is wrong with a version as it stands; whatever else fails may pass.
+_UNUSABLE = (
+    CorruptObjectError,
+    InvalidLinkError,
+    LinkIsABucketError,
+    ObjectNotFoundError,
+    ObjectTooLargeError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSource:
+    """Which object, and what to make of it; markers that agree share one value.
+
+    Attributes:
+        bucket: The bucket's name.
+        name: The object's name.
+        load: Makes the value of the content, sync or async; `None` for the content.
+        max_size: Most bytes that are loaded.
+    """
+
+    bucket: str
+    name: str
+    load: Callable[[ObjectData], Any] | None = None
+    max_size: int | None = None
+
+    def __str__(self) -> str:
+        return f"Bucket '{self.bucket}', object {self.name!r}"
+
+
+class LiveField(CustomField):
+    """What the handlers of a broker are searched for when it starts.
+
+    Attributes:
+        source: Which object.
+        must_exist: Whether there must be a value.
+    """
+
+    __slots__ = ("must_exist", "source")
+
+    source: LiveSource
+    must_exist: bool
+
+
+class LiveValue:
+    """The newest version of one object that could be loaded.
+
+    Attributes:
+        source: Which object.
+        info: The version in use; `None` before the first.
+        loads: How many versions have been loaded.
+        failures: How many versions could not be loaded.
+    """
+
+    def __init__(self, source: LiveSource, backend: Callable[[], Awaitable[Backend]]) -> None:
+        self.source = source
+        self.info: ObjectInfo | None = None
+        self.loads = 0
+        self.failures = 0
+        self._backend = backend
+        self._value: Any = None
+        self._seen: ObjectInfo | None = None
+        self._gone = True
+        self._problem: ObjStoreError | None = None
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._trouble: str | None = None
+
+    def __repr__(self) -> str:
+        revision = self.info.revision if self.info else None
+        return (
+            f"<LiveValue of {self.source.name!r} in {self.source.bucket!r}, revision "
+            f"{revision}, {self.loads} loads, {self.failures} failures>"
+        )
+
+    @property
+    def followed(self) -> bool:
+        """Whether changes replace it in the background."""
+        return self._task is not None and not self._task.done()
+
+    def get(self, *, required: bool, default: Any = None) -> Any:
+        """The value.
+
+        Args:
+            required: Raise where there is none, and keep it when the object is deleted.
+            default: What there is otherwise.
+
+        Raises:
+            ObjectNotFoundError: If the object was never there.
+            ObjectLoadError: If no version of it could be loaded.
+        """
+        if self.info is not None and (required or not self._gone):
+            return self._value
+        if not required:
+            return default
+        problem = self._problem or self._missing()
+        # Raised once per message: one exception would collect all their tracebacks.
+        raise type(problem)(
+            str(problem), bucket=problem.bucket, name=problem.name
+        ) from problem.__cause__
+
+    async def refresh(self) -> None:
+        """Look whether there is a newer version, unless it is followed anyway."""
+        if self.followed:
+            return
+        async with self._lock:
+            if not self.followed:
+                await self._refresh()
+
+    async def follow(self) -> None:
+        """Have changes replace it from now on; returns when the present one is loaded."""
+        if self.followed:
+            return
+        async with self._lock:
+            if self.followed:
+                return
+            await self._refresh()
+            # Not with the context of the message whose handler came first.
+            self._task = contextvars.Context().run(
+                asyncio.create_task, self._follow(), name=f"live: {self.source}"
+            )
+
+    async def stop(self) -> None:
+        """Follow no more; the value stays."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    async def _refresh(self) -> None:
+        backend = await self._backend()
+        try:
+            info = await metadata.read(backend, self.source.name, show_deleted=True)
+        except ObjectNotFoundError:
+            self._lost(None)
+        except BadObjectMetaError as error:
+            if self._problem is None or str(self._problem.__cause__) != str(error):
+                self._failed(None, error)
+        else:
+            await self._take(backend, info)
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE
+        while True:
+            began = loop.time()
+            try:
+                await self._follow_once()
+                trouble = "the server ended the subscription"
+            except (ObjStoreError, nats.errors.Error, OSError) as error:
+                trouble = str(error)
+            except Exception as error:  # noqa: BLE001 - the loop outlives a surprise
+                trouble = repr(error)
+            self._report(trouble)
+            if loop.time() - began > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _follow_once(self) -> None:
+        backend = await self._backend()
+        subject = metadata.subject_of(backend, self.source.name)
+        async with backend.messages(
+            subject, deliver=Deliver.LAST_PER_SUBJECT, follow=True
+        ) as stream:
+            self._report(None)
+            if not stream.pending:
+                self._lost(None)
+            async for message in stream:
+                info = parsed(message, self.source.bucket)
+                if info is not None:
+                    await self._take(backend, info)
+
+    async def _take(self, backend: Backend, info: ObjectInfo) -> None:
+        """Load a version, or the one that has replaced it meanwhile."""
+        store = ObjectStore.on(backend)
+        for _ in range(_ATTEMPTS):
+            if self._is_known(info):
+                return
+            if info.deleted:
+                self._lost(info)
+                return
+            try:
+                data = await store.get(info, max_size=self.source.max_size)
+            except ObjectChangedError:
+                try:
+                    info = await metadata.read(
+                        backend, self.source.name, show_deleted=True, leader=True
+                    )
+                except ObjectNotFoundError:
+                    self._lost(None)
+                    return
+            except _UNUSABLE as error:
+                self._failed(info, error)
+                return
+            else:
+                await self._load(info, data)
+                return
+        msg = f"{self.source} is replaced faster than it can be read."
+        raise ObjectChangedError(msg, bucket=self.source.bucket, name=self.source.name)
+
+    def _is_known(self, info: ObjectInfo) -> bool:
+        seen = self._seen
+        if seen is None or info.revision > seen.revision:
+            return False
+        # In a bucket that was deleted and made again, revisions begin again.
+        return info.mtime is None or seen.mtime is None or info.mtime <= seen.mtime
+
+    async def _load(self, info: ObjectInfo, data: ObjectData) -> None:
+        try:
+            value = await _loaded(self.source.load, data)
+        except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+            self._failed(info, error)
+            return
+        self._value, self.info, self._seen = value, info, info
+        self._gone, self._problem = False, None
+        self.loads += 1
+
+    def _failed(self, info: ObjectInfo | None, error: Exception) -> None:
+        self.failures += 1
+        self._seen = info or self._seen
+        version = f"revision {info.revision}" if info else "its newest version"
+        outcome = (
+            f"revision {self.info.revision} stays in use"
+            if self.info is not None
+            else "there is no value yet"
+        )
+        msg = (
+            f"{self.source}: {version} could not be loaded, and {outcome}; put one that can: "
+            f"{type(error).__name__}: {error}"
+        )
+        _logger.error("%s", msg, exc_info=error)
+        self._problem = ObjectLoadError(msg, bucket=self.source.bucket, name=self.source.name)
+        self._problem.__cause__ = error
+
+    def _lost(self, info: ObjectInfo | None) -> None:
+        self._seen = info or self._seen
+        if self.info is None:
+            self._problem = self._missing()
+        elif not self._gone:
+            _logger.warning(
+                "%s was deleted; where it is required, revision %s stays in use.",
+                self.source,
+                self.info.revision,
+            )
+        self._gone = True
+
+    def _missing(self) -> ObjectNotFoundError:
+        msg = (
+            f"{self.source} does not exist, and a LiveObject needs it: put it before the "
+            "broker starts, or declare LiveObject(..., required=False)."
+        )
+        return ObjectNotFoundError(msg, bucket=self.source.bucket, name=self.source.name)
+
+    def _report(self, trouble: str | None) -> None:
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble is None:
+            _logger.info("%s: followed again", self.source)
+        else:
+            _logger.warning("%s: not followed for now, trying again: %s", self.source, trouble)
+
+
+class LiveObjects:
+    """The live values of one connection.
+
+    Attributes:
+        running: Whether values are followed: from the broker's start to its stop.
+    """
+
+    def __init__(self) -> None:
+        self.running = False
+        self._values: dict[LiveSource, LiveValue] = {}
+
+    def __iter__(self) -> Iterator[LiveValue]:
+        return iter(tuple(self._values.values()))
+
+    def of(self, source: LiveSource, backend: Callable[[], Awaitable[Backend]]) -> LiveValue:
+        """The value that markers of this source share."""
+        if source not in self._values:
+            self._values[source] = LiveValue(source, backend)
+        return self._values[source]
+
+    async def start(self, values: Iterable[LiveValue]) -> None:
+        """Follow these, and whatever is asked for until `stop`.
+
+        Raises:
+            ObjStoreError: If one of them cannot be read.
+        """
+        self.running = True
+        outcomes = await asyncio.gather(
+            *(value.follow() for value in values), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def stop(self) -> None:
+        """Follow none of them any more."""
+        self.running = False
+        await asyncio.gather(*(value.stop() for value in self))
+
+    def clear(self) -> None:
+        """Forget all values."""
+        self._values.clear()
+
+
+async def _loaded(load: Callable[[ObjectData], Any] | None, data: ObjectData) -> Any:
+    if load is None:
+        return data
+    if inspect.iscoroutinefunction(load):
+        return await load(data)
+    # As FastStream runs sync handlers: a model takes long to parse.
+    value = await asyncio.to_thread(load, data)
+    return await value if inspect.isawaitable(value) else value
