@@ -12,9 +12,12 @@ import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from types import TracebackType
 from typing import Any, cast
 
 import nats.errors
+from fast_depends.core import CallModel
+from fast_depends.dependencies import Dependant
 from fast_depends.library import CustomField
 from faststream._internal.application import Application
 from faststream._internal.broker.registrator import Registrator
@@ -48,6 +51,7 @@ __all__ = (
     "CallsCollection",
     "ContextRepo",
     "CustomField",
+    "Dependant",
     "Encoded",
     "HandlerCallWrapper",
     "NatsSubscriberSpecification",
@@ -55,6 +59,7 @@ __all__ = (
     "PlainSubscriber",
     "api_options",
     "connection_of",
+    "custom_fields",
     "declared_streams",
     "encode_body",
     "fake_brokers",
@@ -119,21 +124,49 @@ def declared_streams(broker: NatsBroker) -> list[str]:
     ]
 
 
+def custom_fields(broker: NatsBroker) -> list[CustomField]:
+    """What handlers ask for in `Annotated`, and their dependencies, and those of these."""
+    found: list[CustomField] = []
+    known: set[int] = set()
+
+    def walk(model: Any) -> None:
+        # FastAPI's routers have models of their own kind.
+        if not isinstance(model, CallModel) or id(model) in known:
+            return
+        known.add(id(model))
+        found.extend(model.custom_fields.values())
+        for key in (*model.dependencies.values(), *model.extra_dependencies):
+            walk(model.dependency_provider.get_dependant(key))
+
+    for subscriber in broker.subscribers:
+        if any(call.dependant is None for call in subscriber.calls):
+            subscriber._build_fastdepends_model()
+        for call in subscriber.calls:
+            walk(call.dependant)
+    return found
+
+
 class BrokerHook:
     """What runs when a broker has connected: `broker.connect()` is in every mode.
 
+    And, on a server, before its subscribers start, and before they stop.
+
     Args:
-        broker: The broker, whose `connect` is replaced on the instance.
+        broker: The broker; these methods are replaced on the instance.
     """
 
     def __init__(self, broker: NatsBroker) -> None:
         self._broker = weakref.ref(broker)
         self._connect = broker.connect
+        self._start = broker.start
+        self._stop = broker.stop
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
             weakref.WeakKeyDictionary()
         )
         self._extensions: list[Any] = []
         broker.connect = self.connect  # type: ignore[method-assign]
+        broker.start = self.start  # type: ignore[method-assign]
+        broker.stop = self.stop  # type: ignore[method-assign]
 
     @classmethod
     def of(cls, broker: NatsBroker) -> "BrokerHook":
@@ -151,7 +184,7 @@ class BrokerHook:
         return [] if hook is None else list(hook._extensions)
 
     def add(self, extension: Any) -> None:
-        """Have `await extension.bind_now()` run whenever the broker connects."""
+        """Have `bind_now`, `start_now` and `stop_now` run with the broker's own steps."""
         if extension not in self._extensions:
             self._extensions.append(extension)
 
@@ -180,6 +213,35 @@ class BrokerHook:
                         await broker.stop()
                 raise
             return connection
+
+    async def start(self) -> None:
+        """`broker.start()`, after what subscribers rely on; stopped again if that fails."""
+        broker = self._broker()
+        if broker is not None:
+            was_running = broker.running
+            await broker.connect()
+            try:
+                for extension in tuple(self._extensions):
+                    await extension.start_now()
+            except BaseException:
+                if not was_running:
+                    with contextlib.suppress(Exception):
+                        await broker.stop()
+                raise
+        await self._start()
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """`broker.stop()`, after what runs in the background."""
+        try:
+            for extension in tuple(self._extensions):
+                await extension.stop_now()
+        finally:
+            await self._stop(exc_type, exc_val, exc_tb)
 
     async def _reach(self) -> Client:
         # nats-py tries for two minutes by default, and says nothing of it.

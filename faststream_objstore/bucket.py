@@ -11,10 +11,14 @@ from faststream_objstore._faststream import register
 from faststream_objstore.changes.options import ChangeOptions, Event
 from faststream_objstore.changes.retry import Retry, seconds_of
 from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
-from faststream_objstore.errors import BucketInUseError, InvalidOptionError
+from faststream_objstore.errors import (
+    BucketInUseError,
+    BucketNotDeclaredError,
+    InvalidOptionError,
+)
 from faststream_objstore.models import ObjectStoreConfig, Storage
 
-__all__ = ("Bucket",)
+__all__ = ("Bucket", "not_declared")
 
 # FastStream's own, which a global of the same name would hide.
 _TAKEN_KEYS = frozenset(
@@ -35,6 +39,17 @@ _SHOWN: dict[str, Any] = {
     "include_in_schema": True,
     "no_reply": False,
 }
+
+
+def not_declared(bucket: str, declared: Iterable[str]) -> BucketNotDeclaredError:
+    """The error for a bucket that is not among the declared ones."""
+    listed = ", ".join(f"'{one}'" for one in sorted(declared)) or "none"
+    msg = (
+        f"Bucket '{bucket}' is not declared here (declared: {listed}). Pass "
+        f"Bucket({bucket!r}) to ObjStore(broker, ...); in a lifespan or a hook of an app "
+        "also call install(app) first."
+    )
+    return BucketNotDeclaredError(msg, bucket=bucket)
 
 
 class SubscriberOptions(TypedDict, total=False):

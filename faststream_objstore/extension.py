@@ -14,11 +14,12 @@ from faststream_objstore._faststream import (
     BrokerHook,
     ContextRepo,
     connection_of,
+    custom_fields,
     declared_streams,
     on_lifespan,
 )
 from faststream_objstore.backends.base import Backend, Server
-from faststream_objstore.bucket import Bucket
+from faststream_objstore.bucket import Bucket, not_declared
 from faststream_objstore.changes.binding import Binding
 from faststream_objstore.errors import (
     BucketInUseError,
@@ -26,18 +27,20 @@ from faststream_objstore.errors import (
     InvalidOptionError,
     NotConnectedError,
 )
+from faststream_objstore.live import LiveField, LiveSource, LiveValue
 from faststream_objstore.models import ObjectStoreConfig, validate_bucket_name
+from faststream_objstore.origin import origin_on
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.binding import bind_bucket
 from faststream_objstore.wire import bucket_of_stream
 
-__all__ = ("ObjStore", "store_key")
+__all__ = ("ObjStore", "extension_key")
 
 _logger = logging.getLogger("faststream_objstore")
 
 
-def store_key(bucket: str) -> str:
-    """Where the context has a bucket's store whatever its `context_key` is."""
+def extension_key(bucket: str) -> str:
+    """Where the context has the `ObjStore` that declares a bucket."""
     return f"objstore:{bucket}"
 
 
@@ -65,6 +68,7 @@ class ObjStore:
         self._binding: Binding | None = None
         self._was_connected = False
         self._late: set[asyncio.Task[None]] = set()
+        self._origin = origin_on(lambda: self._broker)
         if isinstance(broker, Bucket):
             self.add(broker, *buckets)
         else:
@@ -168,6 +172,7 @@ class ObjStore:
             in_memory = self._binding is not None and self._binding.in_memory
             if not in_memory and not broker.running:
                 return
+            await self.start_now()
             for bucket in tuple(self._buckets.values()):
                 for subscriber in tuple(bucket.subscribers):
                     if not subscriber.running:
@@ -204,10 +209,56 @@ class ObjStore:
                     update=bucket.update,
                 )
 
+    async def start_now(self) -> None:
+        """Load and follow what handlers' `LiveObject`s name; the broker's hook calls it."""
+        binding = self._binding
+        if binding is None or binding.in_memory:
+            return
+        broker = self._attached()
+        declared = {name for one in self.all_of(broker) for name in one.buckets}
+        wanted: list[tuple[LiveField, LiveValue]] = []
+        for field in custom_fields(broker):
+            if isinstance(field, LiveField):
+                bucket = field.source.bucket
+                if bucket not in declared:
+                    raise not_declared(bucket, declared)
+                if bucket in self._buckets:
+                    wanted.append((field, await self.live_value(field.source)))
+        await binding.live.start({value for _, value in wanted})
+        for field, value in wanted:
+            value.get(required=field.must_exist)
+
+    async def stop_now(self) -> None:
+        """Follow nothing any more; the broker's hook calls it."""
+        if self._binding is not None:
+            await self._binding.live.stop()
+
+    @property
+    def live_objects(self) -> tuple[LiveValue, ...]:
+        """What `LiveObject`s share now: version, loads and failures of each, for health."""
+        return () if self._binding is None else tuple(self._binding.live)
+
+    async def live_value(self, source: LiveSource, *, current: bool = False) -> LiveValue:
+        """What `LiveObject`s of one source share, on the connection that is there now.
+
+        Args:
+            source: Which object.
+            current: Bring it up to date, and have it followed where the broker runs.
+        """
+        live = (await self._bound(source.bucket)).live
+        value = live.of(source, partial(self.backend_of, source.bucket))
+        if current and live.running:
+            await value.follow()
+        elif current:
+            await value.refresh()
+        return value
+
     def handle(self, bucket: str) -> ObjectStore:
         """The store of a bucket, which binds itself at its first use."""
         if bucket not in self._handles:
-            self._handles[bucket] = ObjectStore(bucket, partial(self.backend_of, bucket))
+            self._handles[bucket] = ObjectStore(
+                bucket, partial(self.backend_of, bucket), origin=self._origin
+            )
         return self._handles[bucket]
 
     async def object_store(self, bucket: str | Bucket) -> ObjectStore:
@@ -352,7 +403,7 @@ class ObjStore:
         for bucket in self._buckets.values():
             store = self.handle(bucket.name)
             context.set_global(bucket.context_key, store)
-            context.set_global(store_key(bucket.name), store)
+            context.set_global(extension_key(bucket.name), self)
         context.set_global("objstore", self)
 
     async def _connect(self) -> None:

@@ -179,7 +179,7 @@ class ClaimCheckMiddleware:
 
     async def _restore(self, message: Msg) -> "_Held":
         headers = dict(message.headers or {})
-        reference, body = await self._claims.read(headers.pop(HEADER))
+        reference, body = await self._claims.read(headers.pop(HEADER), body=message.data)
         message.data = body
         # Kept, it would travel on with a handler that answers with the headers it got.
         message.headers = headers

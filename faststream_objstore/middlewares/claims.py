@@ -61,11 +61,12 @@ class Reference:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def read(cls, header: object, *, bucket: str, prefix: str) -> Self:
+    def read(cls, header: object, *, body: bytes, bucket: str, prefix: str) -> Self:
         """The reference in a header that anybody may have written.
 
         Args:
             header: The header's value.
+            body: The message's own, which must be empty.
             bucket: The only bucket that it may name.
             prefix: What the object's name must begin with, before 32 hex digits.
 
@@ -82,6 +83,9 @@ class Reference:
             )
             raise InvalidClaimError(msg, bucket=bucket)
 
+        if body:
+            # A service without the middleware has passed on the header of another message.
+            refuse("comes with a body of its own")
         if not isinstance(header, str) or len(header) > _LONGEST_REFERENCE:
             refuse("is not a reference")
         try:
@@ -155,14 +159,16 @@ class Claims:
             bucket=info.bucket, name=name, size=info.size, digest=str(info.digest)
         )
 
-    async def read(self, header: object) -> tuple[Reference, bytes]:
-        """The body that a header refers to.
+    async def read(self, header: object, *, body: bytes) -> tuple[Reference, bytes]:
+        """The body that a header refers to, instead of the empty one beside it.
 
         Raises:
             InvalidClaimError: If the header, or what it names, is not what `put` made.
             ClaimNotFoundError: If the object is gone.
         """
-        reference = Reference.read(header, bucket=self._bucket.name, prefix=self._prefix)
+        reference = Reference.read(
+            header, body=body, bucket=self._bucket.name, prefix=self._prefix
+        )
         try:
             info = await self._store.get_info(reference.name)
             self._require_same(info, reference)

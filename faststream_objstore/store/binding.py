@@ -81,6 +81,10 @@ async def bind_bucket(
         for option in changed:
             key = _STREAM_KEYS[option]
             merged[key] = wanted.get(key)
+        # The server refuses a window longer than the ttl; at creation it chooses one.
+        max_age, window = merged.get("max_age") or 0, merged.get("duplicate_window") or 0
+        if 0 < max_age < window:
+            merged["duplicate_window"] = max_age
         await server.update(bucket, merged)
     elif changed:
         listed = "; ".join(

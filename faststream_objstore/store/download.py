@@ -233,13 +233,16 @@ async def _only_chunk(version: Version) -> bytes:
 
 
 async def verified(version: Version) -> AsyncGenerator[bytes, None]:
-    """The chunks in order; an error instead of the end if they are not what was put."""
+    """The chunks in order; an error instead of the last if they are not what was put."""
     info = version.info
     if info.chunks == 1:
         yield await _only_chunk(version)
         return
     digest = Digest()
     received = chunks = 0
+    # Handed out one behind: whoever has as many bytes as the object has read on to its
+    # end, and must not have them before they are verified.
+    held: bytes | None = None
     if info.size or info.chunks:
         async with _opened(version) as stream:
             async for message in stream:
@@ -251,12 +254,16 @@ async def verified(version: Version) -> AsyncGenerator[bytes, None]:
                         f"there is more than its {info.size} bytes in {info.chunks} chunks"
                     )
                 await digest.add(chunk)
-                yield chunk
+                if held is not None:
+                    yield held
+                held = chunk
         if info.chunks and chunks != info.chunks:
             raise await version.lost(f"{chunks} of its {info.chunks} chunks are there")
         if received != info.size:
             raise await version.lost(f"{received} of its {info.size} bytes are there")
     verify_digest(info, await digest.result())
+    if held is not None:
+        yield held
 
 
 class _opened:  # noqa: N801 - reads as a function
@@ -419,8 +426,8 @@ class ObjectReader:
     """An object's content as a stream, in constant memory.
 
     Made by `ObjectStore.open`, used in `async with`; leave it early whenever you like.
-    The content is verified as a whole: a caller that reads on until the end has read
-    what was put, or got an error there.
+    The content is verified as a whole before its last chunk is handed out: a caller that
+    has as many bytes as the object has read what was put, or got an error.
     """
 
     def __init__(

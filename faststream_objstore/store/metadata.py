@@ -9,7 +9,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from nats.nuid import NUID
 
@@ -41,6 +41,9 @@ __all__ = (
     "subject_of",
     "write",
 )
+
+Mark: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
+"""Says of an amended version whose doing that is; see `Origin`."""
 
 logger = logging.getLogger("faststream_objstore")
 
@@ -227,7 +230,13 @@ async def remove_chunks(backend: Backend, replaced: ObjectInfo | None) -> None:
         )
 
 
-async def delete(backend: Backend, name: str) -> tuple[bool, StoredMessage | None]:
+def _unmarked(info: ObjectInfo) -> ObjectInfo:
+    return info
+
+
+async def delete(
+    backend: Backend, name: str, mark: Mark = _unmarked
+) -> tuple[bool, StoredMessage | None]:
     """Replace an object by a delete marker, then remove its chunks.
 
     Returns:
@@ -244,7 +253,11 @@ async def delete(backend: Backend, name: str) -> tuple[bool, StoredMessage | Non
         known = entry.info or ObjectInfo(name=name, bucket=backend.bucket)
         try:
             _, message = await write(
-                backend, subject, _marker(known), replaces=entry.revision, raw=entry.raw
+                backend,
+                subject,
+                _marker(mark(known)),
+                replaces=entry.revision,
+                raw=entry.raw,
             )
         except WrongRevision:
             continue
@@ -265,7 +278,10 @@ def _marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
 
 
 async def amend(
-    backend: Backend, name: str, change: Callable[[ObjectInfo], ObjectInfo]
+    backend: Backend,
+    name: str,
+    change: Callable[[ObjectInfo], ObjectInfo],
+    mark: Mark = _unmarked,
 ) -> tuple[ObjectInfo, list[StoredMessage]]:
     """Rewrite the metadata of a live object, content untouched.
 
@@ -274,6 +290,7 @@ async def amend(
         name: The object.
         change: Makes the new metadata of the newest version; called again for a newer
             one. If it changes the name, the object is renamed.
+        mark: Applied to the delete marker that a renamed object leaves.
 
     Raises:
         ObjectNotFoundError: If there is no such object, or it is deleted.
@@ -284,7 +301,7 @@ async def amend(
         entry = await find(backend, subject, leader=True)
         changed = change(require(backend, name, entry))
         if changed.name != name:
-            return await rename(backend, name, changed.name, change)
+            return await rename(backend, name, changed.name, change, mark)
         try:
             info, message = await write(
                 backend, subject, changed, replaces=entry.revision, raw=entry.raw
@@ -295,7 +312,11 @@ async def amend(
 
 
 async def rename(
-    backend: Backend, name: str, to: str, change: Callable[[ObjectInfo], ObjectInfo]
+    backend: Backend,
+    name: str,
+    to: str,
+    change: Callable[[ObjectInfo], ObjectInfo],
+    mark: Mark = _unmarked,
 ) -> tuple[ObjectInfo, list[StoredMessage]]:
     """Move an object's metadata to another name; the chunks stay where they are.
 
@@ -333,7 +354,7 @@ async def rename(
             _, left = await write(
                 backend,
                 subject,
-                _marker(info, _moved_nuid(info.nuid, to)),
+                _marker(mark(info), _moved_nuid(info.nuid, to)),
                 replaces=entry.revision,
                 raw=entry.raw,
             )

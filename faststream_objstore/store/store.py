@@ -29,6 +29,7 @@ from ..models import (
 )
 from ..pattern import name_filter
 from . import download, files, listing, metadata, upload
+from .origin import Origin
 from .settling import to_its_end
 from .sources import PutData, require_supported
 from .upload import Progress
@@ -60,20 +61,28 @@ class ObjectStore:
         bucket: The bucket's name.
         source: Gives the backend that is current; asked at the start of each call, so
             a handle outlives connections.
+        origin: Adds to each change whose doing it is; nothing if not given.
     """
 
-    def __init__(self, bucket: str, source: Callable[[], Awaitable[Backend]]) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        source: Callable[[], Awaitable[Backend]],
+        *,
+        origin: Origin | None = None,
+    ) -> None:
         self._bucket = validate_bucket_name(bucket)
         self._source = source
+        self._origin = Origin() if origin is None else origin
 
     @classmethod
-    def on(cls, backend: Backend) -> "ObjectStore":
+    def on(cls, backend: Backend, *, origin: Origin | None = None) -> "ObjectStore":
         """The store on a backend that is bound already."""
 
         async def source() -> Backend:
             return backend
 
-        return cls(backend.bucket, source)
+        return cls(backend.bucket, source, origin=origin)
 
     @property
     def bucket(self) -> str:
@@ -164,7 +173,7 @@ class ObjectStore:
             raise InvalidOptionError(msg, bucket=self._bucket, name=name)
         stored, message = await upload.put(
             backend,
-            replace(info, options=ObjectMetaOptions(max_chunk_size=size)),
+            replace(self._origin.mark(info), options=ObjectMetaOptions(max_chunk_size=size)),
             data,
             chunk_size=size,
             condition=condition,
@@ -409,7 +418,7 @@ class ObjectStore:
             ObjectNotFoundError: If there never was one.
         """
         backend = await self._source()
-        was_live, message = await to_its_end(metadata.delete(backend, name))
+        was_live, message = await to_its_end(metadata.delete(backend, name, self._amended))
         await _announce(backend, message)
         return was_live
 
@@ -434,9 +443,10 @@ class ObjectStore:
             renamed = replace(info, name=given.name or name)
             # nats-py's class has no metadata; then there is nothing to say about it.
             texts = given.metadata if given.has_metadata else info.metadata
-            return _described(
+            described = _described(
                 renamed, description=given.description, headers=given.headers, texts=texts
             )
+            return self._origin.mark(described, before=info)
 
         backend = await self._source()
         link = given.options.link if given.options else None
@@ -454,7 +464,7 @@ class ObjectStore:
                     raise InvalidOptionError(msg, bucket=self._bucket, name=name)
                 await self._require_target(backend, name, link)
                 return await self._link(name, link, change)
-        info, messages = await to_its_end(metadata.amend(backend, name, change))
+        info, messages = await to_its_end(metadata.amend(backend, name, change, self._amended))
         await _announce(backend, *messages)
         return info
 
@@ -470,7 +480,12 @@ class ObjectStore:
         backend = await self._source()
         metadata.subject_of(backend, to)
         info, messages = await to_its_end(
-            metadata.amend(backend, name, lambda info: replace(info, name=to))
+            metadata.amend(
+                backend,
+                name,
+                lambda info: replace(self._amended(info), name=to),
+                self._amended,
+            )
         )
         await _announce(backend, *messages)
         return info
@@ -493,8 +508,10 @@ class ObjectStore:
             if isinstance(target, ObjectInfo)
             else ObjectLink(self._bucket, target)
         )
+        # Not `None`, which would be a link to the bucket.
+        wire.metadata_subject(link.bucket, link.name)  # type: ignore[arg-type]
         await self._require_target(backend, name, link)
-        return await self._link(name, link, lambda info: info)
+        return await self._link(name, link, self._amended)
 
     async def add_bucket_link(self, name: str, bucket: "str | ObjectStore") -> ObjectInfo:
         """Store a link to a whole bucket; it names the bucket and has no content.
@@ -511,7 +528,10 @@ class ObjectStore:
         of = bucket.bucket if isinstance(bucket, ObjectStore) else validate_bucket_name(bucket)
         link = ObjectLink(of)
         await self._require_target(await self._source(), name, link)
-        return await self._link(name, link, lambda info: info)
+        return await self._link(name, link, self._amended)
+
+    def _amended(self, info: ObjectInfo) -> ObjectInfo:
+        return self._origin.mark(info, before=info)
 
     async def _require_target(self, backend: Backend, name: str, link: ObjectLink) -> None:
         """Refuse a link that ADR-20 forbids, or whose target is not there."""
@@ -556,10 +576,12 @@ class ObjectStore:
         """
         target = self
         if bucket is not None and bucket != self._bucket:
-            target = ObjectStore.on(await (await self._source()).other(bucket))
+            other = await (await self._source()).other(bucket)
+            target = ObjectStore.on(other, origin=self._origin)
         async with self.open(name) as reader:
             info = reader.info
-            return await target.put(to, reader, replace(info.meta, name=to))
+            meta = self._origin.unmarked(info).meta
+            return await target.put(to, reader, replace(meta, name=to))
 
     def watch(
         self,

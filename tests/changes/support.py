@@ -55,7 +55,9 @@ class Names(Seen[str]):
 
 
 @contextlib.asynccontextmanager
-async def running(url: str, *buckets: Bucket, **options: Any) -> AsyncIterator[ObjStore]:
+async def running(
+    url: str | list[str], *buckets: Bucket, **options: Any
+) -> AsyncIterator[ObjStore]:
     """A started broker with these buckets."""
     broker = NatsBroker(url, logger=None, **options)
     objstore = ObjStore(broker, *buckets)

@@ -15,7 +15,7 @@ from nats.js.api import RetentionPolicy
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, soon
-from tests.middlewares.conftest import MIB, World, only
+from tests.middlewares.conftest import MIB, World, only, settled
 
 
 async def test_large_body_arrives_with_its_headers_and_is_kept_as_an_object(
@@ -63,7 +63,7 @@ async def test_what_travels_is_an_empty_message_with_a_reference(on_server: Worl
 
     async with on_server.running(broker) as store, on_server.client() as client:
         subscription = await client.subscribe(on_server.subject)
-        await client.flush()
+        await settled(client)
         await broker.publish(
             body,
             on_server.subject,
@@ -96,13 +96,11 @@ async def test_consumer_without_the_middleware_sees_an_empty_body_and_the_header
     subscriber = other.subscriber(on_server.subject)
 
     async with on_server.running(broker, other):
-        waiting = asyncio.ensure_future(subscriber.get_one(timeout=10))
-        # The subscription is made by `get_one`, and is there once the server answers.
-        while subscriber._fetch_sub is None:
-            await asyncio.sleep(0)
-        await other.connection.flush()
+        # The first call subscribes.
+        assert await subscriber.get_one(timeout=0.01) is None
+        await settled(other.connection)
         await broker.publish({"a": "hello world"}, on_server.subject)
-        message = await soon(waiting)
+        message = await soon(subscriber.get_one(timeout=10))
 
     assert message is not None
     assert message.body == b""
@@ -364,12 +362,11 @@ async def test_get_one_gives_the_body(on_server: World) -> None:
     )
 
     async with on_server.running(broker):
-        waiting = asyncio.ensure_future(core.get_one(timeout=10))
-        while core._fetch_sub is None:
-            await asyncio.sleep(0)
-        await broker.connection.flush()
+        # The first call subscribes.
+        assert await core.get_one(timeout=0.01) is None
+        await settled(broker.connection)
         await broker.publish("hello world", on_server.subject)
-        from_core = await soon(waiting)
+        from_core = await soon(core.get_one(timeout=10))
         await broker.publish("hello world", f"{on_server.subject}.stream")
         from_stream = await soon(stream.get_one(timeout=10))
         await broker.publish("hello world", f"{on_server.subject}.batch")

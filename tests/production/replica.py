@@ -41,7 +41,7 @@ def service(settings: dict[str, Any]) -> FastStream:
     broker = NatsBroker(
         settings["url"],
         logger=None,
-        reconnect_time_wait=0.1,
+        reconnect_time_wait=1,
         graceful_timeout=settings["graceful"],
     )
     ObjStore(broker, bucket)

@@ -79,10 +79,15 @@ class Schedule:
 
     While one work takes a step all others stand at their gates, so a seed gives the same
     interleaving each time: what fails can be run again.
+
+    Args:
+        seed: Decides where `order` does not.
+        order: Labels of the works that take the first steps.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, order: Sequence[str] = ()) -> None:
         self._random = random.Random(seed)
+        self._order = list(order)
         self._changed = asyncio.Event()
         self._turns: list[tuple[str, asyncio.Future[None]]] = []
         self.steps: list[str] = []
@@ -108,7 +113,13 @@ class Schedule:
             if len(self._turns) < running:
                 await self._changed.wait()
                 continue
-            step, turn = self._turns.pop(self._random.randrange(len(self._turns)))
+            index = self._random.randrange(len(self._turns))
+            if self._order:
+                label = self._order.pop(0)
+                for number, (step, _) in enumerate(self._turns):
+                    if step.startswith(f"{label}:"):
+                        index = number
+            step, turn = self._turns.pop(index)
             self.steps.append(step)
             turn.set_result(None)
         return await asyncio.gather(*tasks, return_exceptions=True)

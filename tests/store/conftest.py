@@ -36,22 +36,26 @@ async def bench(
         await client.request("$JS.API.INFO", b"")
         bench = Bench(server, "jetstream", client)
     tasks = other_tasks()
-    yield bench
+    try:
+        yield bench
+        await _audit(bench)
+        # A task that has just been cancelled needs some turns of the loop to end.
+        for _ in range(200):
+            if not other_tasks() - tasks:
+                break
+            await asyncio.sleep(0)
+        assert other_tasks() - tasks == set(), "a task is left behind"
+    finally:
+        if client is not None:
+            await client.close()
 
+
+async def _audit(bench: Bench) -> None:
     for bucket in sorted(bench.made & set(await soon(bench.server.buckets()))):
         if not bench.audit.orphans:
             await soon(layout(await bench.server.open(bucket)))
         assert await soon(bench.consumers(bucket)) == [], "a consumer is left behind"
         await soon(bench.server.delete(bucket))
-
-    # A task that has just been cancelled needs some turns of the loop to end.
-    for _ in range(200):
-        if not other_tasks() - tasks:
-            break
-        await asyncio.sleep(0)
-    assert other_tasks() - tasks == set(), "a task is left behind"
-    if client is not None:
-        await client.close()
 
 
 @pytest.fixture
@@ -92,5 +96,3 @@ async def other_backend(create_bucket: CreateBucket, bucket_name: str) -> Backen
 @pytest.fixture
 def other_store(other_backend: Backend) -> ObjectStore:
     return ObjectStore.on(other_backend)
-
-

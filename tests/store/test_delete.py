@@ -105,7 +105,9 @@ async def test_metadata_with_text_that_has_no_utf_8_form_can_be_deleted(
     assert await soon(store.delete("name")) is True
 
 
-async def test_delete_of_a_link_leaves_its_target(store: ObjectStore, backend: Backend) -> None:
+async def test_delete_of_a_link_leaves_its_target(
+    store: ObjectStore, backend: Backend
+) -> None:
     await soon(store.put("name", b"hello"))
     await soon(store.add_link("link", "name"))
 

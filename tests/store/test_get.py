@@ -3,7 +3,6 @@
 import asyncio
 import io
 import pickle
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from faststream_objstore.errors import (
     ObjectNotFoundError,
     ObjectTooLargeError,
 )
-from faststream_objstore.models import ObjectInfo, ObjectMeta
+from faststream_objstore.models import ObjectMeta
 from faststream_objstore.store import ObjectStore
 from tests.store.support import (
     MIB,
@@ -196,7 +195,7 @@ async def test_an_info_of_another_bucket_is_refused(
 async def test_a_get_by_name_of_a_version_replaced_meanwhile_gives_the_newer(
     backend: Backend, chunk_size: int
 ) -> None:
-    store, spy = spied(backend)
+    _store, spy = spied(backend)
     rival = ObjectStore.on(backend)
     await soon(rival.put("name", b"old", chunk_size=chunk_size))
     replaced = 0
@@ -464,7 +463,7 @@ async def test_writeinto_something_that_is_no_file_is_refused_before_anything_is
 ) -> None:
     store, spy = spied(backend)
 
-    with pytest.raises(InvalidOptionError, match="writeinto=.*binary writing"):
+    with pytest.raises(InvalidOptionError, match=r"writeinto=.*binary writing"):
         await soon(store.get("name", target))
 
     assert spy.calls == []
@@ -620,7 +619,7 @@ async def test_a_size_that_no_memory_holds_is_an_error(
     audit.orphans = True
     await damaged(backend, [b"hel", b"lo"], said=2, size=size)
 
-    with pytest.raises(ObjectTooLargeError, match="'name'.*than there is memory for"):
+    with pytest.raises(ObjectTooLargeError, match=r"'name'.*than there is memory for"):
         await soon(store.get("name"))
 
 

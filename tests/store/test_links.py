@@ -51,11 +51,14 @@ async def test_a_link_is_adr_20s_byte_for_byte(
     )
     assert info.is_link()
     assert re.fullmatch("[A-Za-z0-9]{22}", info.nuid)
-    assert await body_of(backend, "link") == (
-        f'{{"options":{{"link":{{"bucket":"{backend.bucket}","name":"name"}}}},'
-        f'"name":"link","bucket":"{backend.bucket}","nuid":"{info.nuid}","size":0,'
-        '"chunks":0,"mtime":"0001-01-01T00:00:00Z"}'
-    ).encode()
+    assert (
+        await body_of(backend, "link")
+        == (
+            f'{{"options":{{"link":{{"bucket":"{backend.bucket}","name":"name"}}}},'
+            f'"name":"link","bucket":"{backend.bucket}","nuid":"{info.nuid}","size":0,'
+            '"chunks":0,"mtime":"0001-01-01T00:00:00Z"}'
+        ).encode()
+    )
     assert await soon(layout(backend)) == {"name": 3, "link": LINK}
 
 
@@ -65,11 +68,14 @@ async def test_a_link_to_a_bucket_is_adr_20s_byte_for_byte(
     info = await soon(store.add_bucket_link("link", other_backend.bucket))
 
     assert info.link == ObjectLink(other_backend.bucket)
-    assert await body_of(backend, "link") == (
-        f'{{"options":{{"link":{{"bucket":"{other_backend.bucket}"}}}},'
-        f'"name":"link","bucket":"{backend.bucket}","nuid":"{info.nuid}","size":0,'
-        '"chunks":0,"mtime":"0001-01-01T00:00:00Z"}'
-    ).encode()
+    assert (
+        await body_of(backend, "link")
+        == (
+            f'{{"options":{{"link":{{"bucket":"{other_backend.bucket}"}}}},'
+            f'"name":"link","bucket":"{backend.bucket}","nuid":"{info.nuid}","size":0,'
+            '"chunks":0,"mtime":"0001-01-01T00:00:00Z"}'
+        ).encode()
+    )
 
 
 async def test_reading_a_link_reads_its_target(store: ObjectStore, target: ObjectInfo) -> None:
@@ -165,7 +171,9 @@ async def test_a_link_to_a_link_is_refused(
     link = await soon(store.add_link("link", "name"))
 
     for to in ("link", link):
-        with pytest.raises(InvalidLinkError, match=r"'second' cannot link to 'link'") as caught:
+        with pytest.raises(
+            InvalidLinkError, match=r"'second' cannot link to 'link'"
+        ) as caught:
             await soon(store.add_link("second", to))
         assert isinstance(caught.value, ValueError)
         assert backend.bucket in str(caught.value)
@@ -276,7 +284,7 @@ async def test_a_link_that_has_become_one_to_a_link_is_an_error(
     await soon(store.delete("other"))
     await soon(store.add_link("other", "name"))
 
-    with pytest.raises(InvalidLinkError, match="'other' in .* which is a link itself"):
+    with pytest.raises(InvalidLinkError, match=r"'other' in .* which is a link itself"):
         await soon(store.get("link"))
 
 

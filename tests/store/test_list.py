@@ -11,7 +11,16 @@ from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from tests.store.support import Bench, everything, soon, write_raw
 
-NAMES = ["a", "ann/cat.png", "ann/dog.txt", "ann/x/cat.png", "bob/cat.png", "cat.png", "*", "{"]
+NAMES = [
+    "a",
+    "ann/cat.png",
+    "ann/dog.txt",
+    "ann/x/cat.png",
+    "bob/cat.png",
+    "cat.png",
+    "*",
+    "{",
+]
 
 
 async def fill(store: ObjectStore, *names: str) -> None:
@@ -124,13 +133,13 @@ async def test_prefix_and_pattern_must_both_hold(store: ObjectStore) -> None:
 
     listed = await soon(store.list(prefix="ann", pattern="**/cat.png"))
     assert names_of(listed) == ["ann/x/cat.png"]
-    listed = await soon(
-        store.list(prefix="ann", pattern="**/cat.png", include_deleted=True)
-    )
+    listed = await soon(store.list(prefix="ann", pattern="**/cat.png", include_deleted=True))
     assert names_of(listed) == ["ann/cat.png", "ann/x/cat.png"]
 
 
-@pytest.mark.parametrize("pattern", ["", "{", "{}", "{a", "***", "{a}{a}", "{1}", "{a:int}", 5])
+@pytest.mark.parametrize(
+    "pattern", ["", "{", "{}", "{a", "***", "{a}{a}", "{1}", "{a:int}", 5]
+)
 async def test_a_malformed_pattern_is_refused(store: ObjectStore, pattern: str) -> None:
     with pytest.raises(InvalidPatternError, match="the pattern") as caught:
         await soon(store.list(pattern=pattern))

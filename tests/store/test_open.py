@@ -126,9 +126,9 @@ async def test_a_closed_reader_does_not_pass_for_one_at_its_end(store: ObjectSto
 async def test_a_reader_that_was_not_entered_says_how_to_use_it(store: ObjectStore) -> None:
     reader = store.open("name")
 
-    with pytest.raises(InvalidOptionError, match="async with store.open"):
+    with pytest.raises(InvalidOptionError, match=r"async with store.open"):
         _ = reader.info
-    with pytest.raises(InvalidOptionError, match="async with store.open"):
+    with pytest.raises(InvalidOptionError, match=r"async with store.open"):
         await soon(reader.read())
 
 

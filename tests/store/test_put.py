@@ -45,7 +45,7 @@ HELLO_DIGEST = "SHA-256=LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="
 EMPTY_DIGEST = "SHA-256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU="
 
 
-class Boom(Exception):
+class BoomError(Exception):
     """What a source of the tests fails with."""
 
 
@@ -90,13 +90,16 @@ async def test_put_writes_the_metadata_of_adr_20_byte_for_byte(
     subject = f"$O.{backend.bucket}.M.aGVsbG8udHh0"
     message = await backend.last_message(subject)
     assert message is not None
-    assert message.data == (
-        '{"description":"a greeting","headers":{"one":["1"],"two":["2","zwei"]},'
-        '"metadata":{"lang":"en","filename":"hi.txt"},"options":{"max_chunk_size":3},'
-        f'"name":"hello.txt","bucket":"{backend.bucket}","nuid":"{info.nuid}","size":5,'
-        '"chunks":2,"mtime":"0001-01-01T00:00:00Z",'
-        f'"digest":"{HELLO_DIGEST}"}}'
-    ).encode()
+    assert (
+        message.data
+        == (
+            '{"description":"a greeting","headers":{"one":["1"],"two":["2","zwei"]},'
+            '"metadata":{"lang":"en","filename":"hi.txt"},"options":{"max_chunk_size":3},'
+            f'"name":"hello.txt","bucket":"{backend.bucket}","nuid":"{info.nuid}","size":5,'
+            '"chunks":2,"mtime":"0001-01-01T00:00:00Z",'
+            f'"digest":"{HELLO_DIGEST}"}}'
+        ).encode()
+    )
     assert await soon(read_raw(backend, info)) == [b"hel", b"lo"]
 
 
@@ -265,7 +268,7 @@ async def test_put_does_not_change_the_callers_arguments(store: ObjectStore) -> 
     )
     assert info.metadata == {"m": "2", "filename": "f"}
 
-    assert (data, headers, metadata) == (b"abc", {"h": "1"}, {"m": "2"})
+    assert (bytes(data), headers, metadata) == (b"abc", {"h": "1"}, {"m": "2"})
     assert meta == nats.js.api.ObjectMeta(description="d")
 
 
@@ -313,7 +316,9 @@ async def test_an_option_that_cannot_work_is_refused_before_anything_is_sent(
     assert spy.calls == []
 
 
-async def test_a_link_in_metas_options_is_refused(store: ObjectStore, backend: Backend) -> None:
+async def test_a_link_in_metas_options_is_refused(
+    store: ObjectStore, backend: Backend
+) -> None:
     meta = ObjectMeta(options=ObjectMetaOptions(link=ObjectLink(backend.bucket, "x")))
 
     with pytest.raises(InvalidLinkError, match=r"'name'.*add_link\(\)"):
@@ -361,7 +366,9 @@ async def test_overwrite_replaces_a_version_and_removes_its_chunks(
     assert await soon(layout(backend)) == {"name": 1}
 
 
-async def test_overwrite_revives_a_deleted_object(store: ObjectStore, backend: Backend) -> None:
+async def test_overwrite_revives_a_deleted_object(
+    store: ObjectStore, backend: Backend
+) -> None:
     await soon(store.put("name", b"one"))
     await soon(store.delete("name"))
     info = await soon(store.put("name", b"two"))
@@ -543,7 +550,7 @@ async def test_a_conditional_put_over_a_delete_marker_revives_the_object(
 def failing_after(pieces: int) -> Iterator[bytes]:
     for _ in range(pieces):
         yield b"x" * 10
-    raise Boom
+    raise BoomError
 
 
 async def async_failing_after(pieces: int) -> AsyncIterator[bytes]:
@@ -558,7 +565,7 @@ async def test_failed_put_keeps_the_previous_version(
 ) -> None:
     before = await soon(store.put("name", b"one"))
 
-    with pytest.raises(Boom):
+    with pytest.raises(BoomError):
         await soon(store.put("name", source(pieces), chunk_size=4))
 
     assert await soon(store.get_info("name")) == before
@@ -567,7 +574,7 @@ async def test_failed_put_keeps_the_previous_version(
 
 
 async def test_failed_first_put_leaves_nothing(store: ObjectStore, backend: Backend) -> None:
-    with pytest.raises(Boom):
+    with pytest.raises(BoomError):
         await soon(store.put("name", failing_after(20), chunk_size=4))
 
     assert await backend.subjects(f"$O.{backend.bucket}.>") == {}
@@ -614,9 +621,9 @@ async def test_a_failing_progress_callback_leaves_nothing(
     store: ObjectStore, backend: Backend
 ) -> None:
     def fail(done: int, total: int | None) -> None:
-        raise Boom
+        raise BoomError
 
-    with pytest.raises(Boom):
+    with pytest.raises(BoomError):
         await soon(store.put("name", b"abc", chunk_size=1, progress=fail))
 
     assert await backend.subjects(f"$O.{backend.bucket}.>") == {}
@@ -730,7 +737,10 @@ async def test_writers_of_one_name_leave_one_whole_version(
 async def test_one_of_many_creators_wins(store: ObjectStore, backend: Backend) -> None:
     results = await soon(
         asyncio.gather(
-            *(store.put("name", bytes([n]) * 5, mode="create", chunk_size=2) for n in range(8)),
+            *(
+                store.put("name", bytes([n]) * 5, mode="create", chunk_size=2)
+                for n in range(8)
+            ),
             return_exceptions=True,
         )
     )

@@ -105,7 +105,8 @@ async def test_a_range_of_an_empty_object_is_empty(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "start, stop", [(-1, 2), (2, 1), (0, -1), (0.0, 1), (0, "1"), (None, 1), (0, None), (True, 2)]
+    "start, stop",
+    [(-1, 2), (2, 1), (0, -1), (0.0, 1), (0, "1"), (None, 1), (0, None), (True, 2)],
 )
 async def test_a_range_that_cannot_work_is_refused_before_anything_is_sent(
     backend: Backend, start: Any, stop: Any
@@ -177,7 +178,7 @@ async def test_a_range_of_an_object_that_misses_a_chunk_is_an_error(
     raw = {"name": "name", "nuid": "N", "size": 9, "chunks": 5}
     await write_raw(backend, "name", raw | {"options": {"max_chunk_size": 2}})
 
-    with pytest.raises(IncompleteObjectError, match="'name'.*put it again"):
+    with pytest.raises(IncompleteObjectError, match=r"'name'.*put it again"):
         await soon(store.get_range("name", start, stop))
 
 

@@ -75,12 +75,14 @@ async def test_what_update_meta_leaves_out_is_removed(store: ObjectStore) -> Non
 async def test_nats_pys_meta_knows_no_metadata_and_so_leaves_it(store: ObjectStore) -> None:
     await soon(store.put("name", b"x", description="d", metadata={"m": "1"}))
     meta = nats.js.api.ObjectMeta(description="D", headers={"h": "1"})
-    info = await soon(store.update_meta("name", meta))  # type: ignore[arg-type]
+    info = await soon(store.update_meta("name", meta))
 
     assert (info.description, info.headers, info.metadata) == ("D", {"h": ["1"]}, {"m": "1"})
 
 
-async def test_the_meta_of_an_info_changes_nothing_but_the_revision(store: ObjectStore) -> None:
+async def test_the_meta_of_an_info_changes_nothing_but_the_revision(
+    store: ObjectStore,
+) -> None:
     first = await soon(
         store.put("name", b"x", description="d", headers={"h": "1"}, metadata={"m": "1"})
     )
@@ -106,11 +108,14 @@ async def test_keys_that_are_not_known_here_survive_an_update(
     await write_raw(backend, "name", raw)
     await soon(store.update_meta("name", ObjectMeta(description="ä")))
 
-    assert await body_of(backend, "name") == (
-        f'{{"name":"name","bucket":"{backend.bucket}","nuid":"N","size":5,"chunks":1,'
-        '"mtime":"0001-01-01T00:00:00Z","custom":{"a":[1]},'
-        '"options":{"max_chunk_size":5,"codec":"zstd"},"description":"ä"}'
-    ).encode()
+    assert (
+        await body_of(backend, "name")
+        == (
+            f'{{"name":"name","bucket":"{backend.bucket}","nuid":"N","size":5,"chunks":1,'
+            '"mtime":"0001-01-01T00:00:00Z","custom":{"a":[1]},'
+            '"options":{"max_chunk_size":5,"codec":"zstd"},"description":"ä"}'
+        ).encode()
+    )
     await soon(store.rename("name", "other"))
     moved = json.loads(await body_of(backend, "other"))
     assert moved["custom"] == {"a": [1]}
@@ -155,7 +160,7 @@ async def test_meta_that_cannot_work_is_refused(
 async def test_meta_larger_than_a_message_is_refused(store: ObjectStore) -> None:
     before = await soon(store.put("name", b"x"))
 
-    with pytest.raises(InvalidOptionError, match="'name'.*a message holds"):
+    with pytest.raises(InvalidOptionError, match=r"'name'.*a message holds"):
         await soon(store.update_meta("name", ObjectMeta(description="d" * MIB)))
     assert await soon(store.get_info("name")) == before
 
@@ -266,7 +271,7 @@ async def test_a_new_link_and_a_new_name_in_one_are_refused(
 ) -> None:
     await soon(store.put("name", b"hello"))
 
-    with pytest.raises(InvalidOptionError, match="'link'.*'moved'"):
+    with pytest.raises(InvalidOptionError, match=r"'link'.*'moved'"):
         await soon(store.update_meta("link", linking(backend.bucket, "name", name="moved")))
     assert await soon(layout(backend)) == {"name": 1}
 

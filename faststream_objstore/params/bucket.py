@@ -1,0 +1,44 @@
+"""`FromBucket`: the store of a bucket."""
+
+from typing import Any
+
+from faststream_objstore.bucket import Bucket
+from faststream_objstore.params.field import Field, extension_of, name_of
+
+__all__ = ("FromBucket",)
+
+
+class FromBucket(Field):
+    """Injects the `ObjectStore` of a declared bucket.
+
+    Works in handlers, sync and async `Depends`, and, after `ObjStore.install(app)`, in
+    lifespans and hooks of the app::
+
+        Photos = Annotated[ObjectStore, FromBucket("photos")]
+
+    Args:
+        bucket: The bucket's name, or its declaration.
+
+    Raises:
+        InvalidBucketNameError: If it cannot be a bucket's name.
+    """
+
+    __slots__ = ("bucket",)
+
+    def __init__(self, bucket: str | Bucket) -> None:
+        super().__init__(cast=False, required=True)
+        self.bucket = name_of(bucket)
+
+    def __repr__(self) -> str:
+        return f"FromBucket({self.bucket!r})"
+
+    def use(self, /, **kwargs: Any) -> dict[str, Any]:
+        """Set the parameter; a field that leaves it unset would get the message's body.
+
+        Raises:
+            BucketNotDeclaredError: If no `ObjStore` here declares the bucket.
+        """
+        kwargs = super().use(**kwargs)
+        extension = extension_of(kwargs.get("context__"), self.bucket)
+        kwargs[str(self.param_name)] = extension.handle(self.bucket)
+        return kwargs

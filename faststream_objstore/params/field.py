@@ -1,0 +1,83 @@
+"""What the fields share: how they are copied, and how they find the extension."""
+
+import copy
+from enum import Enum
+from typing import Any, Final
+
+from typing_extensions import Self
+
+from faststream_objstore._faststream import ContextRepo, CustomField
+from faststream_objstore.bucket import Bucket, not_declared
+from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.extension import ObjStore, extension_key
+from faststream_objstore.models import validate_bucket_name
+
+__all__ = ("MISSING", "Field", "Missing", "extension_of", "name_of", "validate_max_size")
+
+
+class Missing(Enum):
+    """That there is no default."""
+
+    MISSING = "missing"
+
+
+MISSING: Final = Missing.MISSING
+
+
+class Field(CustomField):
+    """A field that FastDepends may copy as it likes.
+
+    It copies deeply, for every parameter; what a field holds (a default, a function of an
+    object with a lock) stays the user's own here.
+    """
+
+    __slots__ = ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy.copy(self)
+
+
+def name_of(bucket: str | Bucket) -> str:
+    """The bucket's name.
+
+    Raises:
+        InvalidBucketNameError: If it cannot be one.
+    """
+    return bucket.name if isinstance(bucket, Bucket) else validate_bucket_name(bucket)
+
+
+def validate_max_size(max_size: int | None) -> int | None:
+    """Return `max_size` if it is a number of bytes, or `None`.
+
+    Raises:
+        InvalidOptionError: If it is anything else.
+    """
+    if max_size is not None and (type(max_size) is not int or max_size < 0):
+        msg = f"max_size={max_size!r} cannot work; give a number of bytes."
+        raise InvalidOptionError(msg)
+    return max_size
+
+
+def extension_of(context: ContextRepo | None, bucket: str) -> ObjStore:
+    """The `ObjStore` that declares a bucket, the one of the handler's own broker first.
+
+    Raises:
+        BucketNotDeclaredError: If there is none.
+    """
+    declared: set[str] = set()
+    if context is not None:
+        # In a handler, its own broker decides; an app's context has no broker.
+        broker = context.get("broker")
+        extensions = ObjStore.all_of(broker) if broker is not None else []
+        for extension in extensions:
+            if bucket in extension.buckets:
+                return extension
+            declared.update(extension.buckets)
+        if broker is None or not extensions:
+            known = context.get(extension_key(bucket))
+            if isinstance(known, ObjStore):
+                return known
+            installed = context.get("objstore")
+            if isinstance(installed, ObjStore):
+                declared.update(installed.buckets)
+    raise not_declared(bucket, declared)

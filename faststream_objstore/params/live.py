@@ -1,0 +1,102 @@
+"""`LiveObject`: a value that is kept in memory and replaced when its object changes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from faststream_objstore.bucket import Bucket
+from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.live import LiveField, LiveSource
+from faststream_objstore.models import ObjectData
+from faststream_objstore.params.field import Field, extension_of, name_of, validate_max_size
+from faststream_objstore.wire import metadata_subject
+
+__all__ = ("LiveObject",)
+
+
+class LiveObject(LiveField, Field):
+    """Injects the newest value of an object that loaded, without reading it for each call.
+
+    For configuration, templates, models, feature flags::
+
+        Churn = Annotated[Model, LiveObject("models", "churn.json", load=parse)]
+
+    The object is loaded when the broker starts, before any handler runs, and again, once
+    per version, when it changes. All handlers share one value: do not change it. A version
+    that fails to load is logged and counted (`ObjStore.live_objects`), and the last good
+    one stays. In test mode, where buckets start empty, the object is looked up at each use.
+    Works where `FromObject` does.
+
+    Args:
+        bucket: The bucket's name, or its declaration.
+        name: The object's name, as it is: braces are braces. Of a link, changes of the link
+            are noticed, those of its target are not.
+        load: Makes the value of the `ObjectData`. An async function runs in the event loop,
+            any other in a thread. If not given, the value is the `ObjectData`.
+        required: Whether the broker refuses to start without a value. If the object is
+            deleted later, the last value stays.
+        default: The value where there is none, with `required=False`: also when the object
+            is deleted.
+        max_size: Most bytes that are loaded.
+
+    Raises:
+        InvalidOptionError: If an option cannot work.
+    """
+
+    __slots__ = ("default",)
+
+    def __init__(
+        self,
+        bucket: str | Bucket,
+        name: str,
+        *,
+        load: Callable[[ObjectData], Any] | None = None,
+        required: bool = True,
+        default: Any = None,
+        max_size: int | None = None,
+    ) -> None:
+        super().__init__(cast=False, required=True)
+        of = name_of(bucket)
+        metadata_subject(of, name)
+        if load is not None and not callable(load):
+            msg = (
+                f"LiveObject({of!r}, {name!r}): load={load!r} cannot work; give a function "
+                "that takes the ObjectData."
+            )
+            raise InvalidOptionError(msg, bucket=of, name=name)
+        if required and default is not None:
+            msg = (
+                f"LiveObject({of!r}, {name!r}): a default is of no use for what is required; "
+                "add required=False."
+            )
+            raise InvalidOptionError(msg, bucket=of, name=name)
+        self.source = LiveSource(of, name, _hashable(load), validate_max_size(max_size))
+        self.must_exist = required
+        self.default = default
+
+    def __repr__(self) -> str:
+        return f"LiveObject({self.source.bucket!r}, {self.source.name!r})"
+
+    async def use(self, /, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Set the parameter to the value of this moment.
+
+        Raises:
+            ObjectNotFoundError: If there is no value because there is no object.
+            ObjectLoadError: If there is no value because no version loaded.
+        """
+        kwargs = super().use(**kwargs)
+        bucket = self.source.bucket
+        extension = extension_of(kwargs.get("context__"), bucket)
+        live = await extension.live_value(self.source, current=True)
+        kwargs[str(self.param_name)] = live.get(required=self.must_exist, default=self.default)
+        return kwargs
+
+
+def _hashable(
+    load: Callable[[ObjectData], Any] | None,
+) -> Callable[[ObjectData], Any] | None:
+    try:
+        hash(load)
+    except TypeError:
+        return None if load is None else partial(load)
+    return load

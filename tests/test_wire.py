@@ -1,0 +1,438 @@
+"""ADR-20's wire format, byte for byte; written strictly, read tolerantly."""
+
+import hashlib
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from faststream_objstore import wire
+from faststream_objstore.backends.base import StoredMessage
+from faststream_objstore.errors import (
+    BadObjectMetaError,
+    InvalidObjectNameError,
+    InvalidOptionError,
+)
+from faststream_objstore.models import (
+    ObjectInfo,
+    ObjectLink,
+    ObjectMetaOptions,
+    ObjectStoreConfig,
+)
+
+# From `printf hello | sha256sum`.
+HELLO_HEX = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+HELLO = "SHA-256=LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="
+
+
+def message(data: bytes | dict[str, Any], subject: str = "$O.photos.M.YQ==") -> StoredMessage:
+    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return StoredMessage(subject, body, 7, 1_700_000_000_123_456_789, size=len(body))
+
+
+# --- subjects
+
+
+def test_the_subjects_are_adr_20s() -> None:
+    assert wire.stream_name("photos") == "OBJ_photos"
+    assert wire.chunk_subject("photos", "N") == "$O.photos.C.N"
+    assert wire.all_chunks_subject("photos") == "$O.photos.C.>"
+    assert wire.all_metadata_subject("photos") == "$O.photos.M.>"
+    assert wire.metadata_wildcard("photos") == "$O.photos.M.*"
+    assert wire.metadata_subject("photos", "cat.png") == "$O.photos.M.Y2F0LnBuZw=="
+
+
+@pytest.mark.parametrize(
+    "stream, bucket",
+    [("OBJ_photos", "photos"), ("KV_photos", None), ("OBJ_", ""), ("x", None)],
+)
+def test_the_bucket_of_a_stream_is_what_follows_its_prefix(
+    stream: str, bucket: str | None
+) -> None:
+    assert wire.bucket_of_stream(stream) == bucket
+
+
+@pytest.mark.parametrize(
+    "name, encoded",
+    [
+        ("a", "YQ=="),
+        ("ab", "YWI="),
+        ("abc", "YWJj"),
+        ("ÿÿÿ?", "w7_Dv8O_Pw=="),
+        ("~~~>>>", "fn5-Pj4-"),
+        ("\x00", "AA=="),
+    ],
+)
+def test_a_name_is_padded_base64url_of_its_utf_8(name: str, encoded: str) -> None:
+    assert wire.metadata_subject("b", name) == f"$O.b.M.{encoded}"
+    assert wire.name_of(f"$O.b.M.{encoded}") == name
+    # As other clients write it.
+    assert wire.name_of(f"$O.b.M.{encoded.rstrip('=')}") == name
+    assert wire.name_of(f"$O.b.M.{encoded.replace('-', '+').replace('_', '/')}") == name
+
+
+@pytest.mark.parametrize("encoded", ["!", "Y", "_w==", "a b", "Y*=="])
+def test_what_is_not_base64_of_a_name_is_none(encoded: str) -> None:
+    assert wire.name_of(f"$O.b.M.{encoded}") is None
+
+
+def test_a_subject_may_be_just_as_long_as_its_limit() -> None:
+    assert len(wire.metadata_subject("b", "abc", limit=11)) == 11
+    with pytest.raises(InvalidObjectNameError) as caught:
+        wire.metadata_subject("b", "abcd", limit=11)
+
+    assert str(caught.value) == (
+        "Bucket 'b': the name 'abcd'... has 4 bytes of UTF-8, and a NATS subject can carry 3; "
+        "use a shorter name."
+    )
+    assert (caught.value.bucket, caught.value.name) == ("b", "abcd")
+
+
+# --- digests
+
+
+def test_a_digest_is_padded_base64url_of_the_sha256() -> None:
+    assert hashlib.sha256(b"hello").hexdigest() == HELLO_HEX
+    assert wire.encode_digest(bytes.fromhex(HELLO_HEX)) == HELLO
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        HELLO,
+        HELLO[:-1],
+        "sha-256=" + HELLO[8:],
+        "SHA-256=LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=",
+        "SHA-256=LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ",
+    ],
+)
+def test_a_digest_in_any_clients_form_is_read(digest: str) -> None:
+    assert wire.decode_digest(digest) == bytes.fromhex(HELLO_HEX)
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [None, "", "SHA-256=", "SHA-256=YQ==", "MD5=" + HELLO[8:], HELLO[8:], HELLO + "!"],
+)
+def test_what_is_no_sha256_is_none(digest: str | None) -> None:
+    assert wire.decode_digest(digest) is None
+
+
+# --- headers
+
+
+@pytest.mark.parametrize(
+    "headers, expected",
+    [
+        (None, None),
+        ({}, None),
+        ({"a": "1"}, {"a": ["1"]}),
+        ({"a": ["1", "2"], "b": ()}, {"a": ["1", "2"], "b": []}),
+        ({"a": ("1",)}, {"a": ["1"]}),
+    ],
+)
+def test_header_values_are_lists_on_the_wire(headers: Any, expected: Any) -> None:
+    assert wire.headers_of(headers) == expected
+
+
+@pytest.mark.parametrize("headers", ["x", ["a"], {"a": 1}, {1: "a"}, {"a": [1]}, {"a": None}])
+def test_headers_that_are_no_text_are_refused(headers: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="header"):
+        wire.headers_of(headers)
+
+
+# --- writing
+
+
+def test_metadata_is_written_byte_for_byte() -> None:
+    info = ObjectInfo(
+        name="grün",
+        bucket="photos",
+        nuid="N",
+        size=5,
+        chunks=1,
+        digest=HELLO,
+        description="d",
+        headers={"h": ["1", "2"]},
+        metadata={"m": "3"},
+        options=ObjectMetaOptions(max_chunk_size=131072),
+        revision=9,
+        mtime=datetime(2024, 1, 1, tzinfo=timezone.utc),
+    )
+
+    assert (
+        wire.metadata_json(info)
+        == (
+            '{"description":"d","headers":{"h":["1","2"]},"metadata":{"m":"3"},'
+            '"options":{"max_chunk_size":131072},"name":"grün","bucket":"photos","nuid":"N",'
+            '"size":5,"chunks":1,"mtime":"0001-01-01T00:00:00Z",'
+            f'"digest":"{HELLO}"}}'
+        ).encode()
+    )
+
+
+def test_what_is_not_said_is_not_written() -> None:
+    assert wire.metadata_json(ObjectInfo(name="a", bucket="b", nuid="N")) == (
+        b'{"name":"a","bucket":"b","nuid":"N","size":0,"chunks":0,'
+        b'"mtime":"0001-01-01T00:00:00Z"}'
+    )
+
+
+@pytest.mark.parametrize(
+    "link, expected",
+    [
+        (ObjectLink("other", "x"), b'{"link":{"bucket":"other","name":"x"}}'),
+        (ObjectLink("other"), b'{"link":{"bucket":"other"}}'),
+    ],
+)
+def test_a_link_is_written_in_the_options(link: ObjectLink, expected: bytes) -> None:
+    info = ObjectInfo(name="a", bucket="b", options=ObjectMetaOptions(link=link))
+
+    assert wire.metadata_json(info).startswith(b'{"options":' + expected + b',"name":"a"')
+
+
+def test_unknown_keys_of_the_version_it_amends_are_kept() -> None:
+    raw = {
+        "custom": [1],
+        "description": "old",
+        "headers": {"h": "old"},
+        "metadata": {"m": "old"},
+        "digest": "old",
+        "deleted": True,
+        "mtime": "",
+        "options": {"codec": "zstd", "link": {"bucket": "x"}, "max_chunk_size": 3},
+    }
+    before = json.dumps(raw)
+
+    assert wire.metadata_json(ObjectInfo(name="a", bucket="b", nuid="N"), raw) == (
+        b'{"custom":[1],"mtime":"0001-01-01T00:00:00Z","options":{"codec":"zstd"},"name":"a",'
+        b'"bucket":"b","nuid":"N","size":0,"chunks":0}'
+    )
+    assert json.dumps(raw) == before
+
+
+@pytest.mark.parametrize("options", [None, "text", [], {"link": None}])
+def test_options_of_another_shape_are_replaced(options: Any) -> None:
+    info = ObjectInfo(name="a", bucket="b", options=ObjectMetaOptions(max_chunk_size=5))
+
+    written = json.loads(wire.metadata_json(info, {"options": options}))
+    assert written["options"] == {"max_chunk_size": 5}
+
+
+def test_a_lone_surrogate_is_written_escaped() -> None:
+    info = ObjectInfo(name="a", bucket="b", nuid="N", description="ä\ud800")
+
+    assert b'"description":"\\u00e4\\ud800"' in wire.metadata_json(info)
+
+
+# --- reading
+
+
+def test_metadata_is_read_with_the_servers_time_and_sequence() -> None:
+    body = {
+        "name": "a",
+        "bucket": "photos",
+        "nuid": "N",
+        "size": 5,
+        "chunks": 1,
+        "mtime": "2020-01-01T00:00:00Z",
+        "digest": HELLO,
+        "description": "d",
+        "headers": {"h": ["1"], "plain": "2"},
+        "metadata": {"m": "3"},
+        "options": {"max_chunk_size": 5},
+        "custom": 1,
+    }
+    info, raw = wire.info_of(message(body), "photos")
+
+    assert info == ObjectInfo(
+        name="a",
+        bucket="photos",
+        nuid="N",
+        size=5,
+        chunks=1,
+        digest=HELLO,
+        description="d",
+        headers={"h": ["1"], "plain": ["2"]},
+        metadata={"m": "3"},
+        options=ObjectMetaOptions(max_chunk_size=5),
+        revision=7,
+    )
+    assert info.mtime == datetime(2023, 11, 14, 22, 13, 20, 123456, timezone.utc)
+    assert raw == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"nuid": None, "size": None, "chunks": None, "digest": None, "mtime": None},
+        {"nuid": "", "digest": "", "mtime": "", "headers": None, "metadata": None},
+        {"options": None, "description": None, "deleted": None, "headers": {}},
+        {"options": {"link": None, "max_chunk_size": None}},
+        {"options": {}, "name": None},
+        {"name": "other", "bucket": "other"},
+    ],
+)
+def test_fields_that_are_missing_or_null_are_the_default(body: dict[str, Any]) -> None:
+    info, _ = wire.info_of(message(body), "photos")
+
+    assert info == ObjectInfo(name="a", bucket="photos", revision=7)
+
+
+@pytest.mark.parametrize(
+    "link, expected",
+    [
+        ({"bucket": "x", "name": "y"}, ObjectLink("x", "y")),
+        ({"bucket": "x"}, ObjectLink("x")),
+        ({"bucket": "x", "name": ""}, ObjectLink("x")),
+        ({"bucket": "x", "name": None}, ObjectLink("x")),
+    ],
+)
+def test_a_link_of_any_client_is_read(link: Any, expected: ObjectLink) -> None:
+    info, _ = wire.info_of(message({"options": {"link": link}}), "photos")
+
+    assert info.link == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"5",
+        b'"text"',
+        b"[" * 100_000,
+        b'{"size": -1}',
+        b'{"size": 1.5}',
+        b'{"size": "5"}',
+        b'{"size": true}',
+        b'{"size": 1e999}',
+        b'{"chunks": []}',
+        b'{"nuid": 5}',
+        b'{"digest": 5}',
+        b'{"description": {}}',
+        b'{"headers": 5}',
+        b'{"headers": ["a"]}',
+        b'{"metadata": "a"}',
+        b'{"options": {"link": {}}}',
+        b'{"options": {"link": {"bucket": 5}}}',
+        b'{"options": {"link": {"bucket": "x", "name": 5}}}',
+        b'{"options": {"max_chunk_size": "5"}}',
+        b'{"size": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_metadata_that_does_not_parse_is_one_error_that_says_how_to_repair_it(
+    body: bytes,
+) -> None:
+    with pytest.raises(BadObjectMetaError) as caught:
+        wire.info_of(message(body), "photos")
+
+    assert str(caught.value).startswith(
+        "Bucket 'photos', object 'a': the metadata message at revision 7 does not parse ("
+    )
+    assert str(caught.value).endswith("; put or delete the object to repair it.")
+    assert (caught.value.bucket, caught.value.name) == ("photos", "a")
+
+
+def test_what_other_clients_leave_in_a_marker_is_not_read() -> None:
+    body = {"deleted": True, "size": 5, "chunks": 1, "digest": HELLO, "nuid": "N"}
+    info, _ = wire.info_of(message(body), "photos")
+
+    assert info == ObjectInfo(name="a", bucket="photos", nuid="N", deleted=True, revision=7)
+
+
+def test_the_json_names_the_object_where_the_subject_does_not() -> None:
+    info, _ = wire.info_of(message({"name": "x"}, "$O.photos.M.!"), "photos")
+    assert info.name == "x"
+
+    with pytest.raises(BadObjectMetaError, match="it has no name"):
+        wire.info_of(message({}, "$O.photos.M.!"), "photos")
+
+
+def test_what_is_written_is_read_again() -> None:
+    info = ObjectInfo(
+        name="a",
+        bucket="photos",
+        nuid="N",
+        size=5,
+        chunks=1,
+        digest=HELLO,
+        description="\u2028\x00ä\ud800",
+        headers={"h": ["1", ""]},
+        metadata={"": "x"},
+        options=ObjectMetaOptions(ObjectLink("x", "y"), 5),
+        revision=7,
+    )
+
+    assert wire.info_of(message(wire.metadata_json(info)), "photos")[0] == info
+
+
+# --- configuration
+
+
+def test_the_stream_of_a_bucket_is_adr_20s() -> None:
+    assert wire.stream_config(ObjectStoreConfig(bucket="photos")) == {
+        "name": "OBJ_photos",
+        "subjects": ["$O.photos.C.>", "$O.photos.M.>"],
+        "retention": "limits",
+        "discard": "new",
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "storage": "file",
+        "num_replicas": 1,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "compression": "none",
+    }
+
+
+FULL = ObjectStoreConfig(
+    bucket="photos",
+    description="d",
+    ttl=timedelta(days=30, microseconds=1),
+    max_bytes=5,
+    storage="memory",
+    replicas=3,
+    placement={"cluster": "c"},
+    compression=True,
+    metadata={"m": "1"},
+)
+
+
+def test_every_setting_has_its_place_in_the_stream() -> None:
+    stream = wire.stream_config(FULL)
+
+    assert stream["description"] == "d"
+    assert stream["max_age"] == 2_592_000_000_001_000
+    assert (stream["max_bytes"], stream["storage"], stream["num_replicas"]) == (5, "memory", 3)
+    assert (stream["placement"], stream["compression"]) == ({"cluster": "c"}, "s2")
+    assert stream["metadata"] == {"m": "1"}
+
+
+def test_the_settings_of_a_stream_are_read_again() -> None:
+    assert wire.config_of(wire.stream_config(FULL)) == FULL
+
+
+def test_a_stream_that_says_little_has_the_servers_defaults() -> None:
+    stream = {"name": "OBJ_photos", "metadata": {"_nats.level": "1", "m": "1"}}
+
+    assert wire.config_of(stream) == ObjectStoreConfig(
+        bucket="photos",
+        description="",
+        ttl=0,
+        max_bytes=-1,
+        storage="file",
+        replicas=1,
+        placement={},
+        compression=False,
+        metadata={"m": "1"},
+    )
