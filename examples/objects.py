@@ -1,0 +1,136 @@
+"""Objects as parameters: the one that fired, a named one, a stream, metadata alone.
+
+    python examples/objects.py
+
+writes letters from templates and measures recordings. With `NATS_URL` set it uses that
+server, otherwise one of its own for as long as it runs.
+
+    NATS_URL=nats://127.0.0.1:4222 faststream run examples.objects:app
+
+starts the same file as a service.
+"""
+
+import asyncio
+import hashlib
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Annotated
+
+from faststream import FastStream, Path
+from faststream.nats import NatsBroker
+
+from faststream_objstore import (
+    Bucket,
+    FromBucket,
+    ObjectInfo,
+    ObjectReader,
+    ObjectStore,
+    ObjStore,
+)
+from faststream_objstore.params import FromObject, OpenObject, StatObject
+from faststream_objstore.testing import NatsServer
+
+templates = Bucket("templates")
+orders = Bucket("orders")
+recordings = Bucket("recordings")
+letters = Bucket("letters")
+
+Letters = Annotated[ObjectStore, FromBucket("letters")]
+
+
+@dataclass
+class Order:
+    customer: str
+    template: str
+
+
+def build(url: str) -> tuple[NatsBroker, ObjStore]:
+    broker = NatsBroker(url, logger=None)
+    objstore = ObjStore(broker, templates, orders, recordings, letters)
+
+    # The text of a template whose name is in the subject; what is missing has a default.
+    @broker.subscriber("letter.{template}")
+    async def write(
+        customer: str,
+        template: Annotated[str, Path()],
+        text: Annotated[str, FromObject("templates", "{template}.txt", decode=True)],
+        footer: Annotated[str, FromObject("templates", "footer.txt", decode=True, default="")],
+    ) -> str:
+        return text.format(customer=customer) + footer
+
+    # How large a recording is, without reading it.
+    @broker.subscriber("size.{name}")
+    async def size(
+        name: Annotated[str, Path()],
+        info: Annotated[
+            ObjectInfo | None, StatObject("recordings", "{name}.ogg", default=None)
+        ],
+    ) -> str:
+        return f"{name} has {info.size:,} bytes" if info else f"{name} is not there"
+
+    return broker, objstore
+
+
+# The object that fired, decoded by its content type and cast as a message's body would be.
+@orders.on_put("*.json", durable="clerk")
+async def handle(
+    info: ObjectInfo, order: Annotated[Order, FromObject(decode=True)], target: Letters
+) -> None:
+    await target.put(f"{info.name}.txt", f"{order.template} for {order.customer}")
+
+
+# A stream: in constant memory, whatever the size of the recording.
+@recordings.on_put(durable="checksums")
+async def measure(
+    info: ObjectInfo, recording: Annotated[ObjectReader, OpenObject()], target: Letters
+) -> None:
+    digest = hashlib.sha256()
+    async for chunk in recording:
+        digest.update(chunk)
+    await target.put(f"{info.name}.sha256", digest.hexdigest())
+
+
+broker, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
+app = FastStream(broker)
+
+
+async def show(broker: NatsBroker, objstore: ObjStore) -> None:
+    """Put objects, ask the service, and print what comes back."""
+    store = await objstore.object_store("templates")
+    await store.put("welcome.txt", "Dear {customer}, welcome!")
+    reply = await broker.request("Ann", "letter.welcome", timeout=5)
+    print(await reply.decode())
+
+    written = await objstore.object_store("letters")
+    async with written.watch(updates_only=True) as changes:
+        orders_store = await objstore.object_store("orders")
+        await orders_store.put("7.json", '{"customer": "Bob", "template": "welcome"}')
+        letter = await changes.updates(timeout=10)
+        assert letter is not None
+        print(f"{letter.name}: {(await written.get(letter)).decode()}")
+
+        videos = await objstore.object_store("recordings")
+        await videos.put("talk.ogg", bytes(8 * 1024 * 1024))
+        checksum = await changes.updates(timeout=10)
+        assert checksum is not None
+        print(f"{checksum.name}: {(await written.get(checksum)).decode()[:16]}…")
+
+    for name in ("talk", "song"):
+        reply = await broker.request("", f"size.{name}", timeout=5)
+        print(await reply.decode())
+
+
+async def main() -> None:
+    async with AsyncExitStack() as stack:
+        url = os.environ.get("NATS_URL")
+        if not url:
+            url = (await stack.enter_async_context(NatsServer())).url
+        broker, objstore = build(url)
+        await stack.enter_async_context(broker)
+        await broker.start()
+        await show(broker, objstore)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
