@@ -53,7 +53,6 @@ def build(url: str) -> tuple[NatsBroker, ObjStore]:
     @broker.subscriber("letter.{template}")
     async def write(
         customer: str,
-        template: Annotated[str, Path()],
         text: Annotated[str, FromObject("templates", "{template}.txt", decode=True)],
         footer: Annotated[str, FromObject("templates", "footer.txt", decode=True, default="")],
     ) -> str:

@@ -148,7 +148,7 @@ class MessageStream(Protocol):
         Raises:
             StopAsyncIteration: At the end.
             StoreTimeoutError: If an expected message does not come (not followed).
-            BucketNotFoundError: If the bucket is deleted meanwhile.
+            BucketNotFoundError: If the bucket is deleted meanwhile, also if it is made again.
         """
 
 
@@ -246,7 +246,13 @@ class Backend(Protocol):
         """
 
     async def seal(self) -> None:
-        """Make the stream read-only for ever; nothing else of it changes."""
+        """Make the stream read-only for ever.
+
+        The server then also drops its `max_age`: what is in it stays.
+
+        Raises:
+            BucketNotFoundError: If the bucket is gone.
+        """
 
     async def other(self, bucket: str) -> "Backend":
         """The backend of another bucket of the same server.

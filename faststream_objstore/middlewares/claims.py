@@ -23,8 +23,8 @@ from faststream_objstore.errors import (
     ObjectNotFoundError,
 )
 from faststream_objstore.models import ObjectInfo
+from faststream_objstore.settling import to_its_end
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.settling import to_its_end
 
 __all__ = ("HEADER", "Claims", "Reference")
 

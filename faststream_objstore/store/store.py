@@ -28,9 +28,9 @@ from ..models import (
     validate_bucket_name,
 )
 from ..pattern import name_filter
+from ..settling import to_its_end
 from . import download, files, listing, metadata, upload
 from .origin import Origin
-from .settling import to_its_end
 from .sources import PutData, require_supported
 from .upload import Progress
 from .watch import ObjectWatch, ObjectWatcher

@@ -18,9 +18,9 @@ from ..errors import (
     UnsupportedDataError,
 )
 from ..models import ObjectInfo
+from ..settling import to_its_end
 from . import metadata
 from .digest import Digest
-from .settling import to_its_end
 from .sources import chunks_of, known_size
 
 __all__ = ("Progress", "PutCondition", "put")

@@ -11,8 +11,8 @@ from .. import wire
 from ..backends.base import Backend, Deliver, MessageStream, StoredMessage
 from ..errors import InvalidOptionError, StoreTimeoutError
 from ..models import ObjectInfo
+from ..settling import to_its_end
 from .listing import parsed
-from .settling import to_its_end
 
 __all__ = ("ObjectWatch", "ObjectWatcher")
 

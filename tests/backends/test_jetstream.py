@@ -20,7 +20,7 @@ from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamSe
 from faststream_objstore.backends.jetstream import consumer as consumer_module
 from faststream_objstore.backends.jetstream import stream as stream_module
 from faststream_objstore.backends.jetstream.api import parse_time
-from faststream_objstore.backends.jetstream.connection import Connection, run_to_end, wait_for
+from faststream_objstore.backends.jetstream.connection import Connection, wait_for
 from faststream_objstore.backends.jetstream.consumer import PullConsumer
 from faststream_objstore.errors import (
     BucketConfigMismatchError,
@@ -33,6 +33,7 @@ from faststream_objstore.errors import (
     StoreTimeoutError,
 )
 from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.settling import to_its_end
 from faststream_objstore.testing import NatsServer
 
 pytestmark = pytest.mark.timeout(60)
@@ -337,25 +338,6 @@ async def test_a_bucket_deleted_under_an_upload_is_not_found(
         await soon(upload.finish())
     await soon(upload.abort(), 5)
     assert caplog.records == []
-
-
-async def test_a_follower_begins_again_in_a_recreated_bucket(
-    backend: JetStreamBackend,
-) -> None:
-    for name in ("a", "b", "c"):
-        await publish(backend, name)
-    async with backend.messages(
-        wire.metadata_wildcard(backend.bucket), deliver=Deliver.NEW, follow=True
-    ) as stream:
-        await publish(backend, "d")
-        assert (await soon(stream.__anext__())).sequence == 4
-        await backend._server.delete(backend.bucket)
-        config = wire.stream_config(ObjectStoreConfig(bucket=backend.bucket))
-        await backend._server.create(backend.bucket, config)
-        await publish(backend, "e")
-        message = await soon(stream.__anext__())
-
-    assert (message.sequence, wire.name_of(message.subject)) == (1, "e")
 
 
 async def test_a_bucket_that_fills_up_keeps_nothing_of_an_aborted_upload(
@@ -906,7 +888,7 @@ async def test_what_runs_to_its_end_is_not_cancelled() -> None:
         await gate.wait()
         done.set()
 
-    task = asyncio.ensure_future(run_to_end(work()))
+    task = asyncio.ensure_future(to_its_end(work()))
     for _ in range(3):
         await asyncio.sleep(0)
         task.cancel()

@@ -305,13 +305,13 @@ def test_opentelemetry_is_not_imported_for_those_who_do_not_trace() -> None:
         "    async with TestNatsBroker(broker):\n"
         "        await (await objstore.object_store('photos')).put('a', b'')\n"
         "asyncio.run(main())\n"
-        "print([name for name in sys.modules if 'opentelemetry' in name])\n"
+        "print('opentelemetry.trace' in sys.modules)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    assert done.stdout == "[]\n"
+    assert done.stdout == "False\n"
 
 
 def parent(span: ReadableSpan) -> SpanContext:

@@ -207,17 +207,15 @@ async def test_body_whose_ttl_ran_out_is_gone(on_server: World) -> None:
     on_server.objstore.release(on_server.claims)
     on_server.claims = bucket
     on_server.objstore.add(bucket)
-    errors = Errors()
-    broker = on_server.broker(errors, on_server.check(threshold=10))
+    broker = on_server.broker(on_server.check(threshold=10))
     subscriber = broker.subscriber(on_server.subject, stream=JStream(on_server.stream))
 
     async with on_server.running(broker) as store:
         await broker.publish(LONG, on_server.subject, stream=on_server.stream, timeout=10)
-        name = (await only(store)).name
 
         async def expired() -> None:
             # The server tells nobody; each look is a round trip.
-            while await store.exists(name):
+            while await store.list():
                 pass
 
         await soon(expired())

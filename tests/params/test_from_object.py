@@ -131,6 +131,20 @@ async def test_named_object_stands_beside_the_body(service: Service) -> None:
         assert await service.ask("greet", "Ann") == "Hello, Ann"
 
 
+async def test_content_is_not_cast_unless_it_is_decoded(service: Service) -> None:
+    seen: list[object] = []
+
+    @service.broker.subscriber("ask")
+    async def ask(text: Annotated[str, FromObject(service.bucket, "a.txt")]) -> None:
+        seen.append(text)
+
+    async with service.running() as store:
+        await store.put("a.txt", b"text")
+        await service.ask("ask", "the body")
+
+    assert seen == [b"text"]
+
+
 async def test_body_with_the_parameters_name_does_not_stand_in_for_the_object(
     service: Service,
 ) -> None:

@@ -1,5 +1,6 @@
 """What the store's tests look through: the raw state under a store, read without it."""
 
+import array
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -41,7 +42,9 @@ async def everything(stream: AsyncIterator[T]) -> list[T]:
 
 def pattern_bytes(size: int) -> bytes:
     """So many bytes, in which no two chunks are alike."""
-    return b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))[:size]
+    numbers = array.array("I", range(size // 4 + 1))
+    numbers.byteswap()
+    return numbers.tobytes()[:size]
 
 
 @dataclass

@@ -192,7 +192,7 @@ async def test_an_object_replaced_in_mid_read_never_ends_as_if_it_were_whole(
     store: ObjectStore,
 ) -> None:
     # Larger than any window: what is under way already may still be read.
-    data = pattern_bytes(40 * 1024 * 1024)
+    data = pattern_bytes(24 * 1024 * 1024)
     await soon(store.put("name", data, chunk_size=1024 * 1024))
 
     async with store.open("name") as reader:

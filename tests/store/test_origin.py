@@ -19,7 +19,7 @@ def doing() -> dict[str, str]:
 @pytest.fixture
 def marked(backend: Backend, doing: dict[str, str]) -> ObjectStore:
     """A store that says on each change what was being done."""
-    return ObjectStore.on(backend, origin=Origin(NAMES, lambda given: doing))
+    return ObjectStore.on(backend, origin=Origin(NAMES, lambda _: doing))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import nats.errors
@@ -11,8 +11,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from faststream_objstore.errors import NotConnectedError, StoreAPIError, StoreTimeoutError
+from faststream_objstore.settling import to_its_end
 
-__all__ = ("Connection", "Receive", "in_bucket", "run_to_end", "status_of", "wait_for")
+__all__ = ("Connection", "Receive", "in_bucket", "status_of", "wait_for")
 
 Receive = Callable[[Msg], None]
 _T = TypeVar("_T")
@@ -53,31 +54,6 @@ async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
         return await future
     finally:
         timer.cancel()
-
-
-async def run_to_end(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run `work` to its end also if the current task is cancelled, and only then leave.
-
-    Raises:
-        asyncio.CancelledError: If the current task was cancelled meanwhile.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait((task,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not report it
-        raise cancelled
-    return task.result()
-
-
-def in_bucket(bucket: str | None) -> str:
-    """How a message of an error begins."""
-    return f"Bucket '{bucket}': " if bucket else ""
 
 
 def status_of(message: Msg) -> str | None:
@@ -260,7 +236,7 @@ class Connection:
             await asyncio.wait((self._subscribing,))
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            await run_to_end(self.unsubscribe(subscription))
+            await to_its_end(self.unsubscribe(subscription))
 
     async def _mapped(self, work: Awaitable[_T], bucket: str | None) -> _T:
         try:

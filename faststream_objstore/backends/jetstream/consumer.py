@@ -13,8 +13,9 @@ from nats.nuid import NUID
 
 from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, JetStreamAPI
-from faststream_objstore.backends.jetstream.connection import run_to_end, status_of, wait_for
+from faststream_objstore.backends.jetstream.connection import status_of, wait_for
 from faststream_objstore.errors import ObjStoreError, StoreAPIError
+from faststream_objstore.settling import to_its_end
 from faststream_objstore.wire import stream_name
 
 __all__ = ("PullConsumer",)
@@ -116,7 +117,7 @@ class PullConsumer:
             BucketNotFoundError: If there is no stream.
         """
         self._reconnects = self._connection.reconnects
-        await run_to_end(self._subscribe())
+        await to_its_end(self._subscribe())
         self._creating = asyncio.ensure_future(self._create())
         await asyncio.shield(self._creating)
 

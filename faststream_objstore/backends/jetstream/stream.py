@@ -12,15 +12,16 @@ from typing_extensions import Self
 
 from faststream_objstore.backends.base import Deliver, StoredMessage
 from faststream_objstore.backends.jetstream.api import JetStreamAPI
-from faststream_objstore.backends.jetstream.connection import run_to_end
 from faststream_objstore.backends.jetstream.consumer import PullConsumer
 from faststream_objstore.errors import (
+    BucketNotFoundError,
     JetStreamNotEnabledError,
     NotConnectedError,
     ObjStoreError,
     StoreAPIError,
     StoreTimeoutError,
 )
+from faststream_objstore.settling import to_its_end
 
 __all__ = ("JetStreamMessages",)
 
@@ -164,7 +165,7 @@ class JetStreamMessages:
         """A new consumer that goes on after the last message."""
         loop = asyncio.get_running_loop()
         cause: Exception | None = None
-        await run_to_end(consumer.close(wait=False))
+        await to_its_end(consumer.close(wait=False))
         while True:
             if self._client.is_closed or (
                 not self._follow and loop.time() - began > self._timeout
@@ -183,16 +184,17 @@ class JetStreamMessages:
             except _PASSING as error:
                 cause = error
                 if self._consumer is not None:
-                    await run_to_end(self._consumer.close(wait=False))
+                    await to_its_end(self._consumer.close(wait=False))
 
     async def _notice_recreation(self) -> None:
         state = await self._api.state(self._bucket, timeout=self._timeout)
         if state.created != self._created:
-            # Another stream: its sequences say nothing about ours. Late or twice, never
-            # lost.
-            self._created = state.created
-            self._start = None
-            self._last = 0
+            # Another stream: its sequences say nothing about ours.
+            msg = (
+                f"Bucket '{self._bucket}' was deleted and made again while it was followed; "
+                "watch it anew."
+            )
+            raise BucketNotFoundError(msg, bucket=self._bucket)
 
     async def _open(self) -> PullConsumer:
         self._consumer = PullConsumer(
@@ -224,4 +226,4 @@ class JetStreamMessages:
 
     async def _close(self) -> None:
         if self._consumer is not None:
-            await run_to_end(self._consumer.close())
+            await to_its_end(self._consumer.close())

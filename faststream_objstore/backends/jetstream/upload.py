@@ -9,8 +9,9 @@ from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import WrongRevision
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, refusal
-from faststream_objstore.backends.jetstream.connection import run_to_end, status_of, wait_for
+from faststream_objstore.backends.jetstream.connection import status_of, wait_for
 from faststream_objstore.errors import BucketNotFoundError, ObjStoreError, StoreAPIError
+from faststream_objstore.settling import to_its_end
 
 __all__ = ("JetStreamUpload",)
 
@@ -98,7 +99,7 @@ class JetStreamUpload:
         if self._sent == 0:
             self._close()
             return
-        await run_to_end(self._remove())
+        await to_its_end(self._remove())
 
     async def _remove(self) -> None:
         if isinstance(self._failure, BucketNotFoundError):

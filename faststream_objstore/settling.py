@@ -20,16 +20,16 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
         asyncio.CancelledError: If the caller was cancelled; `work` has ended by then.
     """
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError:
-                continue
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
         if not task.cancelled():
             # The cancellation is what the caller hears of; asyncio would otherwise
             # report the error as never retrieved.
             task.exception()
-        raise
+        raise cancelled
+    return task.result()
