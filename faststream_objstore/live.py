@@ -107,6 +107,7 @@ class LiveValue:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = None
+        self._ended = False
 
     def __repr__(self) -> str:
         revision = self.info.revision if self.info else None
@@ -157,13 +158,16 @@ class LiveValue:
             if self.followed:
                 return
             await self._refresh()
+            if self._ended:
+                return
             # Not with the context of the message whose handler came first.
             self._task = contextvars.Context().run(
                 asyncio.create_task, self._follow(), name=f"live: {self.source}"
             )
 
     async def stop(self) -> None:
-        """Follow no more; the value stays."""
+        """Follow no more, not even what is just beginning to; the value stays."""
+        self._ended = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -271,6 +271,47 @@ async def test_live_object_of_a_late_bucket_is_loaded_when_it_is_bound(
         assert len(live_tasks()) == 1
 
 
+async def test_each_of_two_extensions_loads_the_objects_of_its_own_buckets(
+    service: Service, bucket_name: str
+) -> None:
+    second = Bucket(f"{bucket_name}-second")
+    other = ObjStore(service.broker, second)
+    lives = [LiveObject(bucket, "a", required=False) for bucket in (service.bucket, second)]
+
+    @service.broker.subscriber("ask")
+    async def ask(
+        body: str, one: Annotated[bytes, lives[0]], two: Annotated[bytes, lives[1]]
+    ) -> None: ...
+
+    async with service.running():
+        assert [one.source.bucket for one in service.objstore.live_objects] == [bucket_name]
+        assert [one.source.bucket for one in other.live_objects] == [second.name]
+        assert len(live_tasks()) == 2
+    assert live_tasks() == []
+
+
+async def test_object_that_is_first_asked_for_while_the_broker_stops_is_not_followed(
+    service: Service,
+) -> None:
+    loading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def load(data: ObjectData) -> str:
+        loading.set()
+        await soon(go_on.wait())
+        return data.decode()
+
+    live = LiveObject(service.bucket, "a", load=load)
+    async with service.running(a="one"):
+        asking = asyncio.create_task(service.objstore.live_value(live.source, current=True))
+        await soon(loading.wait())
+        [value] = service.objstore.live_objects
+        await soon(service.objstore.stop_now())
+        go_on.set()
+        await soon(asking)
+        assert value.get(required=True) == "one"
+    assert live_tasks() == []
+
+
 @contextlib.asynccontextmanager
 async def started(broker: NatsBroker) -> AsyncIterator[None]:
     try:

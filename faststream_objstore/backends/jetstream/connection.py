@@ -56,6 +56,11 @@ async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
         timer.cancel()
 
 
+def in_bucket(bucket: str | None) -> str:
+    """How a message of an error begins."""
+    return f"Bucket '{bucket}': " if bucket else ""
+
+
 def status_of(message: Msg) -> str | None:
     """The status of a message that is no data: `"503"`, `"404"`."""
     return message.headers.get("Status") if message.headers else None
