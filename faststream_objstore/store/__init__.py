@@ -1,6 +1,6 @@
 """ADR-20's meaning, written once on a `Backend`."""
 
-from .download import ObjectReader
+from .reader import ObjectReader
 from .store import ObjectStore, PutMode
 from .watch import ObjectWatch, ObjectWatcher
 

@@ -371,7 +371,7 @@ async def rename(
             # they belong to a third name now.
             await _withdraw(backend, target, moved)
             continue
-        return moved, [left, arrived]
+        return moved, [arrived, left]
 
 
 def _moved_nuid(nuid: str, to: str) -> str:

@@ -8,8 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import nats.js.api
-
 from .. import wire
 from ..backends.base import Backend, StoredMessage
 from ..errors import (
@@ -22,7 +20,6 @@ from ..models import (
     ObjectData,
     ObjectInfo,
     ObjectLink,
-    ObjectMeta,
     ObjectMetaOptions,
     ObjectStoreStatus,
     validate_bucket_name,
@@ -30,7 +27,10 @@ from ..models import (
 from ..pattern import name_filter
 from ..settling import to_its_end
 from . import download, files, listing, metadata, upload
+from .given import AnyMeta, Given, Headers, described
 from .origin import Origin
+from .ranges import read_range
+from .reader import ObjectReader
 from .sources import PutData, require_supported
 from .upload import Progress
 from .watch import ObjectWatch, ObjectWatcher
@@ -43,10 +43,7 @@ PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo
 FILENAME_KEY = "filename"
 
 # Inside the class, `list` is the method.
-Headers: TypeAlias = Mapping[str, str | list[str]]
 Infos: TypeAlias = list[ObjectInfo]
-AnyMeta: TypeAlias = ObjectMeta | nats.js.api.ObjectMeta
-"""Ours, or nats-py's, which has no metadata."""
 
 
 class ObjectStore:
@@ -141,7 +138,7 @@ class ObjectStore:
         """
         if not name and meta is not None and meta.name:
             name = meta.name
-        given = _Given.of(meta)
+        given = Given.of(meta)
         options = given.options or ObjectMetaOptions()
         if options.link is not None:
             msg = (
@@ -152,7 +149,7 @@ class ObjectStore:
         texts = dict(metadata if metadata is not None else given.metadata or {})
         if filename is not None:
             texts[FILENAME_KEY] = filename
-        info = _described(
+        info = described(
             ObjectInfo(name=name, bucket=self._bucket),
             description=description if description is not None else given.description,
             headers=headers if headers is not None else given.headers,
@@ -270,15 +267,13 @@ class ObjectStore:
         *,
         show_deleted: bool = False,
         max_size: int | None = None,
-    ) -> download.ObjectReader:
+    ) -> ObjectReader:
         """A reader of an object's content, in constant memory.
 
         Use it as `async with store.open(name) as reader`, then iterate over it or call
         `reader.read(n)`. Arguments and errors are those of `get`.
         """
-        return download.ObjectReader(
-            self._source, name, show_deleted=show_deleted, max_size=max_size
-        )
+        return ObjectReader(self._source, name, show_deleted=show_deleted, max_size=max_size)
 
     async def get_range(self, name: str | ObjectInfo, start: int, stop: int) -> bytes:
         """Bytes `start` to `stop` (exclusive) of an object.
@@ -302,7 +297,7 @@ class ObjectStore:
             raise InvalidOptionError(msg, bucket=self._bucket)
 
         async def read(version: download.Version) -> bytes:
-            return await download.read_range(version, start, stop)
+            return await read_range(version, start, stop)
 
         return await download.newest(await self._source(), name, read)
 
@@ -437,16 +432,16 @@ class ObjectStore:
             ObjectNotFoundError: If there is no such object, or it is deleted.
             ObjectAlreadyExists: If the new name is taken.
         """
-        given = _Given.of(meta)
+        given = Given.of(meta)
 
         def change(info: ObjectInfo) -> ObjectInfo:
             renamed = replace(info, name=given.name or name)
             # nats-py's class has no metadata; then there is nothing to say about it.
             texts = given.metadata if given.has_metadata else info.metadata
-            described = _described(
+            said = described(
                 renamed, description=given.description, headers=given.headers, texts=texts
             )
-            return self._origin.mark(described, before=info)
+            return self._origin.mark(said, before=info)
 
         backend = await self._source()
         link = given.options.link if given.options else None
@@ -574,14 +569,17 @@ class ObjectStore:
         Raises:
             BucketNotFoundError: If that bucket does not exist. Otherwise as `get`.
         """
+        backend = await self._source()
         target = self
         if bucket is not None and bucket != self._bucket:
-            other = await (await self._source()).other(bucket)
-            target = ObjectStore.on(other, origin=self._origin)
-        async with self.open(name) as reader:
-            info = reader.info
-            meta = self._origin.unmarked(info).meta
-            return await target.put(to, reader, replace(meta, name=to))
+            target = ObjectStore.on(await backend.other(bucket), origin=self._origin)
+
+        async def copy(version: download.Version) -> ObjectInfo:
+            meta = replace(self._origin.unmarked(version.info).meta, name=to)
+            async with aclosing(download.verified(version)) as chunks:
+                return await target.put(to, chunks, meta)
+
+        return await download.newest(backend, name, copy)
 
     def watch(
         self,
@@ -663,59 +661,6 @@ class ObjectStore:
                 its own is then unknown, and nothing is removed.
         """
         return await listing.sweep(await self._source(), older_than)
-
-
-class _Given:
-    """What an `ObjectMeta`, ours or nats-py's, says."""
-
-    def __init__(self, meta: Any) -> None:
-        self.name: str | None = meta.name
-        self.description: str | None = meta.description
-        self.headers: Any = meta.headers
-        self.has_metadata = hasattr(meta, "metadata")
-        self.metadata: Any = getattr(meta, "metadata", None)
-        options = meta.options
-        self.options: ObjectMetaOptions | None = None
-        if options is not None:
-            link = getattr(options, "link", None)
-            self.options = ObjectMetaOptions(
-                link=ObjectLink(link.bucket, link.name or None) if link else None,
-                max_chunk_size=getattr(options, "max_chunk_size", None),
-            )
-
-    @classmethod
-    def of(cls, meta: Any) -> "_Given":
-        if meta is None:
-            meta = ObjectMeta()
-        if isinstance(meta, (str, bytes, Mapping)) or not hasattr(meta, "headers"):
-            msg = f"meta={meta!r} cannot work; give an ObjectMeta."
-            raise InvalidOptionError(msg)
-        return cls(meta)
-
-
-def _described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -> ObjectInfo:
-    """`info` with what a caller says of it, checked and in its wire form."""
-    where = f"Bucket '{info.bucket}', object {info.name!r}"
-    if description is not None and not isinstance(description, str):
-        msg = f"{where}: description={description!r} cannot work; give a str."
-        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
-    if texts is not None and not (
-        isinstance(texts, Mapping)
-        and all(isinstance(k, str) and isinstance(v, str) for k, v in texts.items())
-    ):
-        msg = f"{where}: metadata={texts!r} cannot work; give a mapping of str to str."
-        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
-    try:
-        lists = wire.headers_of(headers)
-    except InvalidOptionError as error:
-        msg = f"{where}: {error}"
-        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name) from None
-    return replace(
-        info,
-        description=description or None,
-        headers=lists,
-        metadata=dict(texts) if texts else None,
-    )
 
 
 async def _announce(backend: Backend, *messages: StoredMessage | None) -> None:

@@ -69,6 +69,7 @@ async def test_idle_subscribers_cost_next_to_nothing(
 
         await js.delete_stream(stream)
         shares["bucket deleted"] = await idle_share(shared, broadcast)
+        assert stream not in [info.config.name for info in await js.streams_info()]
 
     shares = {state: round(share, 4) for state, share in shares.items()}
     print(shares)

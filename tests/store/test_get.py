@@ -522,6 +522,9 @@ async def read_in_some_way(store: ObjectStore, way: str, tmp_path: Path) -> Any:
         ([b"hel", b"l"], 2, 5),
         ([b"hell"], 1, 5),
         ([b"hello!"], 1, 5),
+        # As many bytes, with the right digest, in another number of chunks.
+        ([b"hel", b"lo"], 3, 5),
+        ([b"h", b"el", b"lo"], 2, 5),
         ([b"hello", b"hello"], 0, 5),
         ([b"hell"], 0, 5),
     ],

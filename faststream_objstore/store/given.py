@@ -1,0 +1,75 @@
+"""What callers say of an object, checked and in its wire form."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import nats.js.api
+
+from .. import wire
+from ..errors import InvalidOptionError
+from ..models import ObjectInfo, ObjectLink, ObjectMeta, ObjectMetaOptions
+
+__all__ = ("AnyMeta", "Given", "Headers", "described")
+
+Headers: TypeAlias = Mapping[str, str | list[str]]
+AnyMeta: TypeAlias = ObjectMeta | nats.js.api.ObjectMeta
+"""Ours, or nats-py's, which has no metadata."""
+
+
+class Given:
+    """What an `ObjectMeta`, ours or nats-py's, says."""
+
+    def __init__(self, meta: Any) -> None:
+        self.name: str | None = meta.name
+        self.description: str | None = meta.description
+        self.headers: Any = meta.headers
+        self.has_metadata = hasattr(meta, "metadata")
+        self.metadata: Any = getattr(meta, "metadata", None)
+        options = meta.options
+        self.options: ObjectMetaOptions | None = None
+        if options is not None:
+            link = getattr(options, "link", None)
+            self.options = ObjectMetaOptions(
+                link=ObjectLink(link.bucket, link.name or None) if link else None,
+                max_chunk_size=getattr(options, "max_chunk_size", None),
+            )
+
+    @classmethod
+    def of(cls, meta: Any) -> "Given":
+        """Read it; nothing given says nothing.
+
+        Raises:
+            InvalidOptionError: If it is not an `ObjectMeta`.
+        """
+        if meta is None:
+            meta = ObjectMeta()
+        if isinstance(meta, (str, bytes, Mapping)) or not hasattr(meta, "headers"):
+            msg = f"meta={meta!r} cannot work; give an ObjectMeta."
+            raise InvalidOptionError(msg)
+        return cls(meta)
+
+
+def described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -> ObjectInfo:
+    """`info` with what a caller says of it, checked and in its wire form."""
+    where = f"Bucket '{info.bucket}', object {info.name!r}"
+    if description is not None and not isinstance(description, str):
+        msg = f"{where}: description={description!r} cannot work; give a str."
+        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
+    if texts is not None and not (
+        isinstance(texts, Mapping)
+        and all(isinstance(k, str) and isinstance(v, str) for k, v in texts.items())
+    ):
+        msg = f"{where}: metadata={texts!r} cannot work; give a mapping of str to str."
+        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
+    try:
+        lists = wire.headers_of(headers)
+    except InvalidOptionError as error:
+        msg = f"{where}: {error}"
+        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name) from None
+    return replace(
+        info,
+        description=description or None,
+        headers=lists,
+        metadata=dict(texts) if texts else None,
+    )
