@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import report
+from .idle import wait_until_idle
 from .peers import OURS, Missing, plotter
 from .process import DriverError
 from .steps import RAW, SERVICE, STEPS, Bench, Sizes
@@ -48,6 +49,13 @@ def _arguments() -> argparse.Namespace:
         help="folder of another version of it, to measure beside; may be repeated",
     )
     parser.add_argument(
+        "--patience",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="before each sample, wait so long for an idle machine; for one that is shared",
+    )
+    parser.add_argument(
         "--combine",
         type=Path,
         nargs="+",
@@ -67,6 +75,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     about = report.machine()
     samples: report.Samples = {}
     errors: dict[str, str] = {}
+    disturbed = 0
     async with Bench(sizes, arguments.package, arguments.also) as bench:
         wanted = {RAW, OURS, SERVICE}
         if arguments.peers is not None:
@@ -90,6 +99,8 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 # Another one begins in each round: no peer always follows the same one.
                 first = number % max(len(peers), 1)
                 for peer in peers[first:] + peers[:first]:
+                    if arguments.patience:
+                        disturbed += not await wait_until_idle(arguments.patience)
                     try:
                         taken = await step.sample(bench, peer)
                     except DriverError as error:
@@ -109,6 +120,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "versions": bench.versions,
             "missing": bench.missing,
             "errors": errors,
+            "disturbed": disturbed,
         }
     # As in the first round, whose order is that of the tables.
     order = list(dict.fromkeys(names))

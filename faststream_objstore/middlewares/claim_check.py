@@ -7,7 +7,7 @@ from copy import copy
 from functools import partial
 from typing import Any, Literal
 
-from faststream import BaseMiddleware, ContextRepo, SourceType, StreamMessage
+from faststream import BaseMiddleware, ContextRepo, StreamMessage
 from faststream.nats import NatsPublishCommand
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -210,10 +210,10 @@ class _ClaimCheck(BaseMiddleware[NatsPublishCommand, Any]):
     async def consume_scope(
         self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]
     ) -> Any:
-        # FastStream marks what has no acknowledgement as acknowledged when it parses it.
-        unacknowledged = msg.source_type is SourceType.RESPONSE or (
-            isinstance(msg.raw_message, Msg) and msg.raw_message.is_acked
-        )
+        # What has no acknowledgement (core NATS, replies) is marked as acknowledged when
+        # FastStream parses it.
+        raw = msg.raw_message
+        unacknowledged = isinstance(raw, Msg) and raw.is_acked
         result = await call_next(msg)
         if unacknowledged:
             for held in self._held:

@@ -108,7 +108,7 @@ async def test_metadata_that_does_not_parse_is_logged_once(
 ) -> None:
     bucket = Bucket(bucket_name)
     calls = Names()
-    bucket.on_put(durable="worker", ack_wait=0.2)(calls.take)
+    bucket.on_put(durable="worker")(calls.take)
     broker = NatsBroker(nats_server.url, logger=logging.getLogger("test"))
     objstore = ObjStore(broker, bucket)
     await broker.start()
@@ -119,6 +119,8 @@ async def test_metadata_that_does_not_parse_is_logged_once(
         for number in range(5):
             await store.put(str(number), b"")
             await calls.wait_for(number + 1)
+        info = await nats_client.jetstream().consumer_info(f"OBJ_{bucket_name}", "worker")
+        assert info.num_ack_pending == 0
     finally:
         await broker.stop()
 

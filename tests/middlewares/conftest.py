@@ -3,7 +3,7 @@
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import nats
 import pytest
 from faststream import BaseMiddleware
-from faststream.nats import NatsBroker, NatsMessage, TestNatsBroker
+from faststream.nats import JStream, NatsBroker, PullSub, TestNatsBroker
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
@@ -161,5 +161,15 @@ def reference_to(info: ObjectInfo, **changes: Any) -> str:
     return json.dumps(fields | changes)
 
 
-async def nothing(message: NatsMessage) -> None:
-    """A handler."""
+def queue(
+    world: World, broker: Any, **options: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A work queue's subscriber."""
+    subscriber: Callable[[Callable[..., Any]], Callable[..., Any]] = broker.subscriber(
+        world.subject,
+        stream=JStream(world.stream),
+        durable="d",
+        pull_sub=PullSub(**{"batch_size": 1, "timeout": 5.0, **options.pop("pull", {})}),
+        **options,
+    )
+    return subscriber

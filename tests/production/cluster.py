@@ -50,14 +50,20 @@ class Cluster:
                 raise TimeoutError(message)
             await asyncio.sleep(0.1)
 
-    async def kill_leader(self, client: Client, stream: str) -> NatsServer:
-        """Kill the server that leads a stream."""
+    async def stream_leader(self, client: Client, stream: str) -> NatsServer:
+        """The server that leads a stream, once all have caught up."""
         info = await self.settled(client, stream)
         assert info.cluster is not None
         assert info.cluster.leader is not None
-        server = self.servers[info.cluster.leader]
-        await server.kill()
-        return server
+        return self.servers[info.cluster.leader]
+
+    async def consumer_leader(self, client: Client, stream: str, consumer: str) -> NatsServer:
+        """The server that hands out the messages of a consumer."""
+        await self.settled(client, stream)
+        info = await client.jetstream().consumer_info(stream, consumer)
+        assert info.cluster is not None
+        assert info.cluster.leader is not None
+        return self.servers[info.cluster.leader]
 
 
 @contextlib.asynccontextmanager
