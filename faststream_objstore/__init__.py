@@ -39,6 +39,7 @@ from .errors import (
     UnsupportedDataError,
 )
 from .extension import ObjStore
+from .middlewares import ClaimCheckMiddleware
 from .models import (
     ObjectData,
     ObjectInfo,
@@ -61,6 +62,7 @@ __all__ = (
     "BucketNotDeclaredError",
     "BucketNotFoundError",
     "BucketSealedError",
+    "ClaimCheckMiddleware",
     "ClaimNotFoundError",
     "CorruptObjectError",
     "DigestMismatchError",

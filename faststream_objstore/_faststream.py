@@ -418,7 +418,10 @@ class PlainSubscriber(StreamSubscriber):
     async def flush(self) -> None:
         """Return when the server has what was published."""
         if connected := self._outer_config.connection_state:
-            await connected.connection.flush()
+            # nats-py puts the PING before what waits to be sent, and sends all of it: only
+            # the second PING comes after the messages.
+            for _ in range(2):
+                await connected.connection.flush()
 
     def get_log_context(self, message: Any) -> dict[str, str]:
         """What a log line says beside its text."""
