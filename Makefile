@@ -4,7 +4,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-PIP := $(BIN) -m pip --disable-pip-version-check -q
+PIP := $(BIN) -m pip --disable-pip-version-check -qq
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3.10 python3 python)
 
 .DEFAULT_GOAL := help

@@ -46,6 +46,11 @@ class Process:
         )
         return self
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is not running any more."""
+        return self._process is None or self._process.returncode is not None
+
     async def __call__(self, op: str, **arguments: Any) -> dict[str, Any]:
         """Have something done.
 
@@ -74,6 +79,7 @@ class Process:
             msg = f"no answer in {_ANSWER_SECONDS} s"
             raise DriverError(msg) from error
         if not line:
+            await self.kill()
             msg = "it has ended"
             raise DriverError(msg)
         answer: dict[str, Any] = json.loads(line)

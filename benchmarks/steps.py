@@ -172,7 +172,7 @@ class Bench:
             await process.stop()
 
     async def _driver(self, peer: str, kept: dict[str, Process], url: str) -> Process:
-        if peer not in kept:
+        if peer not in kept or kept[peer].ended:
             command = self._commands[peer]
             kept[peer] = await Process(command.at(url), command.environment).start()
             self._stack.push_async_callback(kept[peer].stop)

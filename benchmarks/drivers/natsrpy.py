@@ -12,6 +12,8 @@ class Natsrpy(Client):
     """natsrpy."""
 
     packages = ("natsrpy",)
+    # Each leaves a consumer behind, and a stream has 1,000 of them at most; it ends there.
+    most_gets = 900
 
     async def connect(self, url: str) -> None:
         """Connect."""

@@ -119,11 +119,11 @@ async def test_metadata_that_does_not_parse_is_logged_once(
         for number in range(5):
             await store.put(str(number), b"")
             await calls.wait_for(number + 1)
-        info = await nats_client.jetstream().consumer_info(f"OBJ_{bucket_name}", "worker")
-        assert info.num_ack_pending == 0
     finally:
         await broker.stop()
 
+    info = await nats_client.jetstream().consumer_info(f"OBJ_{bucket_name}", "worker")
+    assert info.num_ack_pending == 0
     warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert len(warnings) == 1
     assert "'bad'" in warnings[0].getMessage()

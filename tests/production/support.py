@@ -143,3 +143,11 @@ async def left_over(client: Client, bucket: str, durable: str) -> int:
     """Changes that a consumer has not settled yet."""
     info = await client.jetstream().consumer_info(f"OBJ_{bucket}", durable)
     return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+
+async def settled(client: Client, bucket: str, durable: str) -> None:
+    """Wait until a consumer has nothing left: acknowledgements come after the journal."""
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    while left := await left_over(client, bucket, durable):
+        assert asyncio.get_running_loop().time() < deadline, left
+        await asyncio.sleep(0.05)

@@ -22,7 +22,7 @@ from tests.production.cluster import SIZE, Cluster, cluster
 # What a larger run turns up.
 PUTS_BETWEEN_KILLS = 100
 WRITERS = 4
-SIZE_BYTES = 200_000
+SIZE_BYTES, CHUNK_BYTES = 20_000, 8_000
 HANDLER_SECONDS = 0.02
 LIMIT = 60.0
 
@@ -41,7 +41,9 @@ class Writer:
         while True:
             name = f"{self.number}/{len(self.acknowledged) + self.refused}"
             try:
-                self.acknowledged[name] = await self._store.put(name, self._content)
+                self.acknowledged[name] = await self._store.put(
+                    name, self._content, chunk_size=CHUNK_BYTES
+                )
             except ObjStoreError:
                 self.refused += 1
 

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import running, soon
-from tests.production.support import Journal, Settings, left_over, start
+from tests.production.support import Journal, Settings, settled, start
 
 # What a larger run turns up.
 OBJECTS = 2_000
@@ -104,8 +104,7 @@ async def test_nothing_is_lost_when_replicas_are_killed(
         )
         chaos.calm.set()
         await journal.wait_until(lambda one: newest.items() <= one.versions())
-        while await left_over(nats_client, bucket_name, "worker-0"):
-            await asyncio.sleep(0.1)
+        await settled(nats_client, bucket_name, "worker-0")
     finally:
         for life in lives:
             life.cancel()

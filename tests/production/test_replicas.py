@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import consumers_of, running
-from tests.production.support import Journal, Replica, Settings, left_over, started
+from tests.production.support import Journal, Replica, Settings, left_over, settled, started
 
 # What a larger run turns up.
 SUBSCRIBERS = 20
@@ -88,7 +88,7 @@ async def test_long_job_runs_once_though_another_replica_is_free(
         await (await objstore.object_store(settings.bucket)).put("long", b"")
         await journal.wait_until(lambda one: one.entries())
         await journal.wait_until(lambda one: len(one.entries("begun")) == len(one.entries()))
-        assert await left_over(nats_client, settings.bucket, "worker-0") == 0
+        await settled(nats_client, settings.bucket, "worker-0")
 
     assert [entry.name for entry in journal.entries("begun")] == ["long"]
 
