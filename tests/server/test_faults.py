@@ -734,6 +734,8 @@ async def test_a_name_up_to_the_limit_works_in_every_method_and_a_longer_one_is_
     # The server's control line has 4,096 bytes; base64 makes 4 of 3.
     assert 2_700 < length < 3_000
     longest, link, renamed = "x" * length, "y" * length, "z" * length
+    # Other tests of this server provoke it on purpose.
+    complaints = nats_server.log.count("control line")
 
     async with store.watch() as watcher:
         assert await watcher.updates() is None
@@ -774,7 +776,7 @@ async def test_a_name_up_to_the_limit_works_in_every_method_and_a_longer_one_is_
                 await call
     # Not one of them has cost the connection.
     assert nats_client.stats["reconnects"] == 0
-    assert "control line" not in nats_server.log
+    assert nats_server.log.count("control line") == complaints
     assert await consumers(nats_client, store.bucket) == 0
 
 
