@@ -7,6 +7,7 @@ attributes: what a new FastStream breaks, it breaks here.
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import sys
 import weakref
@@ -21,11 +22,14 @@ from fast_depends.dependencies import Dependant
 from fast_depends.library import CustomField
 from faststream._internal.application import Application
 from faststream._internal.broker.registrator import Registrator
+from faststream._internal.constants import PATH_CONTEXT_PREFIX
+from faststream._internal.context import Context as ContextField
 from faststream._internal.context import ContextRepo
 from faststream._internal.endpoint.call_wrapper import HandlerCallWrapper
 from faststream._internal.endpoint.subscriber import SubscriberSpecification
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
 from faststream._internal.endpoint.utils import ParserComposition, process_msg
+from faststream._internal.logger.logger_proxy import RealLoggerObject
 from faststream._internal.parser import DefaultCodec
 from faststream._internal.utils.path import Address
 from faststream.exceptions import SetupError
@@ -72,7 +76,8 @@ __all__ = (
 )
 
 _HOOK = "_faststream_objstore_hook"
-_SILENT_SECONDS = 3.0
+# Between warnings that no server answers; the pause doubles each time.
+_SILENT_SECONDS, _LONGEST_SILENCE = 3.0, 60.0
 
 _logger = logging.getLogger("faststream_objstore")
 
@@ -124,9 +129,22 @@ def declared_streams(broker: NatsBroker) -> list[str]:
     ]
 
 
-def custom_fields(broker: NatsBroker) -> list[CustomField]:
-    """What handlers ask for in `Annotated`, and their dependencies, and those of these."""
-    found: list[CustomField] = []
+def custom_fields(broker: NatsBroker) -> list[tuple[str, CustomField]]:
+    """What handlers ask for in `Annotated`, and their dependencies, and those of these.
+
+    Each comes with the name of its handler.
+    """
+    found: list[tuple[str, CustomField]] = []
+    for subscriber in broker.subscribers:
+        if any(call.dependant is None for call in subscriber.calls):
+            subscriber._build_fastdepends_model()
+        for call in subscriber.calls:
+            found += [(call.name, field) for _, field in _fields_of(call.dependant)]
+    return found
+
+
+def _fields_of(model: Any) -> list[tuple[CallModel, CustomField]]:
+    found: list[tuple[CallModel, CustomField]] = []
     known: set[int] = set()
 
     def walk(model: Any) -> None:
@@ -134,16 +152,28 @@ def custom_fields(broker: NatsBroker) -> list[CustomField]:
         if not isinstance(model, CallModel) or id(model) in known:
             return
         known.add(id(model))
-        found.extend(model.custom_fields.values())
+        found.extend((model, field) for field in model.custom_fields.values())
         for key in (*model.dependencies.values(), *model.extra_dependencies):
             walk(model.dependency_provider.get_dependant(key))
 
-    for subscriber in broker.subscribers:
-        if any(call.dependant is None for call in subscriber.calls):
-            subscriber._build_fastdepends_model()
-        for call in subscriber.calls:
-            walk(call.dependant)
+    walk(model)
     return found
+
+
+def _required_captures(model: Any) -> list[str]:
+    """The names of the `Path()` values that a handler cannot do without."""
+    names: list[str] = []
+    for owner, field in _fields_of(model):
+        if not isinstance(field, ContextField) or not field.required or field.initial:
+            continue
+        key = f"{field.prefix}{field.name or field.param_name}"
+        if not key.startswith(PATH_CONTEXT_PREFIX):
+            continue
+        parameter = inspect.signature(owner.call).parameters.get(field.param_name)
+        default = inspect.Parameter.empty if parameter is None else parameter.default
+        if default is inspect.Parameter.empty or isinstance(default, CustomField):
+            names.append(key.removeprefix(PATH_CONTEXT_PREFIX).partition(".")[0])
+    return names
 
 
 class BrokerHook:
@@ -245,12 +275,18 @@ class BrokerHook:
 
     async def _reach(self) -> Client:
         # nats-py tries for two minutes by default, and says nothing of it.
-        waiting = asyncio.get_running_loop().call_later(
-            _SILENT_SECONDS,
-            _logger.warning,
-            "No NATS server answers at %s yet; still trying.",
-            self._servers(),
-        )
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def warn(pause: float) -> None:
+            nonlocal waiting
+            self._warn(
+                f"No NATS server answers at {self._servers()} yet, after "
+                f"{loop.time() - began:.0f} s; still trying."
+            )
+            waiting = loop.call_later(pause, warn, min(pause * 2, _LONGEST_SILENCE))
+
+        waiting = loop.call_later(_SILENT_SECONDS, warn, _SILENT_SECONDS * 2)
         try:
             return await self._connect()
         except nats.errors.NoServersError as error:
@@ -261,6 +297,15 @@ class BrokerHook:
             raise ServerUnreachableError(msg) from error
         finally:
             waiting.cancel()
+
+    def _warn(self, text: str) -> None:
+        broker = self._broker()
+        logger = broker.config.logger if broker is not None else None
+        # It is set up by the first connection; until then it refuses to log.
+        if logger is not None and isinstance(logger.logger, RealLoggerObject):
+            logger.log(text, logging.WARNING)
+        else:
+            _logger.warning("%s", text)
 
     def _servers(self) -> str:
         broker = self._broker()
@@ -371,6 +416,21 @@ class PlainSubscriber(StreamSubscriber):
         """Build the handlers' models, if a broker that started has not done so."""
         if any(call.parser is None for call in self.calls):
             self._build_fastdepends_model()
+
+    def require_captures(self, handler: str, names: Sequence[str]) -> None:
+        """Refuse a handler that asks for `Path()` values which no message can have.
+
+        Args:
+            handler: Its name.
+            names: The values that it cannot do without.
+        """
+
+    def _build_fastdepends_model(self) -> None:
+        super()._build_fastdepends_model()
+        for call in self.calls:
+            # A parser of the user's own may fill in whatever it likes.
+            if call.item_parser is None:
+                self.require_captures(call.name, _required_captures(call.dependant))
 
     async def start_late(self, *, in_memory: bool) -> None:
         """Start a subscriber of a broker that runs already."""

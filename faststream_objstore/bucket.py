@@ -18,7 +18,12 @@ from faststream_objstore.errors import (
 )
 from faststream_objstore.models import ObjectStoreConfig, Storage
 
-__all__ = ("Bucket", "not_declared")
+__all__ = ("TAKEN_OVER", "Bucket", "not_declared")
+
+TAKEN_OVER = (
+    "it was taken over by another ObjStore, because a Bucket belongs to one ObjStore at a "
+    "time. Use that one, or declare a Bucket for each."
+)
 
 # FastStream's own, which a global of the same name would hide.
 _TAKEN_KEYS = frozenset(
@@ -41,8 +46,19 @@ _SHOWN: dict[str, Any] = {
 }
 
 
-def not_declared(bucket: str, declared: Iterable[str]) -> BucketNotDeclaredError:
-    """The error for a bucket that is not among the declared ones."""
+def not_declared(
+    bucket: str, declared: Iterable[str], *, taken_over: bool = False
+) -> BucketNotDeclaredError:
+    """The error for a bucket that is not among the declared ones.
+
+    Args:
+        bucket: Its name.
+        declared: The declared ones.
+        taken_over: Whether it was, before another `ObjStore` took it.
+    """
+    if taken_over:
+        msg = f"Bucket '{bucket}' is not declared here any more: {TAKEN_OVER}"
+        return BucketNotDeclaredError(msg, bucket=bucket)
     listed = ", ".join(f"'{one}'" for one in sorted(declared)) or "none"
     msg = (
         f"Bucket '{bucket}' is not declared here (declared: {listed}). Pass "
@@ -239,6 +255,13 @@ class Bucket:
         self, event: Event, pattern: str, given: SubscriberOptions
     ) -> ChangeSubscriber:
         options: dict[str, Any] = dict(given)
+        known = SubscriberOptions.__annotations__
+        if unknown := [option for option in options if option not in known]:
+            msg = (
+                f"Bucket '{self.name}': on_{event}() has no option {unknown[0]!r}; it takes "
+                f"a pattern and {', '.join(known)}."
+            )
+            raise TypeError(msg)
         shown = {key: options.pop(key, default) for key, default in _SHOWN.items()}
         dependencies = options.pop("dependencies", ())
         subscriber = ChangeSubscriber(

@@ -34,6 +34,7 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   └── InvalidPatternError
     ├── UnsupportedDataError            TypeError
     ├── StoreTimeoutError               nats-py's TimeoutError
+    │   └── ConnectionLostError         the connection went, and the answer with it
     ├── NotConnectedError               the broker is not connected
     │   └── ServerUnreachableError      nats-py's NoServersError
     ├── JetStreamNotEnabledError        nats-py's ServiceUnavailableError
@@ -53,6 +54,7 @@ __all__ = (
     "BucketNotFoundError",
     "BucketSealedError",
     "ClaimNotFoundError",
+    "ConnectionLostError",
     "CorruptObjectError",
     "DigestMismatchError",
     "IncompleteObjectError",
@@ -263,6 +265,10 @@ class UnsupportedDataError(ObjStoreError, TypeError):
 
 class StoreTimeoutError(ObjStoreError, nats.errors.TimeoutError):
     """No progress within the store's timeout (seconds, counted per message)."""
+
+
+class ConnectionLostError(StoreTimeoutError):
+    """The connection was lost while an answer was out; it is back, the answer is not."""
 
 
 class NotConnectedError(ObjStoreError):

@@ -13,13 +13,14 @@ from faststream_objstore._faststream import (
     Application,
     BrokerHook,
     ContextRepo,
+    CustomField,
     connection_of,
     custom_fields,
     declared_streams,
     on_lifespan,
 )
 from faststream_objstore.backends.base import Backend, Server
-from faststream_objstore.bucket import Bucket, not_declared
+from faststream_objstore.bucket import TAKEN_OVER, Bucket, not_declared
 from faststream_objstore.changes.binding import Binding
 from faststream_objstore.errors import (
     BucketInUseError,
@@ -34,9 +35,20 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.binding import bind_bucket
 from faststream_objstore.wire import bucket_of_stream
 
-__all__ = ("ObjStore", "extension_key")
+__all__ = ("BucketField", "ObjStore", "extension_key")
 
 _logger = logging.getLogger("faststream_objstore")
+
+
+class BucketField(CustomField):
+    """What the handlers of a broker are searched for, to warn of undeclared buckets."""
+
+    __slots__ = ()
+
+    @property
+    def bucket_name(self) -> str | None:
+        """The bucket that it names, if it names one."""
+        return None
 
 
 def extension_key(bucket: str) -> str:
@@ -51,6 +63,10 @@ class ObjStore:
     that exists, before any handler runs; if that fails, the broker does not start. Stores
     that were handed out bind themselves to the new connection after a restart. Under
     `TestNatsBroker` the buckets are in memory, and empty at each entry.
+
+    A `Bucket` belongs to one `ObjStore` at a time: the next one that declares it takes it
+    over with its handlers, and the errors of the first say so. That is how a factory can
+    build broker and `ObjStore` anew for each test.
 
     Args:
         broker: The broker, or the first bucket where `attach` gives the broker later.
@@ -68,6 +84,8 @@ class ObjStore:
         self._binding: Binding | None = None
         self._was_connected = False
         self._late: set[asyncio.Task[None]] = set()
+        self._taken_over: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
         self._origin = origin_on(lambda: self._broker)
         if isinstance(broker, Bucket):
             self.add(broker, *buckets)
@@ -109,6 +127,7 @@ class ObjStore:
             if self._broker is not None:
                 self._claim(bucket, self._broker)
             self._buckets[bucket.name] = bucket
+            self._taken_over.discard(bucket.name)
         if buckets and self._broker is not None:
             self._announce(self._broker)
 
@@ -215,18 +234,42 @@ class ObjStore:
         if binding is None or binding.in_memory:
             return
         broker = self._attached()
-        declared = {name for one in self.all_of(broker) for name in one.buckets}
+        attached = self.all_of(broker)
+        declared = {name for one in attached for name in one.buckets}
         wanted: list[tuple[LiveField, LiveValue]] = []
-        for field in custom_fields(broker):
+        for handler, field in custom_fields(broker):
+            if isinstance(field, BucketField) and self is attached[0]:
+                self._warn_of_undeclared(handler, field, declared)
             if isinstance(field, LiveField):
                 bucket = field.source.bucket
                 if bucket not in declared:
-                    raise not_declared(bucket, declared)
+                    raise not_declared(
+                        bucket,
+                        declared,
+                        taken_over=any(one.has_lost(bucket) for one in attached),
+                    )
                 if bucket in self._buckets:
                     wanted.append((field, await self.live_value(field.source)))
         await binding.live.start({value for _, value in wanted})
         for field, value in wanted:
             value.get(required=field.must_exist)
+
+    def _warn_of_undeclared(
+        self, handler: str, field: "BucketField", declared: set[str]
+    ) -> None:
+        # No error: the bucket may be attached before the handler's first message.
+        bucket = field.bucket_name
+        if bucket is None or bucket in declared or (handler, bucket) in self._warned:
+            return
+        self._warned.add((handler, bucket))
+        _logger.warning(
+            "%s asks for bucket '%s', which is not declared (declared: %s); pass Bucket(%r) "
+            "to ObjStore(broker, ...), or each of its messages fails.",
+            handler,
+            bucket,
+            ", ".join(f"'{one}'" for one in sorted(declared)) or "none",
+            bucket,
+        )
 
     async def stop_now(self) -> None:
         """Follow nothing any more; the broker's hook calls it."""
@@ -331,7 +374,11 @@ class ObjStore:
             try:
                 backend = await binding.server(None).open(bucket)
             except BucketNotFoundError as error:
-                msg = f"{error} Declared are: {', '.join(sorted(self._buckets)) or 'none'}."
+                msg = (
+                    f"{error} It was declared here, but {TAKEN_OVER}"
+                    if self.has_lost(bucket)
+                    else f"{error} Declared are: {', '.join(sorted(self._buckets)) or 'none'}."
+                )
                 raise BucketNotFoundError(msg, bucket=bucket) from None
             binding.backends[bucket] = backend
         return backend
@@ -373,9 +420,14 @@ class ObjStore:
 
     def release(self, bucket: Bucket) -> None:
         """Forget a bucket that goes to another `ObjStore`."""
-        self._buckets.pop(bucket.name, None)
+        if self._buckets.pop(bucket.name, None) is not None:
+            self._taken_over.add(bucket.name)
         if not self._buckets and self._broker is not None:
             BrokerHook.of(self._broker).discard(self)
+
+    def has_lost(self, bucket: str) -> bool:
+        """Whether a bucket was declared here until another `ObjStore` took it over."""
+        return bucket in self._taken_over
 
     def _announce(self, broker: NatsBroker) -> None:
         BrokerHook.of(broker).add(self)

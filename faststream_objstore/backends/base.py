@@ -104,6 +104,7 @@ class ChunkUpload(Protocol):
         Raises:
             BucketFullError, BucketSealedError, BucketNotFoundError: If the stream
                 refused an earlier chunk.
+            ConnectionLostError: If the connection was lost while chunks were out.
             StoreTimeoutError: If no chunk was acknowledged within the timeout.
         """
 
@@ -199,7 +200,8 @@ class Backend(Protocol):
         Raises:
             WrongRevision: If the newest message has another sequence.
             BucketFullError, BucketSealedError, BucketNotFoundError: If refused.
-            StoreTimeoutError: If the answer did not come: it may be stored or not.
+            StoreTimeoutError: If the answer did not come, or was lost with the
+                connection: it may be stored or not.
         """
 
     def upload(self, subject: str) -> ChunkUpload:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from faststream_objstore.changes.retry import Retry, seconds_of
-from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.pattern import NamePattern
 
@@ -43,7 +43,18 @@ class ChangeOptions:
     names: NamePattern = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", NamePattern(self.pattern))
+        if callable(self.pattern):
+            msg = (
+                f"Bucket '{self.bucket}': on_{self.event} is called before it decorates; "
+                f"write @bucket.on_{self.event}()."
+            )
+            raise InvalidPatternError(msg, bucket=self.bucket)
+        try:
+            names = NamePattern(self.pattern)
+        except InvalidPatternError as error:
+            msg = f"{self.declaration}: {error}"
+            raise InvalidPatternError(msg, bucket=self.bucket) from None
+        object.__setattr__(self, "names", names)
         self._check(
             self.durable is None
             or (isinstance(self.durable, str) and bool(_DURABLE.fullmatch(self.durable))),
@@ -80,8 +91,8 @@ class ChangeOptions:
     def _check(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:
             msg = (
-                f"Bucket '{self.bucket}', on_{self.event}({self.pattern!r}): "
-                f"{option}={getattr(self, option)!r} cannot work; it must be {wanted}."
+                f"{self.declaration}: {option}={getattr(self, option)!r} cannot work; it "
+                f"must be {wanted}."
             )
             raise InvalidOptionError(msg, bucket=self.bucket)
 
@@ -94,6 +105,11 @@ class ChangeOptions:
     def retries(self) -> Retry:
         """`retry`, where `None` is a single attempt."""
         return self.retry or Retry(attempts=1)
+
+    @property
+    def declaration(self) -> str:
+        """Where it was declared, for errors: `Bucket 'photos', on_put('{user}/*.png')`."""
+        return f"Bucket '{self.bucket}', on_{self.event}({self.pattern!r})"
 
     @property
     def title(self) -> str:

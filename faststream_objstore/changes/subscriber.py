@@ -22,7 +22,12 @@ from faststream_objstore.changes.message import ChangeMessage, InProcessChange, 
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.reader import ChangeReader
 from faststream_objstore.changes.specification import ChangeSpecification
-from faststream_objstore.errors import BadObjectMetaError, NotConnectedError, ObjStoreError
+from faststream_objstore.errors import (
+    BadObjectMetaError,
+    InvalidPatternError,
+    NotConnectedError,
+    ObjStoreError,
+)
 from faststream_objstore.models import ObjectInfo
 
 __all__ = ("Attachment", "ChangeSubscriber", "Declaration")
@@ -241,6 +246,23 @@ class ChangeSubscriber(PlainSubscriber):
             msg = f"Bucket '{bucket}' has no broker: pass it to ObjStore(broker, ...)."
             raise NotConnectedError(msg, bucket=bucket)
         return attachment
+
+    def require_captures(self, handler: str, names: Sequence[str]) -> None:
+        """Refuse a handler that asks for what the pattern does not capture.
+
+        Raises:
+            InvalidPatternError: If there is such a `Path()` parameter without a default.
+        """
+        captures = self.options.names.captures
+        for name in names:
+            if name not in captures:
+                listed = ", ".join(map(repr, captures)) or "nothing"
+                msg = (
+                    f"{self.options.declaration}: {handler} asks for the Path() parameter "
+                    f"{name!r}, but the pattern captures {listed}. Write {{{name}}} where "
+                    "the pattern shall capture it, or give the parameter a default."
+                )
+                raise InvalidPatternError(msg, bucket=self.options.bucket)
 
     @property
     def subject_label(self) -> str:

@@ -32,6 +32,11 @@ class FromBucket(Field):
     def __repr__(self) -> str:
         return f"FromBucket({self.bucket!r})"
 
+    @property
+    def bucket_name(self) -> str:
+        """The bucket that it names."""
+        return self.bucket
+
     def use(self, /, **kwargs: Any) -> dict[str, Any]:
         """Set the parameter; a field that leaves it unset would get the message's body.
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from typing_extensions import Self
 
-from faststream_objstore._faststream import ContextRepo, CustomField
+from faststream_objstore._faststream import ContextRepo
 from faststream_objstore.bucket import Bucket, not_declared
 from faststream_objstore.errors import InvalidOptionError
-from faststream_objstore.extension import ObjStore, extension_key
+from faststream_objstore.extension import BucketField, ObjStore, extension_key
 from faststream_objstore.models import validate_bucket_name
 
 __all__ = ("MISSING", "Field", "Missing", "extension_of", "name_of", "validate_max_size")
@@ -24,7 +24,7 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 
-class Field(CustomField):
+class Field(BucketField):
     """A field that FastDepends may copy as it likes.
 
     It copies deeply, for every parameter; what a field holds (a default, a function of an
@@ -65,6 +65,7 @@ def extension_of(context: ContextRepo | None, bucket: str) -> ObjStore:
         BucketNotDeclaredError: If there is none.
     """
     declared: set[str] = set()
+    taken_over = False
     if context is not None:
         # In a handler, its own broker decides; an app's context has no broker.
         broker = context.get("broker")
@@ -73,6 +74,7 @@ def extension_of(context: ContextRepo | None, bucket: str) -> ObjStore:
             if bucket in extension.buckets:
                 return extension
             declared.update(extension.buckets)
+            taken_over = taken_over or extension.has_lost(bucket)
         if broker is None or not extensions:
             known = context.get(extension_key(bucket))
             if isinstance(known, ObjStore):
@@ -80,4 +82,4 @@ def extension_of(context: ContextRepo | None, bucket: str) -> ObjStore:
             installed = context.get("objstore")
             if isinstance(installed, ObjStore):
                 declared.update(installed.buckets)
-    raise not_declared(bucket, declared)
+    raise not_declared(bucket, declared, taken_over=taken_over)

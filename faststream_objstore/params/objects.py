@@ -40,6 +40,11 @@ class _ObjectField(Field):
     def __repr__(self) -> str:
         return self.address.text
 
+    @property
+    def bucket_name(self) -> str | None:
+        """The bucket that it names, if it names one."""
+        return self.address.bucket
+
     def or_default(self, error: ObjectNotFoundError) -> Any:
         """The default, or the error."""
         if self.default is MISSING:

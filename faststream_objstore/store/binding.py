@@ -25,6 +25,13 @@ _STREAM_KEYS = {
 }
 
 
+# What cannot be changed can only be made anew.
+_FIXED = (
+    "or copy the objects elsewhere, delete the bucket and have it created again: its "
+    "storage cannot be changed."
+)
+
+
 async def bind_bucket(
     server: Server,
     config: ObjectStoreConfig,
@@ -85,18 +92,40 @@ async def bind_bucket(
         max_age, window = merged.get("max_age") or 0, merged.get("duplicate_window") or 0
         if 0 < max_age < window:
             merged["duplicate_window"] = max_age
-        await server.update(bucket, merged)
+        try:
+            await server.update(bucket, merged)
+        except BucketConfigMismatchError as error:
+            msg = _not_applied(bucket, changed, error.__cause__ or error)
+            raise BucketConfigMismatchError(msg, bucket=bucket) from error
     elif changed:
-        listed = "; ".join(
-            f"{option} is {_shown(exists)}, declared {_shown(declared)}"
-            for option, (exists, declared) in changed.items()
-        )
+        remedy = _FIXED if "storage" in changed else "or apply it with update=True."
         msg = (
-            f"Bucket '{bucket}' exists with other settings: {listed}. Change the "
-            "declaration, or apply it with update=True."
+            f"Bucket '{bucket}' exists with other settings: {_listed(changed)}. Change the "
+            f"declaration, {remedy}"
         )
         raise BucketConfigMismatchError(msg, bucket=bucket)
     return backend
+
+
+def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    return "; ".join(
+        f"{option} is {_shown(exists)}, declared {_shown(declared)}"
+        for option, (exists, declared) in changed.items()
+    )
+
+
+def _not_applied(
+    bucket: str, changed: Mapping[str, tuple[Any, Any]], reason: BaseException
+) -> str:
+    """What to say, and to do, when the server refuses an update."""
+    said = str(reason).removeprefix(f"Bucket '{bucket}': ").rstrip(".")
+    remedy = _FIXED
+    if "storage" not in changed and changed.keys() & {"replicas", "placement"}:
+        remedy = "or use a cluster with enough servers for it."
+    return (
+        f"Bucket '{bucket}' exists with other settings, which update=True could not change: "
+        f"{_listed(changed)} ({said}). Change the declaration, {remedy}"
+    )
 
 
 def _differences(

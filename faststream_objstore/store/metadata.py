@@ -5,6 +5,7 @@ loses reads again, through the stream's leader, and decides anew; whoever replac
 version removes that version's chunks, and only after its own write is acknowledged.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from .. import wire
 from ..backends.base import Backend, StoredMessage, WrongRevision
 from ..errors import (
     BadObjectMetaError,
+    ConnectionLostError,
     InvalidLinkError,
     InvalidOptionError,
+    JetStreamNotEnabledError,
     ObjectAlreadyExists,
     ObjectDeletedError,
     ObjectNotFoundError,
@@ -51,7 +54,11 @@ _nuids = NUID()
 
 # A write whose answer is lost is sent again: compare-and-set makes that safe, and the
 # outcome is then known.
-_WRITE_ATTEMPTS = 3
+_WRITE_ATTEMPTS = 5
+# But whole timeouts are waited for only so often.
+_TIMEOUTS = 3
+# A server that has just been started takes a moment until its streams are back.
+_PAUSE_SECONDS = 0.5
 
 # What the headers of a metadata message take, generously: the server counts them too.
 _HEADER_BYTES = 128
@@ -201,9 +208,18 @@ async def write(
                 )
                 raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
             message = current
-        except StoreTimeoutError:
+        except ConnectionLostError:
             if attempt == _WRITE_ATTEMPTS:
                 raise
+            continue
+        except StoreTimeoutError:
+            if attempt >= _TIMEOUTS:
+                raise
+            continue
+        except JetStreamNotEnabledError:
+            if attempt in {1, _WRITE_ATTEMPTS}:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
             continue
         return replace(info, revision=message.sequence, mtime=message.time), message
     msg = "unreachable: the last attempt returns or raises"

@@ -11,7 +11,14 @@ from typing import IO, Any, Protocol, TypeAlias
 
 from ..errors import UnsupportedDataError
 
-__all__ = ("AsyncReadable", "PutData", "chunks_of", "known_size", "require_supported")
+__all__ = (
+    "AsyncReadable",
+    "PutData",
+    "chunks_of",
+    "is_repeatable",
+    "known_size",
+    "require_supported",
+)
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -58,6 +65,11 @@ def require_supported(data: object, bucket: str, name: str) -> None:
             "give bytes, str, a Path, a binary file, or an (async) iterable of bytes."
         )
         raise UnsupportedDataError(msg, bucket=bucket, name=name)
+
+
+def is_repeatable(data: object) -> bool:
+    """Whether the content can be read a second time: bytes, text and paths can."""
+    return isinstance(data, (str, os.PathLike)) or _view(data) is not None
 
 
 def known_size(data: object) -> int | None:

@@ -113,7 +113,8 @@ class ObjectStore:
             name: Any text but the empty one.
             data: `str` (as UTF-8), anything bytes-like, a `Path`, a file open for
                 binary reading (from where it stands), or an iterable of bytes; files
-                and iterables may be async.
+                and iterables may be async. A file open in text mode is read through its
+                `.buffer`.
             meta: Description, headers, metadata and chunk size in one; the keywords
                 win over it. nats-py's `ObjectMeta` works too.
             description: Free text.

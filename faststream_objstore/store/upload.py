@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 from .. import wire
 from ..backends.base import Backend, ChunkUpload, StoredMessage, WrongRevision
 from ..errors import (
+    ConnectionLostError,
+    JetStreamNotEnabledError,
     NotConnectedError,
     ObjectAlreadyExists,
     ObjStoreError,
@@ -21,12 +23,14 @@ from ..models import ObjectInfo
 from ..settling import to_its_end
 from . import metadata
 from .digest import Digest
-from .sources import chunks_of, known_size
+from .sources import chunks_of, is_repeatable, known_size
 
 __all__ = ("Progress", "PutCondition", "put")
 
 Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
 """Called with the bytes done and the bytes in all (`None` where unknown)."""
+
+_PAUSE_SECONDS = 0.3
 
 PutCondition: TypeAlias = int | None
 """The revision that may be replaced; 0 for no live object; `None` for any."""
@@ -74,6 +78,60 @@ async def put(
         # Needed only at the end, so it is fetched while the chunks are on their way.
         looking = asyncio.ensure_future(metadata.find(backend, subject))
 
+    try:
+        version, upload = await _send(backend, info, data, chunk_size, progress, total)
+        try:
+            if before is None and looking is not None:
+                before = await looking
+        except BaseException:
+            await upload.abort()
+            raise
+    finally:
+        if looking is not None and not looking.done():
+            looking.cancel()
+            await asyncio.wait({looking})
+        if looking is not None and not looking.cancelled():
+            looking.exception()
+    return await to_its_end(
+        _commit(backend, subject, version, upload, before or metadata.Entry(), condition)
+    )
+
+
+async def _send(
+    backend: Backend,
+    info: ObjectInfo,
+    data: Any,
+    chunk_size: int,
+    progress: Progress | None,
+    total: int | None,
+) -> tuple[ObjectInfo, ChunkUpload]:
+    """Store the chunks; again, under another nuid, if the connection was lost meanwhile."""
+    loop = asyncio.get_running_loop()
+    until: float | None = None
+    while True:
+        try:
+            return await _send_once(backend, info, data, chunk_size, progress, total)
+        except (ConnectionLostError, JetStreamNotEnabledError) as error:
+            if until is None:
+                # A server that is off from the start, and data that are spent by now,
+                # are not worth a second try.
+                if not isinstance(error, ConnectionLostError) or not is_repeatable(data):
+                    raise
+                until = loop.time() + backend.timeout
+            if loop.time() >= until:
+                raise
+            # A server that has just been started takes a moment to have its streams.
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _send_once(
+    backend: Backend,
+    info: ObjectInfo,
+    data: Any,
+    chunk_size: int,
+    progress: Progress | None,
+    total: int | None,
+) -> tuple[ObjectInfo, ChunkUpload]:
     nuid = metadata.new_nuid()
     upload = backend.upload(wire.chunk_subject(backend.bucket, nuid))
     digest = Digest()
@@ -88,27 +146,16 @@ async def put(
                 await report(progress, size, total)
         await upload.finish()
         sha256 = await digest.result()
-        if before is None and looking is not None:
-            before = await looking
     except BaseException as error:
         await upload.abort()
         if isinstance(error, UnsupportedDataError) and error.bucket is None:
             msg = f"Bucket '{backend.bucket}', object {info.name!r}: {error}"
             raise UnsupportedDataError(msg, bucket=backend.bucket, name=info.name) from None
         raise
-    finally:
-        if looking is not None and not looking.done():
-            looking.cancel()
-            await asyncio.wait({looking})
-        if looking is not None and not looking.cancelled():
-            looking.exception()
-
     version = replace(
         info, nuid=nuid, size=size, chunks=chunks, digest=wire.encode_digest(sha256)
     )
-    return await to_its_end(
-        _commit(backend, subject, version, upload, before or metadata.Entry(), condition)
-    )
+    return version, upload
 
 
 async def _commit(

@@ -215,6 +215,8 @@ class JetStreamBackend:
                 "Nats-Rollup": "sub",
                 "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
             },
+            # Whether the first has arrived is for the store to find out.
+            resend=False,
         )
         if status_of(reply) == "503":
             raise await self._api.why_no_responders(self.bucket, timeout=self.timeout)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import nats.errors
@@ -10,7 +11,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from faststream_objstore.errors import NotConnectedError, StoreAPIError, StoreTimeoutError
+from faststream_objstore.errors import (
+    ConnectionLostError,
+    NotConnectedError,
+    StoreAPIError,
+    StoreTimeoutError,
+)
 from faststream_objstore.settling import to_its_end
 
 __all__ = ("Connection", "Receive", "in_bucket", "status_of", "wait_for")
@@ -26,6 +32,9 @@ _DIRECT_PUBLISH_BYTES = 1024 * 1024
 # What the server calls it: "message size exceeds maximum allowed".
 _TOO_LARGE = 10054
 
+# How soon a lost connection is noticed by those who wait for an answer.
+_LOOK_SECONDS = 0.25
+
 _CONNECTION_ERRORS = (
     nats.errors.ConnectionClosedError,
     nats.errors.ConnectionDrainingError,
@@ -36,6 +45,11 @@ _CONNECTION_ERRORS = (
 # nats-py writes to a socket that has just broken; the last three are asyncio's own ways to
 # say so (Python 3.12 and later raise a TypeError there).
 _SOCKET_ERRORS = (OSError, RuntimeError, AttributeError, TypeError)
+
+
+def _answer(future: "asyncio.Future[Msg]", message: Msg) -> None:
+    if not future.done():
+        future.set_result(message)
 
 
 def _expire(future: "asyncio.Future[Any]") -> None:
@@ -124,6 +138,12 @@ class Connection:
         """Forget a reply subject; what still comes for it is dropped."""
         self._routes.pop(reply[len(self._inbox) :], None)
 
+    @property
+    def generation(self) -> int:
+        """Counts connections: what is published now goes out on this one."""
+        # Without a connection nats-py keeps it for the next one.
+        return self.reconnects + (not self.client.is_connected)
+
     async def request(
         self,
         subject: str,
@@ -132,30 +152,80 @@ class Connection:
         timeout: float,
         bucket: str | None = None,
         headers: dict[str, str] | None = None,
+        resend: bool = True,
     ) -> Msg:
         """Publish, and return the first reply; "no responders" is a reply too.
 
+        Args:
+            subject: Where to.
+            payload: The body.
+            timeout: Seconds in all.
+            bucket: The bucket that errors name.
+            headers: The headers.
+            resend: Publish again when the connection was lost meanwhile.
+
         Raises:
             NotConnectedError: If the connection is closed.
+            ConnectionLostError: If it was lost meanwhile, without `resend`.
             StoreTimeoutError: If no reply came in time.
         """
         if self._subscription is None:
             await self.open_replies(bucket=bucket)
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            future: asyncio.Future[Msg] = loop.create_future()
+            reply = self.add_route(partial(_answer, future))
+            generation = self.generation
+            try:
+                await self.publish(
+                    subject, payload, reply=reply, headers=headers, bucket=bucket
+                )
+                message = await self.answer(future, deadline, generation)
+            finally:
+                self.remove_route(reply)
+            if message is not None:
+                return message
+            if self.reconnects == generation or loop.time() >= deadline:
+                raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
+            if not resend:
+                raise self.lost("the answer to a message", bucket)
 
-        def receive(message: Msg) -> None:
-            if not future.done():
-                future.set_result(message)
+    async def answer(
+        self, future: "asyncio.Future[_T]", deadline: float, generation: int
+    ) -> _T | None:
+        """The future's result; `None` at the deadline, or once it cannot come any more.
 
-        reply = self.add_route(receive)
+        Args:
+            future: What an answer resolves.
+            deadline: By the loop's clock.
+            generation: The connection that the question went out on.
+        """
+        loop = asyncio.get_running_loop()
+
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            left = deadline - loop.time()
+            if left <= 0 or self.reconnects > generation or self.client.is_closed:
+                _expire(future)
+            else:
+                timer = loop.call_later(min(left, _LOOK_SECONDS), look)
+
+        timer = loop.call_later(min(deadline - loop.time(), _LOOK_SECONDS), look)
         try:
-            await self.publish(subject, payload, reply=reply, headers=headers, bucket=bucket)
-            message = await wait_for(future, timeout)
+            return await future
         finally:
-            self.remove_route(reply)
-        if message is None:
-            raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
-        return message
+            timer.cancel()
+
+    def lost(self, what: str, bucket: str | None) -> ConnectionLostError:
+        """The error for something that a lost connection took with it."""
+        msg = (
+            f"{in_bucket(bucket)}{what} was lost with the connection, which is back; it may "
+            "have arrived or not, so look, or do it again."
+        )
+        return ConnectionLostError(msg, bucket=bucket)
 
     def timed_out(
         self, what: str, seconds: float, bucket: str | None

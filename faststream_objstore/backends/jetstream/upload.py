@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import WrongRevision
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, refusal
-from faststream_objstore.backends.jetstream.connection import status_of, wait_for
+from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.errors import BucketNotFoundError, ObjStoreError, StoreAPIError
 from faststream_objstore.settling import to_its_end
 
@@ -24,6 +24,8 @@ _WINDOW_BYTES = 8 * 1024 * 1024
 
 # An abort waits no longer for chunks in flight, whatever the timeout.
 _ABORT_SECONDS = 5.0
+# How often a writer without a connection looks for one.
+_LOOK_SECONDS = 0.1
 
 
 class JetStreamUpload:
@@ -54,6 +56,7 @@ class JetStreamUpload:
         self._purge = purge
 
         self._reply: str | None = None
+        self._generation = 0
         self._window = _WINDOW_CHUNKS
         self._largest = 0
         self._sent = 0
@@ -70,6 +73,11 @@ class JetStreamUpload:
         if self._reply is None:
             await self._connection.open_replies(bucket=self._bucket)
             self._reply = self._connection.add_route(self._receive)
+            self._generation = self._connection.generation
+        self._require_connection()
+        if not self._connection.client.is_connected:
+            # nats-py would keep only 2 MiB of what is published now.
+            await self._until_connected()
         if self._failed:
             await self._raise()
         size = len(chunk)
@@ -129,8 +137,9 @@ class JetStreamUpload:
         self._draining = True
         if self._sent > self._answered and not self._connection.client.is_closed:
             self._goal = 0
-            self._room = asyncio.get_running_loop().create_future()
-            await wait_for(self._room, seconds)
+            loop = asyncio.get_running_loop()
+            self._room = loop.create_future()
+            await self._connection.answer(self._room, loop.time() + seconds, self._generation)
 
     @property
     def _failed(self) -> bool:
@@ -147,15 +156,34 @@ class JetStreamUpload:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while not self._failed and self._sent - self._answered > unanswered:
-            seconds = max(began, self._heard) + self._timeout - loop.time()
-            if seconds <= 0:
-                what = f"{self._sent - self._answered} chunks were not acknowledged"
+            self._require_connection()
+            deadline = max(began, self._heard) + self._timeout
+            if deadline <= loop.time():
+                waiting = self._sent - self._answered
+                chunks = "chunk was" if waiting == 1 else "chunks were"
+                what = f"{waiting} {chunks} not acknowledged"
                 raise self._connection.timed_out(what, self._timeout, self._bucket)
             self._goal = unanswered
             self._room = loop.create_future()
-            await wait_for(self._room, seconds)
+            await self._connection.answer(self._room, deadline, self._generation)
         if self._failed:
             await self._raise()
+
+    def _require_connection(self) -> None:
+        # What was out when the connection went may be stored or not, and nobody will say.
+        if self._sent and self._connection.reconnects > self._generation:
+            raise self._connection.lost("a chunk", self._bucket)
+
+    async def _until_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        while not self._connection.client.is_connected:
+            if self._connection.client.is_closed or loop.time() >= deadline:
+                what = "the connection did not come back"
+                raise self._connection.timed_out(what, self._timeout, self._bucket)
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._require_connection()
+        self._generation = self._connection.generation
 
     def _receive(self, message: Msg) -> None:
         self._answered += 1
