@@ -7,6 +7,7 @@ attributes: what a new FastStream breaks, it breaks here.
 
 import asyncio
 import contextlib
+import dataclasses
 import inspect
 import logging
 import sys
@@ -25,6 +26,7 @@ from faststream._internal.broker.registrator import Registrator
 from faststream._internal.constants import PATH_CONTEXT_PREFIX
 from faststream._internal.context import Context as ContextField
 from faststream._internal.context import ContextRepo
+from faststream._internal.di import FastDependsConfig
 from faststream._internal.endpoint.call_wrapper import HandlerCallWrapper
 from faststream._internal.endpoint.subscriber import SubscriberSpecification
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
@@ -277,6 +279,7 @@ class BrokerHook:
         # nats-py tries for two minutes by default, and says nothing of it.
         loop = asyncio.get_running_loop()
         began = loop.time()
+        waiting: asyncio.TimerHandle
 
         def warn(pause: float) -> None:
             nonlocal waiting
@@ -426,11 +429,37 @@ class PlainSubscriber(StreamSubscriber):
         """
 
     def _build_fastdepends_model(self) -> None:
-        super()._build_fastdepends_model()
+        if self._outer_config.fd_config.get_dependent is None:
+            super()._build_fastdepends_model()
+        else:
+            self._build_without_fastapi()
         for call in self.calls:
             # A parser of the user's own may fill in whatever it likes.
             if call.item_parser is None:
                 self.require_captures(call.name, _required_captures(call.dependant))
+
+    def _build_without_fastapi(self) -> None:
+        # FastAPI's router would resolve handlers as HTTP routes, with a request for a body;
+        # a change has none. Its dependencies stay with its own subscribers.
+        config = dataclasses.replace(
+            self._outer_config.fd_config,
+            use_fastdepends=True,
+            serializer=FastDependsConfig().serializer,
+            get_dependent=None,
+            call_decorators=(),
+        )
+        for call in self.calls:
+            parser, decoder = self._get_parser_and_decoder(
+                call.item_parser, call.item_decoder
+            )
+            call._setup(
+                parser=parser,
+                decoder=decoder,
+                config=config,
+                broker_dependencies=(),
+                _call_decorators=(),
+            )
+            call.handler.refresh(with_mock=False)
 
     async def start_late(self, *, in_memory: bool) -> None:
         """Start a subscriber of a broker that runs already."""

@@ -216,7 +216,8 @@ class ObjStore:
         binding = self._binding
         if binding is None or not binding.is_of(connection):
             binding = self._binding = Binding(connection, broker)
-        self._was_connected = not binding.in_memory
+        # A handle that outlives its test must not reach a real server on its own.
+        self._was_connected = True
         for bucket in tuple(self._buckets.values()):
             bucket.require_distinct_durables()
             if bucket.name not in binding.backends:
@@ -238,7 +239,7 @@ class ObjStore:
         declared = {name for one in attached for name in one.buckets}
         wanted: list[tuple[LiveField, LiveValue]] = []
         for handler, field in custom_fields(broker):
-            if isinstance(field, BucketField) and self is attached[0]:
+            if isinstance(field, BucketField) and self in attached[:1]:
                 self._warn_of_undeclared(handler, field, declared)
             if isinstance(field, LiveField):
                 bucket = field.source.bucket

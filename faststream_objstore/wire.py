@@ -10,6 +10,7 @@ Source: https://github.com/nats-io/nats-architecture-and-design, ADR-20.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -41,6 +42,8 @@ _DIGEST_PREFIX = "SHA-256="
 # Go's zero time. The reader takes the message's server time instead (ADR-20).
 _NO_MTIME = "0001-01-01T00:00:00Z"
 _NANOSECONDS = 1_000_000_000
+# Clients write 22 letters and digits; ADR-20 does not say so.
+_NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
 
 
 def stream_name(bucket: str) -> str:
@@ -54,7 +57,14 @@ def bucket_of_stream(stream: str) -> str | None:
 
 
 def chunk_subject(bucket: str, nuid: str) -> str:
-    """The subject of all chunks of one version."""
+    """The subject of all chunks of one version.
+
+    Raises:
+        ValueError: If `nuid` is not one; it would mean other versions' chunks too.
+    """
+    if not _NUID.fullmatch(nuid):
+        msg = f"Bucket '{bucket}': {nuid[:40]!r} names no chunks."
+        raise ValueError(msg)
     return f"$O.{bucket}.C.{nuid}"
 
 
@@ -200,7 +210,7 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
             ObjectInfo(
                 name=name,
                 bucket=bucket,
-                nuid=_text(raw.get("nuid")) or "",
+                nuid=_nuid(raw.get("nuid")),
                 size=0 if deleted else _count(raw.get("size")),
                 chunks=0 if deleted else _count(raw.get("chunks")),
                 digest=None if deleted else _text(raw.get("digest")) or None,
@@ -228,6 +238,16 @@ def _text(value: object) -> str | None:
         return value
     msg = f"text was expected, not {value!r}"
     raise TypeError(msg)
+
+
+def _nuid(value: object) -> str:
+    nuid = _text(value) or ""
+    # It becomes a token of the subject that is purged and asked for. A wildcard there would
+    # take every object's chunks along; one that is too long ends the whole connection.
+    if nuid and not _NUID.fullmatch(nuid):
+        msg = f"{nuid[:40]!r} names no chunks"
+        raise ValueError(msg)
+    return nuid
 
 
 def _count(value: object) -> int:

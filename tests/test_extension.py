@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from faststream_objstore.bucket import Bucket
 from faststream_objstore.errors import (
     BucketConfigMismatchError,
     BucketInUseError,
+    BucketNotDeclaredError,
     BucketNotFoundError,
     InvalidOptionError,
     JetStreamNotEnabledError,
@@ -30,8 +32,8 @@ from faststream_objstore.errors import (
 )
 from faststream_objstore.extension import ObjStore
 from faststream_objstore.models import ObjectInfo, ObjectStoreConfig
-from faststream_objstore.params import FromBucket
-from faststream_objstore.store import ObjectStore
+from faststream_objstore.params import FromBucket, FromObject, OpenObject, StatObject
+from faststream_objstore.store import ObjectReader, ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import LIMIT, Names, running, soon, store_of
 
@@ -286,6 +288,75 @@ async def test_bucket_moves_to_another_broker_with_its_handlers() -> None:
         async with TestNatsBroker(broker):
             put = await (await objstore.object_store("photos")).put("a", b"")
             handle.mock.assert_called_once_with(put)
+
+
+async def test_first_extension_says_that_its_bucket_was_taken_over(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    bucket = Bucket(bucket_name)
+    broker = quiet(nats_server.url)
+    first = ObjStore(broker, bucket)
+    ObjStore(NatsBroker(), bucket)
+    try:
+        await broker.start()
+        with pytest.raises(BucketNotFoundError, match="taken over by another ObjStore"):
+            await first.object_store(bucket_name)
+    finally:
+        await broker.stop()
+
+
+async def test_handlers_of_the_first_broker_say_that_their_bucket_was_taken_over() -> None:
+    bucket = Bucket("photos")
+    broker = NatsBroker()
+    first = ObjStore(broker, bucket, Bucket("other"))
+    ObjStore(NatsBroker(), bucket)
+
+    @broker.subscriber("ask")
+    async def handle(store: Annotated[ObjectStore, FromBucket("photos")]) -> None: ...
+
+    async with TestNatsBroker(broker):
+        with pytest.raises(BucketNotDeclaredError, match="taken over by another ObjStore"):
+            await broker.publish("", "ask")
+        # Taken back, it is as before.
+        first.add(bucket)
+        await first.bind()
+        await broker.publish("", "ask")
+
+
+async def test_handler_of_an_undeclared_bucket_is_warned_of_once_at_start(
+    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = quiet(nats_server.url)
+    ObjStore(broker, Bucket(bucket_name))
+    ObjStore(broker, Bucket(f"{bucket_name}-2"))
+
+    @broker.subscriber(f"{bucket_name}.a")
+    async def stores(
+        typo: Annotated[ObjectStore, FromBucket("typo")],
+        right: Annotated[ObjectStore, FromBucket(bucket_name)],
+    ) -> None: ...
+
+    @broker.subscriber(f"{bucket_name}.b")
+    async def objects(
+        content: Annotated[bytes, FromObject("content", "a")],
+        info: Annotated[ObjectInfo, StatObject("stat", "a")],
+        reader: Annotated[ObjectReader, OpenObject("open", "a")],
+    ) -> None: ...
+
+    for _ in range(2):
+        try:
+            await broker.start()
+        finally:
+            await broker.stop()
+
+    warned = [one.getMessage() for one in caplog.records if one.name == "faststream_objstore"]
+    listed = f"(declared: '{bucket_name}', '{bucket_name}-2')"
+    assert sorted(text.partition(";")[0] for text in warned) == [
+        f"objects asks for bucket 'content', which is not declared {listed}",
+        f"objects asks for bucket 'open', which is not declared {listed}",
+        f"objects asks for bucket 'stat', which is not declared {listed}",
+        f"stores asks for bucket 'typo', which is not declared {listed}",
+    ]
 
 
 # Buckets known only at run time
@@ -596,3 +667,55 @@ async def test_waiting_for_an_unreachable_server_is_logged(
 
     assert "No NATS server answers at nats://127.0.0.1:1 yet" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_waiting_is_logged_again_after_growing_pauses(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = quiet("nats://127.0.0.1:1")
+    ObjStore(broker, Bucket("unreachable"))
+    loop = asyncio.get_running_loop()
+    real, pauses = loop.call_later, list[float]()
+    enough = asyncio.Event()
+
+    def at_once(delay: float, callback: Any, *args: Any, **options: Any) -> Any:
+        if getattr(callback, "__name__", "") != "warn":
+            return real(delay, callback, *args, **options)
+        pauses.append(delay)
+        if len(pauses) == 8:
+            enough.set()
+            return real(delay, callback, *args, **options)
+        return real(0, callback, *args, **options)
+
+    monkeypatch.setattr(loop, "call_later", at_once)
+    starting = asyncio.create_task(broker.start())
+    await soon(enough.wait())
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+    assert pauses == [3, 6, 12, 24, 48, 60, 60, 60]
+    assert caplog.text.count("still trying") == 7
+
+
+async def test_waiting_is_logged_by_the_brokers_logger_once_that_is_set_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faststream_objstore._faststream._SILENT_SECONDS", 0.0)
+    async with NatsServer() as server:
+        broker = NatsBroker(
+            server.url,
+            logger=logging.getLogger("service"),
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.01,
+        )
+        ObjStore(broker, Bucket("photos"))
+        await broker.start()
+        await broker.stop()
+    caplog.clear()
+
+    with pytest.raises(ServerUnreachableError):
+        await broker.start()
+
+    waiting = [one for one in caplog.records if "still trying" in one.getMessage()]
+    assert {one.name for one in waiting} == {"service"}

@@ -115,6 +115,14 @@ class ChangeConsumer:
             except Exception as error:  # noqa: BLE001 - the loop outlives a surprise
                 lost = repr(error)
             made = False
+            if self._client.is_closed:
+                self._log(
+                    logging.ERROR,
+                    f"{self._options.title}: no more changes: nats-py has given up on the "
+                    "connection. Restart the service, or have NatsBroker("
+                    "max_reconnect_attempts=-1) never give up.",
+                )
+                return
             self._report(lost)
             if loop.time() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE

@@ -104,12 +104,12 @@ class Delivery:
             return await self._failed(change, receipt, error)
         else:
             await _unless_done(change, change.ack())
-        return True
+        return not change.given_back
 
     async def _failed(self, change: ChangeMessage, receipt: Receipt, error: Exception) -> bool:
         if change.is_acked:
             # The handler has acknowledged it by itself; FastStream has logged the error.
-            return True
+            return not change.given_back
         if await self._subscriber.is_superseded(change):
             await change.ack()
             return True

@@ -68,12 +68,14 @@ class ChangeMessage(Msg):
         path: What the subscriber's pattern took out of the name.
         receipt: The counts and the sequence of its delivery.
         superseded: Whether a newer version has replaced it; `None` if not looked up.
+        given_back: Whether it was negatively acknowledged, so that it comes again.
     """
 
     info: ObjectInfo = field(kw_only=True)
     receipt: Receipt = field(kw_only=True)
     path: dict[str, str] = field(kw_only=True, default_factory=dict)
     superseded: bool | None = field(kw_only=True, default=None)
+    given_back: bool = field(kw_only=True, default=False)
 
     @classmethod
     def read(cls, raw: Msg, bucket: str) -> Self:
@@ -95,6 +97,12 @@ class ChangeMessage(Msg):
             info=info,
             receipt=receipt,
         )
+
+
+    async def nak(self, delay: float | None = None) -> None:
+        """Give it back: it is delivered again, after `delay` seconds."""
+        await super().nak(delay)
+        self.given_back = True
 
 
 class InProcessChange(ChangeMessage):

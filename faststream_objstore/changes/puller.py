@@ -94,6 +94,8 @@ class Puller:
             self._wake = wake
             if self._connection.reconnects != reconnects:
                 return "the connection was lost"
+            if self._connection.client.is_closed:
+                return "the connection is closed"
             self._forget_overdue()
             connected = self._connection.client.is_connected
             if connected and (wanted := self._free() - self._asked) > 0:

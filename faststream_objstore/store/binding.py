@@ -25,11 +25,7 @@ _STREAM_KEYS = {
 }
 
 
-# What cannot be changed can only be made anew.
-_FIXED = (
-    "or copy the objects elsewhere, delete the bucket and have it created again: its "
-    "storage cannot be changed."
-)
+_ANEW = "or copy the objects elsewhere, delete the bucket and have it created again."
 
 
 async def bind_bucket(
@@ -98,7 +94,8 @@ async def bind_bucket(
             msg = _not_applied(bucket, changed, error.__cause__ or error)
             raise BucketConfigMismatchError(msg, bucket=bucket) from error
     elif changed:
-        remedy = _FIXED if "storage" in changed else "or apply it with update=True."
+        # A server never changes it.
+        remedy = _ANEW if "storage" in changed else "or apply it with update=True."
         msg = (
             f"Bucket '{bucket}' exists with other settings: {_listed(changed)}. Change the "
             f"declaration, {remedy}"
@@ -119,7 +116,7 @@ def _not_applied(
 ) -> str:
     """What to say, and to do, when the server refuses an update."""
     said = str(reason).removeprefix(f"Bucket '{bucket}': ").rstrip(".")
-    remedy = _FIXED
+    remedy = _ANEW
     if "storage" not in changed and changed.keys() & {"replicas", "placement"}:
         remedy = "or use a cluster with enough servers for it."
     return (

@@ -41,6 +41,8 @@ T = TypeVar("T")
 
 # A reader that loses the race against writers this often in a row gives up.
 _ATTEMPTS = 20
+# No nats-server takes a larger message, whatever its max_payload.
+_LARGEST_CHUNK = 64 * 1024 * 1024
 
 
 class Version:
@@ -61,7 +63,17 @@ class Version:
 
     @property
     def subject(self) -> str:
-        """The subject of its chunks."""
+        """The subject of its chunks.
+
+        Raises:
+            IncompleteObjectError: If the metadata names none, and there should be some.
+        """
+        if not self.info.nuid:
+            msg = (
+                f"Bucket '{self.info.bucket}', object {self.info.name!r}: its metadata does "
+                "not say where its chunks are; put it again."
+            )
+            raise IncompleteObjectError(msg, bucket=self.info.bucket, name=self.info.name)
         return wire.chunk_subject(self.backend.bucket, self.info.nuid)
 
     async def lost(self, problem: str) -> ObjStoreError:
@@ -82,8 +94,8 @@ class Version:
             )
             return ObjectChangedError(msg, bucket=info.bucket, name=info.name)
         msg = (
-            f"Bucket '{info.bucket}', object {info.name!r}: {problem}; the stored object is "
-            "damaged, put it again."
+            f"Bucket '{info.bucket}', object {info.name!r}: {problem}; it is damaged, or "
+            "about to expire where the bucket has a ttl: put it again."
         )
         return IncompleteObjectError(msg, bucket=info.bucket, name=info.name)
 
@@ -198,21 +210,31 @@ async def content(version: Version, progress: Progress | None = None) -> bytes |
         await report(progress, len(only), info.size)
         return only
 
+    # Metadata can claim any size; whoever may write it must not be able to exhaust the
+    # reader's memory. So room is made once the chunks are counted, and for what they can hold.
+    if info.chunks and info.size > info.chunks * _LARGEST_CHUNK:
+        raise await version.lost(f"{info.size} bytes cannot be in {info.chunks} chunks")
+    whole = bytearray()
+    done = 0
+    async with aclosing(verified(version)) as chunks:
+        async for chunk in chunks:
+            if info.chunks and not whole:
+                whole = _room_for(info)
+            whole[done : done + len(chunk)] = chunk
+            done += len(chunk)
+            await report(progress, done, info.size)
+    return whole
+
+
+def _room_for(info: ObjectInfo) -> bytearray:
     try:
-        whole = bytearray(info.size)
+        return bytearray(info.size)
     except (MemoryError, OverflowError) as error:
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r} has {info.size} bytes, more than "
             "there is memory for; read it as a stream with open()."
         )
         raise ObjectTooLargeError(msg, bucket=info.bucket, name=info.name) from error
-    done = 0
-    async with aclosing(verified(version)) as chunks:
-        async for chunk in chunks:
-            whole[done : done + len(chunk)] = chunk
-            done += len(chunk)
-            await report(progress, done, info.size)
-    return whole
 
 
 async def only_chunk(version: Version) -> bytes:

@@ -83,7 +83,7 @@ async def sweep(backend: Backend, older_than: timedelta) -> int:
                 # The server's own marker of an object that has expired.
                 continue
             info, _ = wire.info_of(message, backend.bucket)
-            if not info.deleted and not info.is_link():
+            if info.nuid and not info.deleted and not info.is_link():
                 wanted.add(wire.chunk_subject(backend.bucket, info.nuid))
 
     oldest_kept_ns = time.time_ns() - int(older_than.total_seconds() * 1_000_000_000)

@@ -56,7 +56,7 @@ _nuids = NUID()
 # outcome is then known.
 _WRITE_ATTEMPTS = 5
 # But whole timeouts are waited for only so often.
-_TIMEOUTS = 3
+_TIMEOUTS = 2
 # A server that has just been started takes a moment until its streams are back.
 _PAUSE_SECONDS = 0.5
 

@@ -8,12 +8,26 @@ import pytest
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.changes.retry import Retry
 from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
+from faststream_objstore.models import ObjectInfo
 
 
 @pytest.mark.parametrize("pattern", ["", "{user", "{}", "{1}", "{a}/{a}", "{a:int}", None, 5])
-def test_malformed_pattern_is_refused(pattern: Any) -> None:
-    with pytest.raises(InvalidPatternError):
+def test_malformed_pattern_is_refused_with_its_declaration(pattern: Any) -> None:
+    with pytest.raises(InvalidPatternError) as caught:
         Bucket("photos").on_put(pattern)
+    assert str(caught.value).startswith(f"Bucket 'photos', on_put({pattern!r}): ")
+    assert caught.value.bucket == "photos"
+
+
+@pytest.mark.parametrize("event", ["put", "delete", "change"])
+def test_decorator_without_parentheses_is_refused_with_what_to_write(event: str) -> None:
+    bucket = Bucket("photos")
+
+    async def handle(info: ObjectInfo) -> None: ...
+
+    with pytest.raises(InvalidPatternError, match=rf"write @bucket\.on_{event}\(\)"):
+        getattr(bucket, f"on_{event}")(handle)
+    assert bucket.subscribers == []
 
 
 @pytest.mark.parametrize(
@@ -51,9 +65,11 @@ def test_option_that_cannot_work_is_refused_by_name(option: str, value: Any) -> 
     assert bucket.subscribers == []
 
 
-def test_unknown_option_is_refused() -> None:
-    with pytest.raises(TypeError, match="durabel"):
+def test_unknown_option_is_refused_with_those_there_are() -> None:
+    with pytest.raises(TypeError, match=r"on_put\(\) has no option 'durabel'") as caught:
         Bucket("photos").on_put(durabel="x")  # type: ignore[call-arg]
+    assert "durable, replay" in str(caught.value)
+    assert "ChangeOptions" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from faststream_objstore.errors import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
+    ConnectionLostError,
     CorruptObjectError,
     DigestMismatchError,
     IncompleteObjectError,
@@ -556,6 +557,45 @@ async def test_a_server_killed_in_mid_put_leaves_the_old_version_or_the_new_one(
     # And the same store goes on.
     await fragile.put("one", b"after")
     assert await fragile.get("one") == b"after"
+
+
+@pytest.mark.parametrize("kind", ["bytes", "path"])
+async def test_a_put_of_bytes_or_a_path_survives_a_server_that_is_killed(
+    crashing: NatsServer, fragile: ObjectStore, tmp_path: Path, kind: str
+) -> None:
+    content = bytes(range(256)) * 40_000
+    path = tmp_path / "content"
+    path.write_bytes(content)
+    killed = False
+
+    async def kill_half_way(done: int, total: int | None) -> None:
+        nonlocal killed
+        if done > len(content) // 2 and not killed:
+            killed = True
+            await crash(crashing)
+
+    data = content if kind == "bytes" else path
+    await fragile.put("name", data, progress=kill_half_way)
+
+    assert killed
+    assert await clean(crashing) == {"name": content}
+
+
+async def test_a_put_of_an_iterable_says_that_the_connection_was_lost(
+    crashing: NatsServer, fragile: ObjectStore
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(100):
+            if number == 50:
+                await crash(crashing)
+            yield bytes(100_000)
+
+    with pytest.raises(ConnectionLostError, match="'fragile'"):
+        await fragile.put("name", pieces())
+
+    assert await clean(crashing) == {}
+    await fragile.put("name", b"again")
+    assert await fragile.get("name") == b"again"
 
 
 async def test_a_server_killed_while_the_metadata_is_on_its_way_leaves_one_whole_version(

@@ -1,6 +1,5 @@
 """Binding: a declared bucket is created, or checked, or brought up to date."""
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -122,9 +121,12 @@ async def test_a_difference_is_an_error_that_names_it(
     with pytest.raises(BucketConfigMismatchError) as caught:
         await bind(bench, bucket_name, **{option: declared})
 
+    remedy = "apply it with update=True."
+    if option == "storage":
+        remedy = "copy the objects elsewhere, delete the bucket and have it created again."
     assert str(caught.value) == (
         f"Bucket '{bucket_name}' exists with other settings: {shown}. Change the declaration, "
-        "or apply it with update=True."
+        f"or {remedy}"
     )
     assert caught.value.bucket == bucket_name
 
@@ -194,8 +196,32 @@ async def test_an_update_that_the_server_does_not_make_is_a_clear_error(
 ) -> None:
     await bind(bench, bucket_name, **FULL)
 
-    with pytest.raises(BucketConfigMismatchError, match=re.escape(bucket_name)):
+    with pytest.raises(BucketConfigMismatchError) as caught:
         await bind(bench, bucket_name, update=True, storage="memory")
+
+    said = str(caught.value)
+    assert said.startswith(
+        f"Bucket '{bucket_name}' exists with other settings, which update=True could not "
+        "change: storage is 'file', declared 'memory' ("
+    )
+    assert said.endswith("delete the bucket and have it created again.")
+    assert said.count(bucket_name) == 1
+
+
+async def test_replicas_that_a_single_server_refuses_need_a_cluster(
+    bench: Bench, bucket_name: str
+) -> None:
+    if bench.is_memory:
+        pytest.skip("memory has no servers to count")
+    await bind(bench, bucket_name, **FULL)
+
+    with pytest.raises(BucketConfigMismatchError) as caught:
+        await bind(bench, bucket_name, update=True, replicas=3)
+
+    said = str(caught.value)
+    assert "replicas is 1, declared 3 (" in said
+    assert said.endswith("or use a cluster with enough servers for it.")
+    assert said.count(bucket_name) == 1
 
 
 async def test_a_sealed_bucket_can_be_bound_with_its_declaration(

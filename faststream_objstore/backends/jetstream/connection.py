@@ -235,6 +235,14 @@ class Connection:
         if self.client.is_closed:
             msg = f"{where}{what}: the NATS connection is closed; connect the broker again."
             return NotConnectedError(msg, bucket=bucket)
+        error = self.client.last_error
+        if error is not None and "permissions violation" in str(error).lower():
+            # The server answers such a request to nobody, only the connection hears of it.
+            msg = (
+                f"{where}{what}: the server has refused this user something ({error}); give "
+                "it the rights that docs/buckets.md lists."
+            )
+            return StoreTimeoutError(msg, bucket=bucket)
         state = "" if self.client.is_connected else " (the client is reconnecting)"
         msg = (
             f"{where}{what} within {seconds:g} s{state}; check the connection and the "
