@@ -4,8 +4,15 @@ The guide makes a bucket in an `on_startup` hook, puts it into the context, and 
 with `Annotated[..., Context("OS")]`. Here the hook is gone; handler and calls are the same.
 
     NATS_URL=nats://127.0.0.1:4222 faststream run examples.context_bucket:app
+
+is the service, and
+
+    python examples/context_bucket.py
+
+asks it once, on the server of `NATS_URL`, or one of its own.
 """
 
+import asyncio
 import os
 from io import BytesIO
 from typing import Annotated
@@ -14,11 +21,20 @@ from faststream import Context, FastStream, Logger
 from faststream.nats import NatsBroker
 
 from faststream_objstore import Bucket, ObjectStore, ObjStore
+from faststream_objstore.testing import NatsServer
 
 bucket = Bucket("example-bucket", context_key="OS")
 ObjectStorage = Annotated[ObjectStore, Context("OS")]
 
-broker = NatsBroker(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
+url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+server: NatsServer | None = None
+if __name__ == "__main__" and not os.environ.get("NATS_URL"):
+    # The broker takes its address when it is made.
+    server = NatsServer()
+    asyncio.run(server.start())
+    url = server.url
+
+broker = NatsBroker(url)
 app = FastStream(broker)
 objstore = ObjStore(broker, bucket)
 objstore.install(app)
@@ -34,3 +50,18 @@ async def handler(msg: str, os: ObjectStorage, logger: Logger) -> str:
 async def send(os: ObjectStorage) -> None:
     await os.put("file", BytesIO(b"File mock"))
     await broker.publish("Hi!", "subject")
+
+
+# What follows is the demonstration: it plays a client of the service.
+
+
+async def main() -> None:
+    async with app:
+        reply = await broker.request("Hi!", "subject", timeout=5)
+        print("the handler read:", await reply.decode())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    if server is not None:
+        asyncio.run(server.stop())

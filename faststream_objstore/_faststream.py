@@ -449,9 +449,7 @@ class PlainSubscriber(StreamSubscriber):
             call_decorators=(),
         )
         for call in self.calls:
-            parser, decoder = self._get_parser_and_decoder(
-                call.item_parser, call.item_decoder
-            )
+            parser, decoder = self._get_parser_and_decoder(call.item_parser, call.item_decoder)
             call._setup(
                 parser=parser,
                 decoder=decoder,

@@ -703,12 +703,8 @@ async def test_waiting_is_logged_by_the_brokers_logger_once_that_is_set_up(
 ) -> None:
     monkeypatch.setattr("faststream_objstore._faststream._SILENT_SECONDS", 0.0)
     async with NatsServer() as server:
-        broker = NatsBroker(
-            server.url,
-            logger=logging.getLogger("service"),
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0.01,
-        )
+        options: dict[str, Any] = {"max_reconnect_attempts": 1, "reconnect_time_wait": 0.01}
+        broker = NatsBroker(server.url, logger=logging.getLogger("service"), **options)
         ObjStore(broker, Bucket("photos"))
         await broker.start()
         await broker.stop()

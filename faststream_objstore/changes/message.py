@@ -98,7 +98,6 @@ class ChangeMessage(Msg):
             receipt=receipt,
         )
 
-
     async def nak(self, delay: float | None = None) -> None:
         """Give it back: it is delivered again, after `delay` seconds."""
         await super().nak(delay)

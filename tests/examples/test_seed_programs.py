@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from faststream import TestApp
 from faststream.nats import TestNatsBroker
 
@@ -46,6 +47,24 @@ def test_guide_runs_as_a_service(nats_server: NatsServer) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "the handler read: File mock" in done.stdout
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_guide_demonstrates_itself(nats_server: NatsServer, embedded: bool) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop("NATS_URL", None)
+    done = subprocess.run(
+        [sys.executable, "examples/context_bucket.py"],
+        cwd=ROOT,
+        env=env if embedded else {**env, "NATS_URL": nats_server.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "the handler read: File mock"
 
 
 def test_walkthrough_shows_each_call(nats_server: NatsServer) -> None:
