@@ -36,6 +36,9 @@ def _arguments() -> argparse.Namespace:
         "--output", type=Path, help="JSON to write, and a PNG beside it (a full run: results/)"
     )
     parser.add_argument(
+        "--document", type=Path, help="Markdown to put the tables into, between its markers"
+    )
+    parser.add_argument(
         "--package",
         type=Path,
         default=_ROOT,
@@ -80,7 +83,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         wanted = {RAW, OURS, SERVICE}
         if arguments.peers is not None:
             wanted |= set(arguments.peers.split(","))
-        names = [peer for step in steps for peer in bench.versions_of(step.peers)]
+        names = [peer for step in steps for peer in bench.peers_of(step)]
         drivers = [
             name
             for name in dict.fromkeys((RAW, SERVICE, *names))
@@ -95,7 +98,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for number in range(arguments.rounds):
             for step in steps:
                 began = time.monotonic()
-                peers = [p for p in bench.versions_of(step.peers) if p not in absent]
+                peers = [p for p in bench.peers_of(step) if p not in absent]
                 # Another one begins in each round: no peer always follows the same one.
                 first = number % max(len(peers), 1)
                 for peer in peers[first:] + peers[:first]:
@@ -153,7 +156,7 @@ def _draw(result: dict[str, Any], target: Path) -> None:
             print(f"no plot: {error}", file=sys.stderr)
 
 
-def main() -> int:
+def main() -> None:
     """Run."""
     arguments = _arguments()
     if arguments.combine:
@@ -168,11 +171,12 @@ def main() -> int:
     if output is not None:
         report.written(result, output)
         _draw(result, output.with_suffix(".png"))
+        if arguments.document:
+            report.document(result, arguments.document, output.with_suffix(".png"))
         print(f"\nwritten: {output} and {output.with_suffix('.png').name}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":
     if sys.platform == "win32":
         sys.exit("The environments are laid out as on Unix.")
-    sys.exit(main())
+    main()

@@ -12,7 +12,9 @@ from typing import Any
 from .rows import rows_of
 from .steps import MEASURES
 
-__all__ = ("combined", "machine", "medians_of", "tables", "written")
+__all__ = ("combined", "document", "machine", "medians_of", "rows", "tables", "written")
+
+_BEGIN, _END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 Samples = dict[str, dict[str, list[float]]]
 """By measure, then by peer, one for each round."""
@@ -142,3 +144,29 @@ def combined(paths: Iterable[Path]) -> dict[str, Any]:
 def rows(samples: Samples) -> list[dict[str, Any]]:
     """The rows of these samples."""
     return rows_of(medians_of(samples))
+
+
+def document(result: dict[str, Any], path: Path, plot: Path) -> None:
+    """Put the tables, and what they are of, between the markers of a Markdown file."""
+    text = path.read_text("utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        msg = f"{path} has no {_BEGIN} ... {_END}"
+        raise ValueError(msg)
+    machine_of, versions = result["machine"], result["versions"]
+    shown = ", ".join(
+        f"{peer} ({', '.join(f'{k} {v}' for k, v in of['versions'].items())})"
+        for peer, of in versions.items()
+        if isinstance(of, dict)
+    )
+    picture = Path(os.path.relpath(plot, path.parent)).as_posix()
+    missing = "".join(f"\nMissing: {peer}: {why}\n" for peer, why in result["missing"].items())
+    body = (
+        f"Medians of {result['rounds']} rounds, {machine_of['time']}, on "
+        f"{machine_of['cores']} cores of {machine_of['cpu']}, "
+        f"{machine_of['system']}; nats-server "
+        f"{versions['nats-server']}. {shown}.\n{missing}\n{_marks_table(result['rows'])}\n\n"
+        f"![Medians of each peer]({picture})\n\n{_medians_table(result['samples'])}"
+    )
+    path.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", "utf-8")

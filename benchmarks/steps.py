@@ -70,7 +70,7 @@ class Sizes:
     many_seconds: float = 0.5
     list: int = 10_000
     iter: int = 100_000
-    events: int = 5_000
+    events: int = 3_000
     injection: int = 1_500
     imports: int = 5
 
@@ -149,9 +149,10 @@ class Bench:
         server = await (await self.near(RAW))("server")
         self.versions["nats-server"] = server["version"]
 
-    def versions_of(self, peers: tuple[str, ...]) -> tuple[str, ...]:
+    def peers_of(self, step: "Step") -> tuple[str, ...]:
         """The peers, and other versions of this package where this package is one."""
-        return (*peers, *self._also) if OURS in peers else peers
+        versions = self._also if OURS in step.peers and PLAIN not in step.peers else ()
+        return (*step.peers, *versions)
 
     async def near(self, peer: str) -> Process:
         """A peer's driver, connected to the server."""

@@ -33,7 +33,8 @@ class Raw(Driver):
 
     async def do_server(self) -> dict[str, Any]:
         """The server's version."""
-        return {"version": str(self._client.connected_server_version)}
+        version = self._client.connected_server_version
+        return {"version": f"{version.major}.{version.minor}.{version.patch}"}
 
     async def do_create(self, bucket: str) -> dict[str, Any]:
         """Make a bucket as nats.go does by default, so that it is the same for all."""
