@@ -79,6 +79,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     samples: report.Samples = {}
     errors: dict[str, str] = {}
     disturbed = 0
+    result: dict[str, Any] = {}
     async with Bench(sizes, arguments.package, arguments.also) as bench:
         wanted = {RAW, OURS, SERVICE}
         if arguments.peers is not None:
@@ -118,27 +119,41 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     f"round {number + 1} of {arguments.rounds}: {step.name}, {seconds:.1f} s",
                     file=sys.stderr,
                 )
-        result = {
-            "machine": about,
-            "versions": bench.versions,
-            "missing": bench.missing,
-            "errors": errors,
-            "disturbed": disturbed,
-        }
-    # As in the first round, whose order is that of the tables.
-    order = list(dict.fromkeys(names))
+            # What has been measured is kept, whatever comes.
+            result = _result(bench, number + 1, list(dict.fromkeys(names)), samples)
+            result |= {"machine": about, "errors": errors, "disturbed": disturbed}
+            if (output := _output(arguments)) is not None:
+                report.written(result, output)
+    return result
+
+
+def _result(
+    bench: Bench,
+    rounds: int,
+    order: list[str],
+    samples: report.Samples,
+) -> dict[str, Any]:
     samples = {
         measure: dict(sorted(of.items(), key=lambda one: _place(order, one[0])))
         for measure, of in samples.items()
     }
     return {
-        **result,
-        "rounds": arguments.rounds,
-        "sizes": asdict(sizes),
+        "versions": bench.versions,
+        "missing": bench.missing,
+        "rounds": rounds,
+        "sizes": asdict(bench.sizes),
         "samples": samples,
         "medians": report.medians_of(samples),
         "rows": report.rows(samples),
     }
+
+
+def _output(arguments: argparse.Namespace) -> Path | None:
+    if arguments.output is not None:
+        output: Path = arguments.output
+        return output
+    whole = not (arguments.only or arguments.peers or arguments.quick or arguments.combine)
+    return _RESULTS / "latest.json" if whole else None
 
 
 def _place(order: list[str], peer: str) -> int:
@@ -164,10 +179,7 @@ def main() -> None:
     else:
         result = asyncio.run(_measure(arguments))
     print(report.tables(result))
-    output: Path | None = arguments.output
-    whole = not (arguments.only or arguments.peers or arguments.quick or arguments.combine)
-    if output is None and whole:
-        output = _RESULTS / "latest.json"
+    output = _output(arguments)
     if output is not None:
         report.written(result, output)
         _draw(result, output.with_suffix(".png"))
