@@ -22,6 +22,7 @@ from ..errors import (
     InvalidLinkError,
     InvalidOptionError,
     JetStreamNotEnabledError,
+    NotConnectedError,
     ObjectAlreadyExists,
     ObjectDeletedError,
     ObjectNotFoundError,
@@ -208,19 +209,26 @@ async def write(
                 )
                 raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
             message = current
-        except ConnectionLostError:
-            if attempt == _WRITE_ATTEMPTS:
+        except StoreTimeoutError as error:
+            lost = isinstance(error, ConnectionLostError)
+            if attempt >= (_WRITE_ATTEMPTS if lost else _TIMEOUTS):
                 raise
             continue
-        except StoreTimeoutError:
-            if attempt >= _TIMEOUTS:
+        except NotConnectedError:
+            raise
+        except ObjStoreError as error:
+            if attempt == 1:
                 raise
-            continue
-        except JetStreamNotEnabledError:
-            if attempt in {1, _WRITE_ATTEMPTS}:
-                raise
-            await asyncio.sleep(_PAUSE_SECONDS)
-            continue
+            if isinstance(error, JetStreamNotEnabledError) and attempt < _WRITE_ATTEMPTS:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            # This attempt was refused, but the one that was lost may be stored.
+            msg = (
+                f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was "
+                f"lost, and the next attempt failed ({error}); read the object, and write "
+                "again if needed."
+            )
+            raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from error
         return replace(info, revision=message.sequence, mtime=message.time), message
     msg = "unreachable: the last attempt returns or raises"
     raise AssertionError(msg)

@@ -17,6 +17,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.errors import (
     BadObjectMetaError,
@@ -29,8 +30,11 @@ from faststream_objstore.errors import (
     IncompleteObjectError,
     InvalidObjectNameError,
     InvalidOptionError,
+    JetStreamNotEnabledError,
     NotConnectedError,
     ObjectChangedError,
+    ObjStoreError,
+    StoreAPIError,
     StoreTimeoutError,
 )
 from faststream_objstore.models import ObjectMeta, ObjectStoreConfig
@@ -597,6 +601,41 @@ async def test_a_put_of_an_iterable_says_that_the_connection_was_lost(
     assert await clean(crashing) == {}
     await fragile.put("name", b"again")
     assert await fragile.get("name") == b"again"
+
+
+class LosesItsFirstAnswer:
+    """A backend whose first metadata write is stored unheard; `refusal` meets the others."""
+
+    def __init__(self, inner: Backend, refusal: Exception) -> None:
+        self._inner = inner
+        self._refusal = refusal
+        self._heard = False
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._inner, attribute)
+
+    async def publish_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        if self._heard:
+            raise self._refusal
+        self._heard = True
+        await self._inner.publish_metadata(*args, **kwargs)
+        msg = "the answer was lost"
+        raise ConnectionLostError(msg)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [BucketFullError("full"), JetStreamNotEnabledError("starting"), StoreAPIError("no")],
+)
+async def test_a_version_that_was_stored_unheard_keeps_its_chunks(
+    store: ObjectStore, refusal: ObjStoreError
+) -> None:
+    backend: Any = LosesItsFirstAnswer(await store._source(), refusal)
+
+    with pytest.raises(StoreTimeoutError, match=f"the next attempt failed .{refusal}.; read"):
+        await ObjectStore.on(backend).put("one", CONTENT, chunk_size=CHUNK)
+
+    assert await store.get("one") == CONTENT
 
 
 async def test_a_server_killed_while_the_metadata_is_on_its_way_leaves_one_whole_version(
