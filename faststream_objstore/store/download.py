@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from .. import wire
-from ..backends.base import Backend, MessageStream
+from ..backends.base import Backend, MessageStream, StoredMessage
 from ..errors import (
     BucketNotFoundError,
     DigestMismatchError,
@@ -75,6 +75,13 @@ class Version:
             )
             raise IncompleteObjectError(msg, bucket=self.info.bucket, name=self.info.name)
         return wire.chunk_subject(self.backend.bucket, self.info.nuid)
+
+    async def last_chunk(self) -> StoredMessage | None:
+        """The last of its chunks, if there is any."""
+        # A replica may not have it yet (ADR-31).
+        return await self.backend.last_message(
+            self.subject
+        ) or await self.backend.last_message(self.subject, leader=True)
 
     async def lost(self, problem: str) -> ObjStoreError:
         """Why chunks are not as the metadata says.
@@ -240,10 +247,7 @@ def _room_for(info: ObjectInfo) -> bytearray:
 async def only_chunk(version: Version) -> bytes:
     """The content of a one-chunk object: one round trip, nothing to clean up."""
     info = version.info
-    message = await version.backend.last_message(version.subject)
-    if message is None:
-        # A replica may not have it yet (ADR-31).
-        message = await version.backend.last_message(version.subject, leader=True)
+    message = await version.last_chunk()
     if message is None:
         raise await version.lost("its only chunk is missing")
     _verify_size(info, len(message.data))

@@ -31,9 +31,7 @@ async def read_range(version: Version, start: int, stop: int) -> bytes:
     stored = (await backend.subjects(version.subject)).get(version.subject, 0)
     if stored != info.chunks:
         raise await version.lost(f"{stored} of its {info.chunks} chunks are there")
-    last = await backend.last_message(version.subject)
-    if last is None:
-        last = await backend.last_message(version.subject, leader=True)
+    last = await version.last_chunk()
     if last is None:
         raise await version.lost("its chunks are missing")
     # Some clients store short chunks in the middle. If the last one has just the bytes
