@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 __all__ = ("to_its_end",)
 
 T = TypeVar("T")
+
+
+def _wake(ended: "asyncio.Future[None]", _: object) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
@@ -22,10 +28,16 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
+        # `asyncio.wait` does the same, and costs as much as the rest of a small put.
+        ended = task.get_loop().create_future()
+        wake = partial(_wake, ended)
+        task.add_done_callback(wake)
         try:
-            await asyncio.wait((task,))
+            await ended
         except asyncio.CancelledError as error:
             cancelled = error
+        finally:
+            task.remove_done_callback(wake)
     if cancelled is not None:
         if not task.cancelled():
             # The cancellation is what the caller hears of; asyncio would otherwise

@@ -9,10 +9,10 @@ Every wait is bounded by `timeout`, except a followed `MessageStream`.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from typing_extensions import Self
 
@@ -28,8 +28,10 @@ __all__ = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class StoredMessage(NamedTuple):
     """A message as the bucket's stream holds it.
 
     Attributes:
@@ -51,9 +53,7 @@ class StoredMessage:
     @property
     def time(self) -> datetime:
         """`time_ns`, in UTC; microseconds are what `datetime` can hold."""
-        seconds, nanoseconds = divmod(self.time_ns, 1_000_000_000)
-        whole = datetime.fromtimestamp(seconds, timezone.utc)
-        return whole.replace(microsecond=nanoseconds // 1000)
+        return _EPOCH + timedelta(microseconds=self.time_ns // 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,12 @@ class MessageStream(Protocol):
             StopAsyncIteration: At the end.
             StoreTimeoutError: If an expected message does not come (not followed).
             BucketNotFoundError: If the bucket is deleted meanwhile, also if it is made again.
+        """
+
+    async def take(self) -> list[StoredMessage]:
+        """All messages that have arrived, at least one; none at the end.
+
+        Waits and raises as `__anext__`. Cheaper where there are many.
         """
 
 

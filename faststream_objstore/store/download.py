@@ -1,6 +1,7 @@
 """Get: the chunks of one version, in order, verified to the last byte."""
 
 import hashlib
+import io
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
@@ -20,9 +21,9 @@ from ..errors import (
     ObjectTooLargeError,
     ObjStoreError,
 )
-from ..models import ObjectInfo
+from ..models import ObjectData, ObjectInfo
 from . import metadata
-from .digest import Digest
+from .digest import BufferDigest, Digest
 from .upload import Progress, report
 
 __all__ = (
@@ -57,9 +58,9 @@ class Version:
     __slots__ = ("backend", "info", "pinned")
 
     def __init__(self, backend: Backend, info: ObjectInfo, *, pinned: bool) -> None:
-        self.backend = backend
-        self.info = info
-        self.pinned = pinned
+        self.backend: Backend = backend
+        self.info: ObjectInfo = info
+        self.pinned: bool = pinned
 
     @property
     def subject(self) -> str:
@@ -204,38 +205,48 @@ def require_size(info: ObjectInfo, max_size: int | None) -> None:
         raise ObjectTooLargeError(msg, bucket=info.bucket, name=info.name)
 
 
-async def content(version: Version, progress: Progress | None = None) -> bytes | bytearray:
+async def content(version: Version, progress: Progress | None = None) -> ObjectData:
     """The whole content, verified.
 
     Raises:
         ObjectChangedError, IncompleteObjectError, DigestMismatchError: If it is not
             what was put.
+        ObjectTooLargeError: If there is not enough memory.
     """
     info = version.info
     if info.chunks == 1:
         only = await only_chunk(version)
-        await report(progress, len(only), info.size)
-        return only
+        if progress is not None:
+            await report(progress, len(only), info.size)
+        return ObjectData(only, info)
 
-    # Metadata can claim any size; whoever may write it must not be able to exhaust the
-    # reader's memory. So room is made once the chunks are counted, and for what they can hold.
     if info.chunks and info.size > info.chunks * _LARGEST_CHUNK:
         raise await version.lost(f"{info.size} bytes cannot be in {info.chunks} chunks")
-    whole = bytearray()
-    done = 0
-    async with aclosing(verified(version)) as chunks:
-        async for chunk in chunks:
-            if info.chunks and not whole:
-                whole = _room_for(info)
-            whole[done : done + len(chunk)] = chunk
-            done += len(chunk)
-            await report(progress, done, info.size)
-    return whole
-
-
-def _room_for(info: ObjectInfo) -> bytearray:
+    # It grows with what arrives, whatever size the metadata claim. `getvalue` does not copy;
+    # `bytes` of a `bytearray` would, and pages that are new cost more than the network.
+    whole = io.BytesIO()
+    async with aclosing(_arrivals(version)) as arrivals:
+        async for chunks in arrivals:
+            for chunk in chunks:
+                _append(whole, chunk, info)
+                if progress is not None:
+                    await report(progress, whole.tell(), info.size)
+    received = whole.getvalue()
+    del whole
+    digest = BufferDigest(memoryview(received))
     try:
-        return bytearray(info.size)
+        # It is copied, which holds the interpreter lock, while a thread hashes it.
+        await digest.begun()
+        result = ObjectData(received, info)
+        verify_digest(info, await digest.result())
+    finally:
+        await digest.stop()
+    return result
+
+
+def _append(whole: io.BytesIO, chunk: bytes, info: ObjectInfo) -> None:
+    try:
+        whole.write(chunk)
     except (MemoryError, OverflowError) as error:
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r} has {info.size} bytes, more than "
@@ -262,31 +273,40 @@ async def verified(version: Version) -> AsyncGenerator[bytes, None]:
         yield await only_chunk(version)
         return
     digest = Digest()
-    received = chunks = 0
     # Handed out one behind: whoever has as many bytes as the object has read on to its
     # end, and must not have them before they are verified.
     held: bytes | None = None
-    if info.size or info.chunks:
-        async with opened(version) as stream:
-            async for message in stream:
-                chunk = message.data
-                received += len(chunk)
-                chunks += 1
-                if received > info.size or (info.chunks and chunks > info.chunks):
-                    raise await version.lost(
-                        f"there is more than its {info.size} bytes in {info.chunks} chunks"
-                    )
+    async with aclosing(_arrivals(version)) as arrivals:
+        async for chunks in arrivals:
+            for chunk in chunks:
                 await digest.add(chunk)
                 if held is not None:
                     yield held
                 held = chunk
-        if info.chunks and chunks != info.chunks:
-            raise await version.lost(f"{chunks} of its {info.chunks} chunks are there")
-        if received != info.size:
-            raise await version.lost(f"{received} of its {info.size} bytes are there")
     verify_digest(info, await digest.result())
     if held is not None:
         yield held
+
+
+async def _arrivals(version: Version) -> AsyncGenerator[list[bytes], None]:
+    """The chunks as they arrive, in order; an error if number or size are wrong."""
+    info = version.info
+    received = chunks = 0
+    if info.size or info.chunks:
+        async with opened(version) as stream:
+            while messages := await stream.take():
+                arrived = [message.data for message in messages]
+                received += sum(map(len, arrived))
+                chunks += len(arrived)
+                if received > info.size or (info.chunks and chunks > info.chunks):
+                    raise await version.lost(
+                        f"there is more than its {info.size} bytes in {info.chunks} chunks"
+                    )
+                yield arrived
+    if info.chunks and chunks != info.chunks:
+        raise await version.lost(f"{chunks} of its {info.chunks} chunks are there")
+    if received != info.size:
+        raise await version.lost(f"{received} of its {info.size} bytes are there")
 
 
 class opened:  # noqa: N801 - reads as a function

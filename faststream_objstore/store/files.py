@@ -23,7 +23,7 @@ _BATCH = 1024 * 1024
 class WriteTarget(Protocol):
     """A file open for binary writing, sync or, as aiofiles' and anyio's, async."""
 
-    def write(self, data: Any, /) -> Any:
+    def write(self, data: bytes, /) -> Any:
         """Write all or some of the bytes; how many, or an awaitable of that."""
 
 
@@ -54,7 +54,8 @@ async def write_into(
         if waiting >= _BATCH:
             await _write_all(target, write, b"".join(batch))
             batch, waiting = [], 0
-        await report(progress, done, info.size)
+        if progress is not None:
+            await report(progress, done, info.size)
     if batch:
         await _write_all(target, write, b"".join(batch))
 

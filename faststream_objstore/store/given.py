@@ -10,7 +10,7 @@ from .. import wire
 from ..errors import InvalidOptionError
 from ..models import ObjectInfo, ObjectLink, ObjectMeta, ObjectMetaOptions
 
-__all__ = ("AnyMeta", "Given", "Headers", "described")
+__all__ = ("NOTHING_GIVEN", "AnyMeta", "Given", "Headers", "described")
 
 Headers: TypeAlias = Mapping[str, str | list[str]]
 AnyMeta: TypeAlias = ObjectMeta | nats.js.api.ObjectMeta
@@ -24,7 +24,7 @@ class Given:
         self.name: str | None = meta.name
         self.description: str | None = meta.description
         self.headers: Any = meta.headers
-        self.has_metadata = hasattr(meta, "metadata")
+        self.has_metadata: bool = hasattr(meta, "metadata")
         self.metadata: Any = getattr(meta, "metadata", None)
         options = meta.options
         self.options: ObjectMetaOptions | None = None
@@ -50,6 +50,9 @@ class Given:
         return cls(meta)
 
 
+NOTHING_GIVEN = Given(ObjectMeta())
+
+
 def described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -> ObjectInfo:
     """`info` with what a caller says of it, checked and in its wire form."""
     where = f"Bucket '{info.bucket}', object {info.name!r}"
@@ -67,6 +70,9 @@ def described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -
     except InvalidOptionError as error:
         msg = f"{where}: {error}"
         raise InvalidOptionError(msg, bucket=info.bucket, name=info.name) from None
+    said = (info.description, info.headers, info.metadata)
+    if not (description or lists or texts or any(said)):
+        return info
     return replace(
         info,
         description=description or None,

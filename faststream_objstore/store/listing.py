@@ -12,7 +12,7 @@ from ..models import ObjectInfo
 
 __all__ = ("entries", "parsed", "sweep")
 
-logger = logging.getLogger("faststream_objstore")
+logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 # What has been complained of: a list in a loop must not fill the log with one bad
 # message. Bounded, because buckets and revisions are not.
@@ -48,12 +48,13 @@ async def entries(
     async with backend.messages(
         wire.metadata_wildcard(backend.bucket), deliver=Deliver.LAST_PER_SUBJECT
     ) as stream:
-        async for message in stream:
-            info = parsed(message, backend.bucket)
-            if info is None or (info.deleted and not include_deleted):
-                continue
-            if matches is None or matches(info.name):
-                yield info
+        while messages := await stream.take():
+            for message in messages:
+                info = parsed(message, backend.bucket)
+                if info is None or (info.deleted and not include_deleted):
+                    continue
+                if matches is None or matches(info.name):
+                    yield info
 
 
 async def sweep(backend: Backend, older_than: timedelta) -> int:

@@ -49,7 +49,7 @@ __all__ = (
 Mark: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
 """Says of an amended version whose doing that is; see `Origin`."""
 
-logger = logging.getLogger("faststream_objstore")
+logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 _nuids = NUID()
 
@@ -63,8 +63,11 @@ _PAUSE_SECONDS = 0.5
 
 # What the headers of a metadata message take, generously: the server counts them too.
 _HEADER_BYTES = 128
-# What the nuid, the digest, the size and the number of chunks add to a put's metadata.
-_FILLED_IN_BYTES = 128
+# What the nuid, the digest, the size, the number of chunks and their size add to a put's
+# metadata.
+_FILLED_IN_BYTES = 160
+# What all of it takes beside the name and the bucket.
+_KEYS_BYTES = 512
 
 
 def new_nuid() -> str:
@@ -160,6 +163,11 @@ def require_fits(backend: Backend, info: ObjectInfo) -> None:
     Raises:
         InvalidOptionError: If it cannot be one message.
     """
+    if not (info.description or info.headers or info.metadata):
+        # A character takes six bytes of JSON at most.
+        most = 6 * len(info.name) + len(info.bucket) + _KEYS_BYTES
+        if most <= backend.max_payload - _HEADER_BYTES:
+            return
     _require_size(backend, info, len(wire.metadata_json(info)) + _FILLED_IN_BYTES)
 
 

@@ -15,6 +15,7 @@ __all__ = (
     "AsyncReadable",
     "PutData",
     "chunks_of",
+    "in_memory",
     "is_repeatable",
     "known_size",
     "require_supported",
@@ -84,13 +85,11 @@ def known_size(data: object) -> int | None:
     return None
 
 
-async def chunks_of(data: Any, chunk_size: int) -> AsyncGenerator[Buffer, None]:
-    """The content in chunks of `chunk_size` bytes; the last one may be shorter.
-
-    No chunk is changed after it was yielded, so a reader may lag behind.
+def in_memory(data: object) -> memoryview | None:
+    """The content as one buffer, where it is bytes or text; nothing is copied of bytes.
 
     Raises:
-        UnsupportedDataError: If a file or an iterable yields something else than bytes.
+        UnsupportedDataError: If the text has no UTF-8 form.
     """
     if isinstance(data, str):
         try:
@@ -98,12 +97,21 @@ async def chunks_of(data: Any, chunk_size: int) -> AsyncGenerator[Buffer, None]:
         except UnicodeEncodeError as error:
             msg = f"the text has no UTF-8 form ({error.reason}); encode it yourself."
             raise UnsupportedDataError(msg) from error
-    view = _view(data)
-    if view is not None:
-        for start in range(0, view.nbytes, chunk_size):
-            yield view[start : start + chunk_size]
-        return
+    return _view(data)
 
+
+async def chunks_of(data: Any, chunk_size: int) -> AsyncGenerator[Buffer, None]:
+    """The content of a file or an iterable in chunks; the last one may be shorter.
+
+    No chunk is changed after it was yielded, so a reader may lag behind.
+
+    Args:
+        data: Any `PutData` that is not `in_memory`.
+        chunk_size: Bytes of each chunk but the last.
+
+    Raises:
+        UnsupportedDataError: If a file or an iterable yields something else than bytes.
+    """
     async with aclosing(_pieces(data, max(chunk_size, _READ))) as pieces:
         waiting: list[memoryview] = []
         waiting_bytes = 0

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
+
+from typing_extensions import Unpack
 
 from .. import wire
 from ..backends.base import Backend, StoredMessage
@@ -20,14 +22,13 @@ from ..models import (
     ObjectData,
     ObjectInfo,
     ObjectLink,
-    ObjectMetaOptions,
     ObjectStoreStatus,
     validate_bucket_name,
 )
 from ..pattern import name_filter
 from ..settling import to_its_end
 from . import download, files, listing, metadata, upload
-from .given import AnyMeta, Given, Headers, described
+from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
 from .origin import Origin
 from .ranges import read_range
 from .reader import ObjectReader
@@ -44,6 +45,19 @@ FILENAME_KEY = "filename"
 
 # Inside the class, `list` is the method.
 Infos: TypeAlias = list[ObjectInfo]
+
+
+class PutOptions(TypedDict, total=False):
+    """What `put` takes beside name and data; see there."""
+
+    meta: AnyMeta | None
+    description: str | None
+    filename: str | None
+    headers: Headers | None
+    metadata: Mapping[str, str] | None
+    chunk_size: int | None
+    mode: PutMode
+    progress: Progress | None
 
 
 class ObjectStore:
@@ -139,9 +153,9 @@ class ObjectStore:
         """
         if not name and meta is not None and meta.name:
             name = meta.name
-        given = Given.of(meta)
-        options = given.options or ObjectMetaOptions()
-        if options.link is not None:
+        given = NOTHING_GIVEN if meta is None else Given.of(meta)
+        options = given.options
+        if options is not None and options.link is not None:
             msg = (
                 f"Bucket '{self._bucket}', object {name!r}: what has content cannot be a "
                 "link (ADR-20); use add_link()."
@@ -156,7 +170,9 @@ class ObjectStore:
             headers=headers if headers is not None else given.headers,
             texts=texts,
         )
-        size = chunk_size if chunk_size is not None else options.max_chunk_size
+        size = chunk_size
+        if size is None and options is not None:
+            size = options.max_chunk_size
         condition = self._condition(name, mode)
         require_supported(data, self._bucket, name)
 
@@ -171,7 +187,7 @@ class ObjectStore:
             raise InvalidOptionError(msg, bucket=self._bucket, name=name)
         stored, message = await upload.put(
             backend,
-            replace(self._origin.mark(info), options=ObjectMetaOptions(max_chunk_size=size)),
+            self._origin.mark(info),
             data,
             chunk_size=size,
             condition=condition,
@@ -202,7 +218,7 @@ class ObjectStore:
         return mode
 
     async def put_file(
-        self, name: str, path: str | PathLike[str], **options: Any
+        self, name: str, path: str | PathLike[str], **options: Unpack[PutOptions]
     ) -> ObjectInfo:
         """Store a file's content; its base name is kept as the filename.
 
@@ -256,7 +272,7 @@ class ObjectStore:
 
         async def read(version: download.Version) -> ObjectData:
             download.require_size(version.info, max_size)
-            return ObjectData(await download.content(version, progress), version.info)
+            return await download.content(version, progress)
 
         return await download.newest(
             await self._source(), name, read, show_deleted=show_deleted

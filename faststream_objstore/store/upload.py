@@ -19,11 +19,11 @@ from ..errors import (
     StoreTimeoutError,
     UnsupportedDataError,
 )
-from ..models import ObjectInfo
+from ..models import ObjectInfo, ObjectMetaOptions
 from ..settling import to_its_end
 from . import metadata
-from .digest import Digest
-from .sources import chunks_of, is_repeatable, known_size
+from .digest import BufferDigest, Digest
+from .sources import chunks_of, in_memory, is_repeatable, known_size
 
 __all__ = ("Progress", "PutCondition", "put")
 
@@ -36,9 +36,9 @@ PutCondition: TypeAlias = int | None
 """The revision that may be replaced; 0 for no live object; `None` for any."""
 
 
-async def report(progress: Progress | None, done: int, total: int | None) -> None:
+async def report(progress: Progress, done: int, total: int | None) -> None:
     """Tell a progress callback, sync or async."""
-    if progress is not None and inspect.isawaitable(told := progress(done, total)):
+    if inspect.isawaitable(told := progress(done, total)):
         await told
 
 
@@ -73,89 +73,116 @@ async def put(
     if condition is not None:
         before = await metadata.find(backend, subject, leader=True)
         _check(backend, info.name, before, condition)
-        looking = None
-    else:
-        # Needed only at the end, so it is fetched while the chunks are on their way.
-        looking = asyncio.ensure_future(metadata.find(backend, subject))
-
-    try:
-        version, upload = await _send(backend, info, data, chunk_size, progress, total)
-        try:
-            if before is None and looking is not None:
-                before = await looking
-        except BaseException:
-            await upload.abort()
-            raise
-    finally:
-        if looking is not None and not looking.done():
-            looking.cancel()
-            await asyncio.wait({looking})
-        if looking is not None and not looking.cancelled():
-            looking.exception()
-    return await to_its_end(
-        _commit(backend, subject, version, upload, before or metadata.Entry(), condition)
-    )
+    sending = _Sending(backend, subject, info, data, chunk_size, progress, total)
+    version, upload, before = await sending.done(before)
+    return await to_its_end(_commit(backend, subject, version, upload, before, condition))
 
 
-async def _send(
-    backend: Backend,
-    info: ObjectInfo,
-    data: Any,
-    chunk_size: int,
-    progress: Progress | None,
-    total: int | None,
-) -> tuple[ObjectInfo, ChunkUpload]:
-    """Store the chunks; again, under another nuid, if the connection was lost meanwhile."""
-    loop = asyncio.get_running_loop()
-    until: float | None = None
-    while True:
-        try:
-            return await _send_once(backend, info, data, chunk_size, progress, total)
-        except (ConnectionLostError, JetStreamNotEnabledError) as error:
-            if until is None:
-                # A server that is off from the start, and data that are spent by now,
-                # are not worth a second try.
-                if not isinstance(error, ConnectionLostError) or not is_repeatable(data):
+class _Sending:
+    """The chunks of a new version on their way."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        subject: str,
+        info: ObjectInfo,
+        data: Any,
+        chunk_size: int,
+        progress: Progress | None,
+        total: int | None,
+    ) -> None:
+        self._backend = backend
+        self._subject = subject
+        self._info = info
+        self._data = data
+        self._chunk_size = chunk_size
+        self._progress = progress
+        self._total = total
+
+    async def done(
+        self, before: metadata.Entry | None
+    ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
+        """Store them; again, under another nuid, if the connection was lost meanwhile.
+
+        Args:
+            before: What the version replaces; looked up where it is not given.
+        """
+        loop = asyncio.get_running_loop()
+        until: float | None = None
+        while True:
+            try:
+                return await self._once(before)
+            except (ConnectionLostError, JetStreamNotEnabledError) as error:
+                if until is None:
+                    # A server that is off from the start, and data that are spent by now,
+                    # are not worth a second try.
+                    if not isinstance(error, ConnectionLostError) or not is_repeatable(
+                        self._data
+                    ):
+                        raise
+                    until = loop.time() + self._backend.timeout
+                if loop.time() >= until:
                     raise
-                until = loop.time() + backend.timeout
-            if loop.time() >= until:
-                raise
-            # A server that has just been started takes a moment to have its streams.
-            await asyncio.sleep(_PAUSE_SECONDS)
+                # A server that has just been started takes a moment to have its streams.
+                await asyncio.sleep(_PAUSE_SECONDS)
 
+    async def _once(
+        self, before: metadata.Entry | None
+    ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
+        backend, info = self._backend, self._info
+        nuid = metadata.new_nuid()
+        upload = backend.upload(wire.chunk_subject(backend.bucket, nuid))
+        try:
+            view = in_memory(self._data)
+            send = self._pieces(upload) if view is None else self._buffer(upload, view)
+            size, chunks, sha256 = await send
+            if before is None:
+                # Needed only now, and asked for while the last chunks are on their way.
+                before = await metadata.find(backend, self._subject)
+            await upload.finish()
+        except BaseException as error:
+            await upload.abort()
+            if isinstance(error, UnsupportedDataError) and error.bucket is None:
+                msg = f"Bucket '{backend.bucket}', object {info.name!r}: {error}"
+                raise UnsupportedDataError(
+                    msg, bucket=backend.bucket, name=info.name
+                ) from None
+            raise
+        version = replace(
+            info,
+            nuid=nuid,
+            size=size,
+            chunks=chunks,
+            digest=wire.encode_digest(sha256),
+            options=ObjectMetaOptions(max_chunk_size=self._chunk_size),
+        )
+        return version, upload, before
 
-async def _send_once(
-    backend: Backend,
-    info: ObjectInfo,
-    data: Any,
-    chunk_size: int,
-    progress: Progress | None,
-    total: int | None,
-) -> tuple[ObjectInfo, ChunkUpload]:
-    nuid = metadata.new_nuid()
-    upload = backend.upload(wire.chunk_subject(backend.bucket, nuid))
-    digest = Digest()
-    size = chunks = 0
-    try:
-        async with aclosing(chunks_of(data, chunk_size)) as source:
+    async def _buffer(self, upload: ChunkUpload, view: memoryview) -> tuple[int, int, bytes]:
+        size, step = view.nbytes, self._chunk_size
+        digest = BufferDigest(view)
+        try:
+            for start in range(0, size, step):
+                chunk = view[start : start + step]
+                await upload.write(chunk)
+                if self._progress is not None:
+                    await report(self._progress, start + len(chunk), self._total)
+            return size, -(-size // step), await digest.result()
+        finally:
+            await digest.stop()
+
+    async def _pieces(self, upload: ChunkUpload) -> tuple[int, int, bytes]:
+        digest = Digest()
+        size = chunks = 0
+        async with aclosing(chunks_of(self._data, self._chunk_size)) as source:
             async for chunk in source:
                 await upload.write(chunk)
                 await digest.add(chunk)
                 size += len(chunk)
                 chunks += 1
-                await report(progress, size, total)
-        await upload.finish()
-        sha256 = await digest.result()
-    except BaseException as error:
-        await upload.abort()
-        if isinstance(error, UnsupportedDataError) and error.bucket is None:
-            msg = f"Bucket '{backend.bucket}', object {info.name!r}: {error}"
-            raise UnsupportedDataError(msg, bucket=backend.bucket, name=info.name) from None
-        raise
-    version = replace(
-        info, nuid=nuid, size=size, chunks=chunks, digest=wire.encode_digest(sha256)
-    )
-    return version, upload
+                if self._progress is not None:
+                    await report(self._progress, size, self._total)
+        return size, chunks, await digest.result()
 
 
 async def _commit(

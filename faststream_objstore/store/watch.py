@@ -41,7 +41,7 @@ class ObjectWatcher:
                 "other; give one of them."
             )
             raise InvalidOptionError(msg, bucket=backend.bucket)
-        self.synced = asyncio.Event()
+        self.synced: asyncio.Event = asyncio.Event()
         self._bucket = backend.bucket
         self._ignore_deletes = ignore_deletes
         self._updates_only = updates_only

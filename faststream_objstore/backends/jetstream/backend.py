@@ -45,8 +45,8 @@ class JetStreamServer:
         self, client: Client, *, prefix: str = "$JS.API", timeout: float = 10.0
     ) -> None:
         self.client = client
-        self.timeout = timeout
-        self.api = JetStreamAPI(Connection(client), prefix)
+        self.timeout: float = timeout
+        self.api: JetStreamAPI = JetStreamAPI(Connection(client), prefix)
 
     @staticmethod
     def prefix_of(domain: str) -> str:
@@ -126,7 +126,7 @@ class JetStreamBackend:
 
     def __init__(self, server: JetStreamServer, bucket: str, *, direct: bool = True) -> None:
         self.bucket = bucket
-        self.timeout = server.timeout
+        self.timeout: float = server.timeout
         self._server = server
         self._api = server.api
         self._connection = server.api.connection

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import nats.errors
@@ -14,6 +13,7 @@ from nats.aio.subscription import Subscription
 from faststream_objstore.errors import (
     ConnectionLostError,
     NotConnectedError,
+    ObjStoreError,
     StoreAPIError,
     StoreTimeoutError,
 )
@@ -45,11 +45,7 @@ _CONNECTION_ERRORS = (
 # nats-py writes to a socket that has just broken; the last three are asyncio's own ways to
 # say so (Python 3.12 and later raise a TypeError there).
 _SOCKET_ERRORS = (OSError, RuntimeError, AttributeError, TypeError)
-
-
-def _answer(future: "asyncio.Future[Msg]", message: Msg) -> None:
-    if not future.done():
-        future.set_result(message)
+_REFUSALS = (nats.errors.Error, *_SOCKET_ERRORS)
 
 
 def _expire(future: "asyncio.Future[Any]") -> None:
@@ -83,7 +79,8 @@ def status_of(message: Msg) -> str | None:
 class Connection:
     """A NATS client; replies come over one wildcard subscription, routed by token.
 
-    nats-py's own `request` makes a NUID, a task and three closures for each call.
+    nats-py's own `request` makes a NUID, a task and three closures for each call. Here a
+    request has a future, and all that wait share one timer.
 
     Args:
         client: A connected client.
@@ -94,6 +91,10 @@ class Connection:
         self._inbox = client.new_inbox() + "."
         self._tokens = itertools.count()
         self._routes: dict[str, Receive] = {}
+        self._replies: dict[str, asyncio.Future[Msg]] = {}
+        # Who waits: until when, and for an answer of which connection.
+        self._waiting: dict[asyncio.Future[Any], tuple[float, int]] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._subscription: Subscription | None = None
         self._subscribing: asyncio.Task[Subscription] | None = None
 
@@ -124,7 +125,13 @@ class Connection:
             self._subscription = task.result()
 
     async def _receive(self, message: Msg) -> None:
-        receive = self._routes.get(message.subject[len(self._inbox) :])
+        token = message.subject[len(self._inbox) :]
+        future = self._replies.pop(token, None)
+        if future is not None:
+            if not future.done():
+                future.set_result(message)
+            return
+        receive = self._routes.get(token)
         if receive is not None:
             receive(message)
 
@@ -175,15 +182,20 @@ class Connection:
         deadline = loop.time() + timeout
         while True:
             future: asyncio.Future[Msg] = loop.create_future()
-            reply = self.add_route(partial(_answer, future))
+            token = str(next(self._tokens))
+            self._replies[token] = future
             generation = self.generation
             try:
                 await self.publish(
-                    subject, payload, reply=reply, headers=headers, bucket=bucket
+                    subject,
+                    payload,
+                    reply=self._inbox + token,
+                    headers=headers,
+                    bucket=bucket,
                 )
                 message = await self.answer(future, deadline, generation)
             finally:
-                self.remove_route(reply)
+                self._replies.pop(token, None)
             if message is not None:
                 return message
             if self.reconnects == generation or loop.time() >= deadline:
@@ -201,23 +213,34 @@ class Connection:
             deadline: By the loop's clock.
             generation: The connection that the question went out on.
         """
-        loop = asyncio.get_running_loop()
-
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal timer
-            left = deadline - loop.time()
-            if left <= 0 or self.reconnects > generation or self.client.is_closed:
-                _expire(future)
-            else:
-                timer = loop.call_later(min(left, _LOOK_SECONDS), look)
-
-        timer = loop.call_later(min(deadline - loop.time(), _LOOK_SECONDS), look)
+        self._waiting[future] = (deadline, generation)
+        if self._timer is None or deadline < self._timer.when():
+            self._look_by(deadline)
         try:
             return await future
         finally:
-            timer.cancel()
+            del self._waiting[future]
+
+    def _look_by(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        when = min(deadline, loop.time() + _LOOK_SECONDS)
+        self._timer = loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """Tell those who wait for what cannot come any more."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        reconnects, closed = self.reconnects, self.client.is_closed
+        soonest = None
+        for future, (deadline, generation) in self._waiting.items():
+            if deadline <= now or reconnects > generation or closed:
+                _expire(future)
+            elif soonest is None or deadline < soonest:
+                soonest = deadline
+        if soonest is not None:
+            self._look_by(soonest)
 
     def lost(self, what: str, bucket: str | None) -> ConnectionLostError:
         """The error for something that a lost connection took with it."""
@@ -277,12 +300,15 @@ class Connection:
                 f"than the server's max_payload, {client.max_payload}."
             )
             raise StoreAPIError(msg, bucket=bucket, code=400, err_code=_TOO_LARGE)
-        # nats-py declares `bytes`; it only takes the length and concatenates.
-        sending = client.publish(subject, payload, reply, headers)  # type: ignore[arg-type]
-        if client.pending_data_size + len(payload) < _DIRECT_PUBLISH_BYTES:
-            await self._mapped(sending, bucket)
-        else:
-            await self._mapped(asyncio.shield(asyncio.ensure_future(sending)), bucket)
+        try:
+            # nats-py declares `bytes`; it only takes the length and concatenates.
+            sending = client.publish(subject, payload, reply, headers)  # type: ignore[arg-type]
+            if client.pending_data_size + size < _DIRECT_PUBLISH_BYTES:
+                await sending
+            else:
+                await asyncio.shield(asyncio.ensure_future(sending))
+        except _REFUSALS as error:
+            raise self._refused(error, bucket) from error
 
     async def subscribe(
         self,
@@ -300,10 +326,12 @@ class Connection:
         if not (client.is_connected or client.is_reconnecting):
             msg = "the client is not connected"
             raise self._not_connected(msg, bucket)
-        return await self._mapped(
-            client.subscribe(subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=0),
-            bucket,
-        )
+        try:
+            return await client.subscribe(
+                subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+        except _REFUSALS as error:
+            raise self._refused(error, bucket) from error
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription; nothing happens if the connection is gone."""
@@ -315,20 +343,20 @@ class Connection:
 
     async def close(self) -> None:
         """Remove the subscription to replies."""
+        if self._timer is not None and not self._waiting:
+            self._timer.cancel()
+            self._timer = None
         if self._subscribing is not None:
             await asyncio.wait((self._subscribing,))
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await to_its_end(self.unsubscribe(subscription))
 
-    async def _mapped(self, work: Awaitable[_T], bucket: str | None) -> _T:
-        try:
-            return await work
-        except (*_CONNECTION_ERRORS, *_SOCKET_ERRORS) as error:
-            raise self._not_connected(str(error), bucket) from error
-        except nats.errors.Error as error:
-            msg = f"{in_bucket(bucket)}NATS refused a message: {error}."
-            raise StoreAPIError(msg, bucket=bucket) from error
+    def _refused(self, error: Exception, bucket: str | None) -> ObjStoreError:
+        if isinstance(error, (*_CONNECTION_ERRORS, *_SOCKET_ERRORS)):
+            return self._not_connected(str(error), bucket)
+        msg = f"{in_bucket(bucket)}NATS refused a message: {error}."
+        return StoreAPIError(msg, bucket=bucket)
 
     def _not_connected(self, what: str, bucket: str | None) -> NotConnectedError:
         msg = (

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import logging
+import time
 from collections import deque
 from typing import Any
 
@@ -88,13 +89,13 @@ class PullConsumer:
 
         self.buffer: deque[StoredMessage] = deque()
         """Messages that have arrived."""
-        self.remaining = 0
+        self.remaining: int = 0
         """Messages that match and have not arrived."""
         self.fault: str | None = None
         """Why nothing more will come."""
-        self.dry = False
+        self.dry: bool = False
         """Whether the server had less than it was asked for."""
-        self.heard = 0.0
+        self.heard: float = 0.0
         """When the server was last heard of, by the loop's clock."""
 
         self._inbox = self._connection.client.new_inbox()
@@ -109,6 +110,7 @@ class PullConsumer:
         self._requests: dict[str, int] = {}
         self._outstanding = 0
         self._wake: asyncio.Future[bool] | None = None
+        self._clock = time.monotonic
 
     async def open(self) -> None:
         """Make the consumer.
@@ -117,6 +119,7 @@ class PullConsumer:
             BucketNotFoundError: If there is no stream.
         """
         self._reconnects = self._connection.reconnects
+        self._clock = asyncio.get_running_loop().time
         await to_its_end(self._subscribe())
         self._creating = asyncio.ensure_future(self._create())
         await asyncio.shield(self._creating)
@@ -185,9 +188,18 @@ class PullConsumer:
         """Whether a followed consumer has missed two heartbeats."""
         return self._follow and self.silent_seconds > 2 * _HEARTBEAT_SECONDS + 1
 
-    async def pull(self) -> None:
-        """Ask for more, if half of the window is free."""
-        waiting = self._outstanding + len(self.buffer)
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the window is free."""
+        return self._outstanding + len(self.buffer) <= self._window // 2
+
+    async def pull(self, *, taking: bool = False) -> None:
+        """Ask for more, if half of the window is free.
+
+        Args:
+            taking: Whether the buffer is about to be emptied.
+        """
+        waiting = self._outstanding + (0 if taking else len(self.buffer))
         if waiting > self._window // 2 or self.fault is not None:
             return
         count = self._window - waiting
@@ -257,6 +269,7 @@ class PullConsumer:
     def _take(self, message: Msg) -> None:
         if self.fault is not None:
             return
+        data = message.data
         tokens = message.reply.split(".")
         # $JS.ACK.<stream>.<consumer>.<tries>.<stream seq>.<consumer seq>.<time>.<pending>,
         # or with <domain>.<account> before the stream, and perhaps a token at the end.
@@ -266,7 +279,7 @@ class PullConsumer:
             size = (
                 int((message.headers or {})["Nats-Msg-Size"])
                 if self._headers_only
-                else len(message.data)
+                else len(data)
             )
         except (ValueError, KeyError):
             self.fault = f"the message's reply subject {message.reply!r} cannot be read"
@@ -276,12 +289,12 @@ class PullConsumer:
             return
         self._delivered = delivered
         self.remaining = pending
-        self.heard = asyncio.get_running_loop().time()
+        self.heard = self._clock()
         self._settle_one()
         self.buffer.append(
-            StoredMessage(message.subject, message.data, sequence, time_ns, pending, size)
+            StoredMessage(message.subject, data, sequence, time_ns, pending, size)
         )
-        weight = len(message.data) + _OVERHEAD_BYTES
+        weight = len(data) + _OVERHEAD_BYTES
         if weight > self._largest:
             self._largest = weight
             self._window = max(2, min(_WINDOW_MESSAGES, _WINDOW_BYTES // weight))

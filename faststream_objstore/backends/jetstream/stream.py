@@ -62,7 +62,7 @@ class JetStreamMessages:
         limit: int | None,
         timeout: float,
     ) -> None:
-        self.pending = 0
+        self.pending: int = 0
         self._api = api
         self._client = api.connection.client
         self._bucket = bucket
@@ -107,30 +107,54 @@ class JetStreamMessages:
         return self
 
     async def __anext__(self) -> StoredMessage:
+        consumer = await self._filled()
+        if consumer is None:
+            raise StopAsyncIteration
+        message = consumer.buffer.popleft()
+        self._last = message.sequence
+        if self._left is not None:
+            self._left -= 1
+        return message
+
+    async def take(self) -> list[StoredMessage]:
+        """All messages that have arrived; see `MessageStream`."""
+        consumer = await self._filled()
+        if consumer is None:
+            return []
+        await consumer.pull(taking=True)
+        taken = list(consumer.buffer)
+        consumer.buffer.clear()
+        self._last = taken[-1].sequence
+        if self._left is not None:
+            self._left -= len(taken)
+        return taken
+
+    async def _filled(self) -> PullConsumer | None:
+        """The consumer, once it has a message; `None` at the end."""
         consumer = self._consumer
         if consumer is None:
             msg = "Enter the message stream (`async with`) before iterating over it."
             raise RuntimeError(msg)
         if self._left == 0:
-            raise StopAsyncIteration
-        # Before the message is taken: what suspends here may be cancelled.
-        await consumer.pull()
+            return None
+        # Before messages are taken: what suspends here may be cancelled.
+        if consumer.has_room:
+            await consumer.pull()
         if not consumer.buffer:
-            consumer = await self._arrival(consumer)
-        message = consumer.buffer.popleft()
-        self._last = message.sequence
+            arrived = await self._arrival(consumer)
+            if arrived is None:
+                return None
+            consumer = arrived
         self._attempts = 0
-        if self._left is not None:
-            self._left -= 1
-        return message
+        return consumer
 
-    async def _arrival(self, consumer: PullConsumer) -> PullConsumer:
-        """Wait for a message; the consumer that has it."""
+    async def _arrival(self, consumer: PullConsumer) -> PullConsumer | None:
+        """Wait for a message; the consumer that has it, `None` at the end."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         while not consumer.buffer:
             if not self._follow and consumer.remaining == 0:
-                raise StopAsyncIteration
+                return None
             if self._client.is_closed or (
                 not self._follow and loop.time() - began > self._timeout
             ):

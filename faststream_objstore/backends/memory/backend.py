@@ -65,7 +65,7 @@ class MemoryBackend:
 
     def __init__(self, server: "MemoryServer", bucket: str) -> None:
         self.bucket = bucket
-        self.timeout = 10.0
+        self.timeout: float = 10.0
         self._server = server
 
     @property

@@ -4,7 +4,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 
 from typing_extensions import Self
@@ -93,7 +92,7 @@ class MemoryReader:
                 # A server's reader stops at the message that says nothing comes after it.
                 self._ended = not self._goes_on(pending)
                 data = b"" if self._headers_only else message.data
-                return replace(message, data=data, pending=pending)
+                return message._replace(data=data, pending=pending)
             if not self._follow:
                 self._ended = True
                 break
@@ -103,6 +102,13 @@ class MemoryReader:
             finally:
                 self._waiter = None
         raise StopAsyncIteration
+
+    async def take(self) -> list[StoredMessage]:
+        """The next message; see `MessageStream`. Those after it may still be removed."""
+        try:
+            return [await self.__anext__()]
+        except StopAsyncIteration:
+            return []
 
     def _goes_on(self, pending: int) -> bool:
         if self._limit is not None and self._read >= self._limit:

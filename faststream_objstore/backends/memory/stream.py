@@ -75,11 +75,11 @@ class Stream:
 
     def __init__(self, bucket: str, config: dict[str, Any], now: Callable[[], int]) -> None:
         self.bucket = bucket
-        self.config = copy.deepcopy(config)
-        self.created_ns = now()
-        self.bytes = 0
-        self.last_sequence = 0
-        self.deleted = False
+        self.config: dict[str, Any] = copy.deepcopy(config)
+        self.created_ns: int = now()
+        self.bytes: int = 0
+        self.last_sequence: int = 0
+        self.deleted: bool = False
         self.messages: OrderedDict[int, StoredMessage] = OrderedDict()
         self.subjects: dict[str, OrderedDict[int, StoredMessage]] = {}
         self.listeners: set[Listener] = set()
