@@ -34,6 +34,7 @@ __all__ = (
     "metadata_subject",
     "metadata_wildcard",
     "name_of",
+    "options_of",
     "stream_config",
     "stream_name",
 )
@@ -45,6 +46,24 @@ _NO_MTIME = "0001-01-01T00:00:00Z"
 _NANOSECONDS = 1_000_000_000
 # Clients write 22 letters and digits; ADR-20 does not say so.
 _NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
+# The keys that `ObjectInfo` and its options have; any other is kept as it is.
+_KEYS = frozenset(
+    {
+        "bucket",
+        "chunks",
+        "deleted",
+        "description",
+        "digest",
+        "headers",
+        "metadata",
+        "mtime",
+        "name",
+        "nuid",
+        "options",
+        "size",
+    }
+)
+_OPTIONS = frozenset({"link", "max_chunk_size"})
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -319,12 +338,13 @@ def _read_options(options: dict[str, Any]) -> ObjectMetaOptions | None:
         link = ObjectLink(bucket, _text(target.get("name")) or None)
     chunk_size = _count(options.get("max_chunk_size")) or None
     if link is None:
-        return _options_of(chunk_size) if chunk_size else None
+        return options_of(chunk_size) if chunk_size else None
     return ObjectMetaOptions(link, chunk_size)
 
 
 @lru_cache(maxsize=64)
-def _options_of(chunk_size: int) -> ObjectMetaOptions:
+def options_of(chunk_size: int) -> ObjectMetaOptions:
+    """The options of an object that is not a link."""
     # It cannot be changed, and most objects of a bucket have the same.
     return ObjectMetaOptions(max_chunk_size=chunk_size)
 
@@ -337,52 +357,56 @@ def metadata_json(info: ObjectInfo, raw: Mapping[str, Any] | None = None) -> byt
         raw: The JSON of the version it amends: keys that this package does not know
             are kept, in the options too.
     """
-    body = dict(raw or {})
-    for key, value in (
-        ("description", info.description),
-        ("headers", info.headers),
-        ("metadata", info.metadata),
-    ):
-        if value:
-            body[key] = value
-        else:
-            body.pop(key, None)
-
-    known = body.get("options")
-    options = dict(known) if isinstance(known, dict) else {}
-    link = info.link
-    if link is None:
-        options.pop("link", None)
-    else:
-        options["link"] = {"bucket": link.bucket} | ({"name": link.name} if link.name else {})
-    if info.options and info.options.max_chunk_size:
-        options["max_chunk_size"] = info.options.max_chunk_size
-    else:
-        options.pop("max_chunk_size", None)
-    if options:
-        body["options"] = options
-    else:
-        body.pop("options", None)
-
-    body |= {
-        "name": info.name,
-        "bucket": info.bucket,
-        "nuid": info.nuid,
-        "size": info.size,
-        "chunks": info.chunks,
-        "mtime": _NO_MTIME,
-    }
-    for key, present in (("digest", info.digest), ("deleted", info.deleted)):
-        if present:
-            body[key] = present
-        else:
-            body.pop(key, None)
+    body = _body(info) if raw is None else _amended(info, raw)
     try:
         return _ENCODER.encode(body).encode()
     except UnicodeEncodeError:
         # A lone surrogate has no UTF-8 form, and an escaped one in JSON. It may come from
         # another client, and must not keep the object from being renamed or deleted.
         return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _body(info: ObjectInfo) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if info.description:
+        body["description"] = info.description
+    if info.headers:
+        body["headers"] = info.headers
+    if info.metadata:
+        body["metadata"] = info.metadata
+    if info.options:
+        options: dict[str, Any] = {}
+        if link := info.options.link:
+            options["link"] = {"bucket": link.bucket}
+            if link.name:
+                options["link"]["name"] = link.name
+        if info.options.max_chunk_size:
+            options["max_chunk_size"] = info.options.max_chunk_size
+        if options:
+            body["options"] = options
+    body["name"] = info.name
+    body["bucket"] = info.bucket
+    body["nuid"] = info.nuid
+    body["size"] = info.size
+    body["chunks"] = info.chunks
+    body["mtime"] = _NO_MTIME
+    if info.digest:
+        body["digest"] = info.digest
+    if info.deleted:
+        body["deleted"] = True
+    return body
+
+
+def _amended(info: ObjectInfo, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What `raw` says and this package does not know, and what `info` says."""
+    said = _body(info)
+    options, ours = raw.get("options"), said.pop("options", {})
+    if isinstance(options, dict):
+        ours = {k: v for k, v in options.items() if k in ours or k not in _OPTIONS} | ours
+    if ours:
+        said["options"] = ours
+    kept = {key: raw[key] for key in raw if key in said or key not in _KEYS}
+    return kept | said
 
 
 def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:

@@ -8,7 +8,6 @@ Every wait is bounded by `timeout`, except a followed `MessageStream`.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from types import TracebackType
@@ -56,8 +55,7 @@ class StoredMessage(NamedTuple):
         return _EPOCH + timedelta(microseconds=self.time_ns // 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamState:
+class StreamState(NamedTuple):
     """The stream under a bucket at one moment.
 
     Attributes:

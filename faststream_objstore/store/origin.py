@@ -1,7 +1,8 @@
 """Whose doing a change is: headers that belong to the change, not to the object."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from ..models import ObjectInfo
 
@@ -12,8 +13,7 @@ def _unknown(given: Collection[str]) -> Mapping[str, str]:  # noqa: ARG001
     return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Marks each change with what it was made in: a trace, the message that is handled.
 
     A header of these names is of one change only. A delete, a rename, an update and a copy

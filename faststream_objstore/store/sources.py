@@ -52,8 +52,10 @@ def require_supported(data: object, bucket: str, name: str) -> None:
     Raises:
         UnsupportedDataError: Naming the type and what is accepted.
     """
+    if isinstance(data, (bytes, str)):
+        return
     supported = (
-        isinstance(data, (str, os.PathLike))
+        isinstance(data, os.PathLike)
         or _view(data) is not None
         or hasattr(data, "read")
         or hasattr(data, "__aiter__")
@@ -77,6 +79,8 @@ def known_size(data: object) -> int | None:
     """Bytes of the content, where they are known without reading it."""
     if isinstance(data, str):
         return None
+    if isinstance(data, bytes):
+        return len(data)
     view = _view(data)
     if view is not None:
         return view.nbytes

@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from .. import wire
@@ -19,7 +18,7 @@ from ..errors import (
     StoreTimeoutError,
     UnsupportedDataError,
 )
-from ..models import ObjectInfo, ObjectMetaOptions
+from ..models import ObjectInfo
 from ..settling import to_its_end
 from . import metadata
 from .digest import BufferDigest, Digest
@@ -148,13 +147,17 @@ class _Sending:
                     msg, bucket=backend.bucket, name=info.name
                 ) from None
             raise
-        version = replace(
-            info,
+        version = ObjectInfo(
+            name=info.name,
+            bucket=info.bucket,
             nuid=nuid,
             size=size,
             chunks=chunks,
             digest=wire.encode_digest(sha256),
-            options=ObjectMetaOptions(max_chunk_size=self._chunk_size),
+            description=info.description,
+            headers=info.headers,
+            metadata=info.metadata,
+            options=wire.options_of(self._chunk_size),
         )
         return version, upload, before
 
