@@ -228,9 +228,10 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
         if not name:
             msg = "it has no name"
             raise ValueError(msg)
-        options = get("options")
         # async-nats leaves a deleted object's digest in the marker.
         deleted = bool(get("deleted"))
+        headers, metadata = get("headers"), get("metadata")
+        options = get("options")
         return (
             ObjectInfo(
                 name=name,
@@ -241,8 +242,8 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
                 digest=None if deleted else _text(get("digest")) or None,
                 deleted=deleted,
                 description=_text(get("description")) or None,
-                headers=_read_headers(get("headers")),
-                metadata=_read_metadata(get("metadata")),
+                headers=_read_headers(headers) if headers else None,
+                metadata=_read_metadata(metadata) if metadata else None,
                 options=_read_options(options) if isinstance(options, dict) else None,
                 revision=message.sequence,
                 mtime=message.time,
@@ -270,14 +271,14 @@ def _json(data: bytes) -> Any:
 
 
 def _is_name_of(said: object, subject: str) -> bool:
-    """Whether this is the name that the subject has; quicker than to decode it."""
+    """Whether this is the name that the subject has; quicker than to decode it well."""
     if not isinstance(said, str):
         return False
     try:
-        encoded = base64.urlsafe_b64encode(said.encode())
-    except UnicodeEncodeError:
+        # Characters of no alphabet are passed over, and those of base64url too.
+        return binascii.a2b_base64(subject[subject.rindex(".") + 1 :]) == said.encode()
+    except ValueError:
         return False
-    return subject.endswith("." + encoded.decode())
 
 
 def _text(value: object) -> str | None:
@@ -289,6 +290,8 @@ def _text(value: object) -> str | None:
 
 def _nuid(value: object) -> str:
     nuid = _text(value) or ""
+    if len(nuid) == 22 and nuid.isascii() and nuid.isalnum():
+        return nuid
     # It becomes a token of the subject that is purged and asked for. A wildcard there would
     # take every object's chunks along; one that is too long ends the whole connection.
     if nuid and not _NUID.fullmatch(nuid):
@@ -306,9 +309,7 @@ def _count(value: object) -> int:
     raise TypeError(msg)
 
 
-def _read_headers(value: object) -> dict[str, list[str]] | None:
-    if not value:
-        return None
+def _read_headers(value: object) -> dict[str, list[str]]:
     if not isinstance(value, dict):
         msg = f"headers are an object, not {value!r}"
         raise TypeError(msg)
@@ -318,9 +319,7 @@ def _read_headers(value: object) -> dict[str, list[str]] | None:
     }
 
 
-def _read_metadata(value: object) -> dict[str, str] | None:
-    if not value:
-        return None
+def _read_metadata(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         msg = f"metadata is an object, not {value!r}"
         raise TypeError(msg)

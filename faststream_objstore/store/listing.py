@@ -39,8 +39,8 @@ async def entries(
     *,
     matches: Callable[[str], bool] | None = None,
     include_deleted: bool = False,
-) -> AsyncGenerator[ObjectInfo, None]:
-    """The newest version of each object, in the order of their last change.
+) -> AsyncGenerator[list[ObjectInfo], None]:
+    """The newest version of each object, in the order of their last change, many at a time.
 
     An object that changes during the walk comes again, newer. None that is live all
     the while is missed.
@@ -48,13 +48,14 @@ async def entries(
     async with backend.messages(
         wire.metadata_wildcard(backend.bucket), deliver=Deliver.LAST_PER_SUBJECT
     ) as stream:
+        bucket = backend.bucket
         while messages := await stream.take():
-            for message in messages:
-                info = parsed(message, backend.bucket)
-                if info is None or (info.deleted and not include_deleted):
-                    continue
-                if matches is None or matches(info.name):
-                    yield info
+            infos = [info for one in messages if (info := parsed(one, bucket)) is not None]
+            if not include_deleted:
+                infos = [info for info in infos if not info.deleted]
+            if matches is not None:
+                infos = [info for info in infos if matches(info.name)]
+            yield infos
 
 
 async def sweep(backend: Backend, older_than: timedelta) -> int:

@@ -392,9 +392,9 @@ class ObjectStore:
         matches = name_filter(prefix, pattern)
         async with aclosing(
             listing.entries(backend, matches=matches, include_deleted=True)
-        ) as infos:
-            async for info in infos:
-                found[info.name] = info
+        ) as batches:
+            async for infos in batches:
+                found |= {info.name: info for info in infos}
         return [
             found[name] for name in sorted(found) if include_deleted or not found[name].deleted
         ]
@@ -414,9 +414,10 @@ class ObjectStore:
         backend = await self._source()
         async with aclosing(
             listing.entries(backend, matches=matches, include_deleted=include_deleted)
-        ) as infos:
-            async for info in infos:
-                yield info
+        ) as batches:
+            async for infos in batches:
+                for info in infos:
+                    yield info
 
     async def delete(self, name: str) -> bool:
         """Delete an object: a marker replaces it, then its chunks are removed.
