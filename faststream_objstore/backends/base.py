@@ -148,6 +148,12 @@ class MessageStream(Protocol):
             BucketNotFoundError: If the bucket is deleted meanwhile, also if it is made again.
         """
 
+    def limit(self, count: int) -> None:
+        """Stop after so many (not followed); no more are transferred.
+
+        To be said before the first is asked for: until then, none is.
+        """
+
     async def take(self) -> list[StoredMessage]:
         """All messages that have arrived, at least one; none at the end.
 
@@ -217,7 +223,6 @@ class Backend(Protocol):
         start_sequence: int | None = None,
         follow: bool = False,
         headers_only: bool = False,
-        limit: int | None = None,
     ) -> MessageStream:
         """Read messages in order.
 
@@ -228,8 +233,6 @@ class Backend(Protocol):
                 `Deliver.ALL`.
             follow: Wait for new messages instead of stopping at the end.
             headers_only: Leave the bodies on the server.
-            limit: Stop after this many (not followed); no more are transferred, and
-                none before the first `__anext__`.
         """
 
     async def purge(self, subject: str) -> int:

@@ -81,14 +81,13 @@ async def _seek(
     while True:
         async with AsyncExitStack() as attempt:
             stream = await attempt.enter_async_context(
-                version.backend.messages(
-                    version.subject, start_sequence=guess, limit=count + _SKIPPED
-                )
+                version.backend.messages(version.subject, start_sequence=guess)
             )
             found = chunks - stream.pending
             if found < 0 or (found > index and guess <= 1):
                 raise await version.lost(f"{stream.pending} of its {chunks} chunks are there")
             if 0 <= index - found <= _SKIPPED:
+                stream.limit(index - found + count)
                 stack.push_async_exit(attempt.pop_all())
                 return stream, index - found
         if found > index:

@@ -840,9 +840,8 @@ async def test_a_limit_ends_the_reading_and_not_the_count(
     for number in range(10):
         await store(backend, chunks(backend, f"N{number % 2}"), b"%d" % number)
 
-    async with backend.messages(
-        chunks(backend, "N0"), start_sequence=2, limit=limit
-    ) as stream:
+    async with backend.messages(chunks(backend, "N0"), start_sequence=2) as stream:
+        stream.limit(limit)
         assert stream.pending == 4
         messages = await soon(rest(stream))
 
@@ -854,9 +853,11 @@ async def test_a_limit_counts_with_last_per_subject(backend: Backend) -> None:
     for nuid in ("A", "B", "A", "C"):
         await store(backend, chunks(backend, nuid), b"x")
 
-    messages = await read(
-        backend.messages(everything(backend), deliver=Deliver.LAST_PER_SUBJECT, limit=2)
-    )
+    async with backend.messages(
+        everything(backend), deliver=Deliver.LAST_PER_SUBJECT
+    ) as stream:
+        stream.limit(2)
+        messages = await soon(rest(stream))
 
     assert [one.sequence for one in messages] == [2, 3]
 

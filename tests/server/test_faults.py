@@ -771,6 +771,7 @@ async def test_a_server_killed_while_the_present_state_is_watched_gives_each_obj
     assert [info.name for info in seen if info] == names
 
 
+@pytest.mark.once
 async def test_1100_gets_lists_and_opens_in_a_row_leave_no_consumer(
     store: ObjectStore, nats_client: Client
 ) -> None:
@@ -906,6 +907,7 @@ RANGES = [
 ]
 
 
+@pytest.mark.once
 async def test_a_range_is_right_where_another_client_left_short_chunks_in_the_middle(
     store: ObjectStore, nats_client: Client
 ) -> None:
@@ -923,6 +925,7 @@ async def test_a_range_is_right_where_another_client_left_short_chunks_in_the_mi
             assert await store.get_range(name, start, stop) == CONTENT[start:stop], name
 
 
+@pytest.mark.once
 async def test_a_range_is_right_where_chunks_of_other_puts_stand_in_between(
     store: ObjectStore, connect: Connect, nats_client: Client
 ) -> None:
@@ -953,6 +956,7 @@ async def test_a_range_is_right_where_chunks_of_other_puts_stand_in_between(
     assert await consumers(nats_client, store.bucket) == 0
 
 
+@pytest.mark.once
 async def test_a_range_is_right_where_a_long_history_lies_before_and_between_its_chunks(
     store: ObjectStore, nats_client: Client
 ) -> None:
@@ -982,6 +986,7 @@ async def test_a_range_is_right_where_a_long_history_lies_before_and_between_its
     assert await store.get("one") == content
 
 
+@pytest.mark.once
 async def test_a_range_of_an_object_that_goes_during_the_search_is_an_error_and_no_hang(
     store: ObjectStore,
 ) -> None:
@@ -1025,8 +1030,8 @@ async def test_a_range_of_a_large_object_transfers_only_the_chunks_it_needs(
     part = await store.get_range("one", 10 * chunk + 5, 11 * chunk + 5)
 
     assert part == bytes(chunk)
-    # Two that hold it, the last one, and two at most beside them.
-    assert nats_client.stats["in_bytes"] - before < 6 * chunk
+    # Two that hold it, and the last one.
+    assert nats_client.stats["in_bytes"] - before < 4 * chunk
 
 
 async def test_a_bucket_without_direct_gets_works_in_every_method(

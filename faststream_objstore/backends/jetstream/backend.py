@@ -243,7 +243,6 @@ class JetStreamBackend:
         start_sequence: int | None = None,
         follow: bool = False,
         headers_only: bool = False,
-        limit: int | None = None,
     ) -> JetStreamMessages:
         """Read messages in order."""
         if start_sequence is not None and deliver is not Deliver.ALL:
@@ -257,7 +256,6 @@ class JetStreamBackend:
             start_sequence=start_sequence,
             follow=follow,
             headers_only=headers_only,
-            limit=limit,
             timeout=self.timeout,
         )
 

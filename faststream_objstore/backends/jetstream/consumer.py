@@ -72,7 +72,6 @@ class PullConsumer:
         self._bucket = bucket
         self._follow = follow
         self._headers_only = headers_only
-        self._limit = limit
         self._timeout = timeout
         self._id = f"{stream_name(bucket)}.objstore-{_NUID.next().decode()}"
         self._config: dict[str, Any] = {
@@ -87,6 +86,8 @@ class PullConsumer:
         if headers_only:
             self._config["headers_only"] = True
 
+        self.limit = limit
+        """Most messages that are asked for."""
         self.buffer: deque[StoredMessage] = deque()
         """Messages that have arrived."""
         self.remaining: int = 0
@@ -211,8 +212,8 @@ class PullConsumer:
             }
         else:
             wanted = self.remaining
-            if self._limit is not None:
-                wanted = min(wanted, self._limit - self._delivered)
+            if self.limit is not None:
+                wanted = min(wanted, self.limit - self._delivered)
             count = min(count, wanted - self._outstanding)
             if count <= 0:
                 return

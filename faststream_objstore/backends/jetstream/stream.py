@@ -45,7 +45,6 @@ class JetStreamMessages:
         start_sequence: Begin with the first match at or after it.
         follow: Wait for new messages.
         headers_only: Leave the bodies on the server.
-        limit: Stop after this many (not followed).
         timeout: Seconds that one message may take to come (not followed).
     """
 
@@ -59,7 +58,6 @@ class JetStreamMessages:
         start_sequence: int | None,
         follow: bool,
         headers_only: bool,
-        limit: int | None,
         timeout: float,
     ) -> None:
         self.pending: int = 0
@@ -71,7 +69,7 @@ class JetStreamMessages:
         self._start = start_sequence
         self._follow = follow
         self._headers_only = headers_only
-        self._left = None if follow else limit
+        self._left: int | None = None
         self._timeout = timeout
 
         self._consumer: PullConsumer | None = None
@@ -115,6 +113,12 @@ class JetStreamMessages:
         if self._left is not None:
             self._left -= 1
         return message
+
+    def limit(self, count: int) -> None:
+        """Stop after so many; see `MessageStream`."""
+        self._left = count
+        if self._consumer is not None:
+            self._consumer.limit = count
 
     async def take(self) -> list[StoredMessage]:
         """All messages that have arrived; see `MessageStream`."""

@@ -109,7 +109,6 @@ class MemoryBackend:
         start_sequence: int | None = None,
         follow: bool = False,
         headers_only: bool = False,
-        limit: int | None = None,
     ) -> MemoryReader:
         """Read messages in order; see `Backend`."""
         if start_sequence is not None and deliver is not Deliver.ALL:
@@ -122,7 +121,6 @@ class MemoryBackend:
             start_sequence=start_sequence,
             follow=follow,
             headers_only=headers_only,
-            limit=limit,
         )
 
     async def purge(self, subject: str) -> int:

@@ -28,7 +28,6 @@ class MemoryReader:
         start_sequence: int | None,
         follow: bool,
         headers_only: bool,
-        limit: int | None,
     ) -> None:
         self._find = find
         self._subject = subject
@@ -37,7 +36,7 @@ class MemoryReader:
         self._start = start_sequence or 0
         self._follow = follow
         self._headers_only = headers_only
-        self._limit = limit
+        self._limit: int | None = None
         self._read = 0
         self._queue: OrderedDict[int, StoredMessage] = OrderedDict()
         self._stream: Stream | None = None
@@ -102,6 +101,11 @@ class MemoryReader:
             finally:
                 self._waiter = None
         raise StopAsyncIteration
+
+    def limit(self, count: int) -> None:
+        """Stop after so many; see `MessageStream`."""
+        self._limit = count
+        self._ended = self._ended or not self._goes_on(len(self._queue))
 
     async def take(self) -> list[StoredMessage]:
         """The next message; see `MessageStream`. Those after it may still be removed."""
