@@ -180,7 +180,7 @@ class Backend(Protocol):
         """Longest subject that every request about it can carry, bytes."""
 
     async def last_message(
-        self, subject: str, *, leader: bool = False
+        self, subject: str, *, leader: bool = False, size: int = 0
     ) -> StoredMessage | None:
         """The newest message of a subject, or `None`.
 
@@ -188,6 +188,7 @@ class Backend(Protocol):
             subject: A subject without wildcards.
             leader: Ask the stream's leader. Otherwise any replica may answer, which is
                 faster and may be stale (ADR-31).
+            size: Bytes that are expected, where they are many.
         """
 
     async def publish_metadata(
@@ -223,6 +224,7 @@ class Backend(Protocol):
         start_sequence: int | None = None,
         follow: bool = False,
         headers_only: bool = False,
+        size: int | None = None,
     ) -> MessageStream:
         """Read messages in order.
 
@@ -233,6 +235,7 @@ class Backend(Protocol):
                 `Deliver.ALL`.
             follow: Wait for new messages instead of stopping at the end.
             headers_only: Leave the bodies on the server.
+            size: Bytes that are expected in all, where that is known.
         """
 
     async def purge(self, subject: str) -> int:

@@ -80,9 +80,11 @@ class Version:
     async def last_chunk(self) -> StoredMessage | None:
         """The last of its chunks, if there is any."""
         # A replica may not have it yet (ADR-31).
-        return await self.backend.last_message(
-            self.subject
-        ) or await self.backend.last_message(self.subject, leader=True)
+        backend, subject, info = self.backend, self.subject, self.info
+        size = min(info.size, (info.options and info.options.max_chunk_size) or info.size)
+        return await backend.last_message(subject, size=size) or await backend.last_message(
+            subject, size=size, leader=True
+        )
 
     async def lost(self, problem: str) -> ObjStoreError:
         """Why chunks are not as the metadata says.
@@ -314,7 +316,7 @@ class opened:  # noqa: N801 - reads as a function
 
     def __init__(self, version: Version) -> None:
         self._version = version
-        self._stream = version.backend.messages(version.subject)
+        self._stream = version.backend.messages(version.subject, size=version.info.size)
 
     async def __aenter__(self) -> MessageStream:
         async with AsyncExitStack() as stack:

@@ -45,7 +45,10 @@ class Origin(NamedTuple):
         added = {
             name: [value] for name, value in self.current(given).items() if name not in given
         }
-        return replace(info, headers=given | added or None)
+        headers = given | added
+        return (
+            info if headers == (info.headers or {}) else replace(info, headers=headers or None)
+        )
 
     def unmarked(self, info: ObjectInfo) -> ObjectInfo:
         """The version without what says whose doing it was."""

@@ -719,6 +719,7 @@ async def test_the_reply_subject_tells_of_the_message(
         follow=False,
         headers_only=False,
         limit=None,
+        size=None,
         timeout=1,
     )
     message: Any = SimpleNamespace(subject="$O.b.C.N", data=b"12", reply=reply, headers=None)

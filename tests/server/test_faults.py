@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -1018,6 +1019,23 @@ async def test_a_range_of_an_object_that_goes_during_the_search_is_an_error_and_
             assert part == bytes([20]) * CHUNK
             break
     assert searched >= 4
+
+
+async def test_many_large_reads_at_once_do_not_make_the_server_drop_the_connection(
+    store: ObjectStore, nats_client: Client
+) -> None:
+    # 320 MiB; a server drops a client for which 64 MiB wait.
+    data = random.Random(5).randbytes(8 * 1024 * 1024)
+    await store.put("large", data)
+    single = data[: 1024 * 1024]
+    await store.put("one chunk", single, chunk_size=len(single))
+
+    large = await asyncio.gather(*(store.get("large") for _ in range(40)))
+    assert all(one == data for one in large)
+    del large
+    chunks = await asyncio.gather(*(store.get("one chunk") for _ in range(200)))
+    assert all(one == single for one in chunks)
+    assert nats_client.stats["reconnects"] == 0
 
 
 async def test_a_range_of_a_large_object_transfers_only_the_chunks_it_needs(

@@ -26,7 +26,7 @@ from tests.server.facts import consumers, messages, subjects
 from tests.server.foreign import CLIENTS, Foreign, ForeignError, started
 
 # The first test of a client may install it.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 
 CHUNK = 256
 CONTENTS = {

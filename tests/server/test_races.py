@@ -44,7 +44,7 @@ LISTS = 6 * _MORE
 
 CHUNK = 512
 
-pytestmark = pytest.mark.timeout(120 * _MORE)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(120 * _MORE)]
 
 
 def version(number: int, chunks: int = 6) -> bytes:

@@ -205,9 +205,9 @@ async def test_a_get_by_name_of_a_version_replaced_meanwhile_gives_the_newer(
         def __getattr__(self, name: str) -> Any:
             return getattr(backend, name)
 
-        async def last_message(self, subject: str, *, leader: bool = False) -> Any:
+        async def last_message(self, subject: str, **options: Any) -> Any:
             nonlocal replaced
-            message = await last_message(subject, leader=leader)
+            message = await last_message(subject, **options)
             if ".M." in subject and not replaced:
                 replaced += 1
                 await rival.put("name", b"newer", chunk_size=chunk_size)

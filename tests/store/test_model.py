@@ -568,6 +568,7 @@ class Stores(RuleBasedStateMachine):
             assert self.run(layout(self.backends[0])) == self.model.layout()
 
 
+@pytest.mark.once
 @pytest.mark.timeout(110)
 def test_both_backends_and_a_dict_agree_on_random_operations(
     nats_server: NatsServer, record_property: Any

@@ -61,6 +61,7 @@ async def test_every_range_of_an_object_is_what_a_slice_is(store: ObjectStore) -
             assert await soon(store.get_range("name", start, stop)) == data[start:stop]
 
 
+@pytest.mark.once
 async def test_a_range_of_chunks_with_other_writers_between_them_is_right(
     store: ObjectStore, backend: Backend
 ) -> None:

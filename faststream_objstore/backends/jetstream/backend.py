@@ -147,9 +147,21 @@ class JetStreamBackend:
         )
 
     async def last_message(
-        self, subject: str, *, leader: bool = False
+        self, subject: str, *, leader: bool = False, size: int = 0
     ) -> StoredMessage | None:
         """The newest message of a subject, or `None`."""
+        if size == 0:
+            return await self._last_message(subject, leader=leader)
+        # Metadata can claim any size; a message cannot have any.
+        size = min(size, self.max_payload)
+        budget = self._connection.budget
+        await budget.acquire(size)
+        try:
+            return await self._last_message(subject, leader=leader)
+        finally:
+            budget.release(size)
+
+    async def _last_message(self, subject: str, *, leader: bool) -> StoredMessage | None:
         if leader or not self._direct:
             return await self._leader_get(subject)
         reply = await self._connection.request(
@@ -243,6 +255,7 @@ class JetStreamBackend:
         start_sequence: int | None = None,
         follow: bool = False,
         headers_only: bool = False,
+        size: int | None = None,
     ) -> JetStreamMessages:
         """Read messages in order."""
         if start_sequence is not None and deliver is not Deliver.ALL:
@@ -256,6 +269,7 @@ class JetStreamBackend:
             start_sequence=start_sequence,
             follow=follow,
             headers_only=headers_only,
+            size=size,
             timeout=self.timeout,
         )
 

@@ -52,6 +52,7 @@ class PullConsumer:
         follow: Wait for new messages; otherwise take what is pending.
         headers_only: Leave the bodies on the server.
         limit: Ask for no more than this many.
+        size: Bytes that are expected in all, where that is known.
         timeout: Seconds for one request.
     """
 
@@ -65,6 +66,7 @@ class PullConsumer:
         follow: bool,
         headers_only: bool,
         limit: int | None,
+        size: int | None,
         timeout: float,
     ) -> None:
         self._api = api
@@ -96,6 +98,8 @@ class PullConsumer:
         """Why nothing more will come."""
         self.dry: bool = False
         """Whether the server had less than it was asked for."""
+        self.asked: float = 0.0
+        """When the server was last asked for more, by the loop's clock."""
         self.heard: float = 0.0
         """When the server was last heard of, by the loop's clock."""
 
@@ -110,6 +114,9 @@ class PullConsumer:
         self._window = max(1, min(64, _WINDOW_BYTES // self._connection.client.max_payload))
         self._requests: dict[str, int] = {}
         self._outstanding = 0
+        self._budget = self._connection.budget
+        self._reserved = 0
+        self._size = size
         self._wake: asyncio.Future[bool] | None = None
         self._clock = time.monotonic
 
@@ -150,6 +157,7 @@ class PullConsumer:
         Args:
             wait: Until the server has done it; otherwise it is only told.
         """
+        self._release(self._reserved)
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await self._connection.unsubscribe(subscription)
@@ -218,12 +226,15 @@ class PullConsumer:
             if count <= 0:
                 return
             request = {"no_wait": True}
+            if not await self._reserve(count):
+                return
         if not self._outstanding:
             self.heard = asyncio.get_running_loop().time()
         token = str(next(self._tokens))
         self._requests[token] = count
         self._outstanding += count
         self.dry = False
+        self.asked = self._clock()
         try:
             await self._connection.publish(
                 f"{self._api.prefix}.CONSUMER.MSG.NEXT.{self._id}",
@@ -233,6 +244,23 @@ class PullConsumer:
             )
         except ObjStoreError as error:
             self.fault = str(error)
+
+    async def _reserve(self, count: int) -> bool:
+        """Whether so many may be asked for now; waits where nothing else would come."""
+        size = count * (self._largest or self._connection.client.max_payload)
+        if self._size is not None:
+            size = min(size, self._size + count * _OVERHEAD_BYTES)
+        if not self._budget.take(size):
+            if self._outstanding or self.buffer:
+                return False
+            await self._budget.acquire(size)
+        self._reserved += size
+        return True
+
+    def _release(self, size: int) -> None:
+        if size:
+            self._reserved -= size
+            self._budget.release(size)
 
     async def wait(self, seconds: float) -> None:
         """Wait until something arrives, or goes wrong, or so many seconds."""
@@ -301,6 +329,7 @@ class PullConsumer:
             self._window = max(2, min(_WINDOW_MESSAGES, _WINDOW_BYTES // weight))
 
     def _settle_one(self) -> None:
+        self._release(self._reserved // (self._outstanding or 1))
         # The server serves requests in their order.
         for token, count in self._requests.items():
             self._outstanding -= 1
@@ -318,7 +347,9 @@ class PullConsumer:
         elif status in {"404", "408"}:
             self.heard = asyncio.get_running_loop().time()
             token = message.subject.rpartition(".")[2]
-            self._outstanding -= self._requests.pop(token, 0)
+            count = self._requests.pop(token, 0)
+            self._release(self._reserved * count // (self._outstanding or 1))
+            self._outstanding -= count
             self.dry = not self._outstanding
         else:
             said = headers.get("Description", "").strip()

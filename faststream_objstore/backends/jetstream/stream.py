@@ -45,6 +45,7 @@ class JetStreamMessages:
         start_sequence: Begin with the first match at or after it.
         follow: Wait for new messages.
         headers_only: Leave the bodies on the server.
+        size: Bytes that are expected in all, where that is known.
         timeout: Seconds that one message may take to come (not followed).
     """
 
@@ -58,6 +59,7 @@ class JetStreamMessages:
         start_sequence: int | None,
         follow: bool,
         headers_only: bool,
+        size: int | None,
         timeout: float,
     ) -> None:
         self.pending: int = 0
@@ -69,6 +71,7 @@ class JetStreamMessages:
         self._start = start_sequence
         self._follow = follow
         self._headers_only = headers_only
+        self._size = size
         self._left: int | None = None
         self._timeout = timeout
 
@@ -160,7 +163,7 @@ class JetStreamMessages:
             if not self._follow and consumer.remaining == 0:
                 return None
             if self._client.is_closed or (
-                not self._follow and loop.time() - began > self._timeout
+                not self._follow and loop.time() - max(began, consumer.asked) > self._timeout
             ):
                 raise self._timed_out()
             if consumer.broken:
@@ -233,6 +236,7 @@ class JetStreamMessages:
             follow=self._follow,
             headers_only=self._headers_only,
             limit=self._left,
+            size=self._size,
             timeout=self._timeout,
         )
         await self._consumer.open()

@@ -83,6 +83,7 @@ class MemoryBackend:
         subject: str,
         *,
         leader: bool = False,  # noqa: ARG002 - there is one replica
+        size: int = 0,  # noqa: ARG002 - nothing is under way
     ) -> StoredMessage | None:
         """The newest message of a subject; see `Backend`."""
         return (await self._stream()).last(subject)
@@ -109,6 +110,7 @@ class MemoryBackend:
         start_sequence: int | None = None,
         follow: bool = False,
         headers_only: bool = False,
+        size: int | None = None,  # noqa: ARG002 - nothing is under way
     ) -> MemoryReader:
         """Read messages in order; see `Backend`."""
         if start_sequence is not None and deliver is not Deliver.ALL:
