@@ -1,0 +1,43 @@
+"""A small photo service: pictures go into one bucket, thumbnails come out in another.
+
+    python -m examples.gallery
+
+starts it with a NATS server of its own; see `__main__.py`. As a service:
+
+    NATS_URL=nats://127.0.0.1:4222 uvicorn examples.gallery.app:app
+    NATS_URL=nats://127.0.0.1:4222 faststream run examples.gallery.app:app
+"""
+
+import logging
+import os
+
+from faststream.asgi import AsgiFastStream, make_ping_asgi
+from faststream.nats import NatsBroker
+
+from faststream_objstore import ObjStore
+
+from .live import RELOAD
+from .routes import routes
+from .thumbnails import live, photos, router, thumbs
+
+
+def build(url: str, log_level: int = logging.INFO) -> tuple[AsgiFastStream, ObjStore]:
+    broker = NatsBroker(url, routers=[router], max_reconnect_attempts=-1, log_level=log_level)
+    objstore = ObjStore(broker, photos, thumbs)
+    app = AsgiFastStream(
+        broker,
+        asgi_routes=[*routes(), ("/health", make_ping_asgi(broker, timeout=5))],
+        lifespan=live.until_signal,
+    )
+    # HTTP handlers see the app's context, which this makes the buckets known to.
+    objstore.install(app)
+
+    # Browsers may come before the broker has started, and miss what happens until then.
+    @app.after_startup
+    def reload() -> None:
+        live.publish(RELOAD)
+
+    return app, objstore
+
+
+app, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
