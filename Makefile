@@ -8,14 +8,18 @@ PIP := $(BIN) -m pip --disable-pip-version-check -qq
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3.10 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test demo bench lint format clean
+.PHONY: help venv test coverage demo gallery bench lint format package clean docs docs-serve
 
 help:
-	@echo "make test    run the tests"
+	@echo "make test    run the tests, in parallel"
+	@echo "make coverage  run the tests and show what they cover"
 	@echo "make demo    run examples/quickstart.py on an embedded NATS server"
+	@echo "make gallery start the photo service of examples/gallery, to look at in a browser"
+	@echo "make docs    build the documentation into site/ (make docs-serve shows it)"
 	@echo "make bench   measure beside other clients; a quarter of an hour on a quiet machine"
 	@echo "make lint    check style, format and types"
 	@echo "make format  apply the format and the safe fixes"
+	@echo "make package build the wheel and the sdist, into dist/"
 	@echo "make clean   remove .venv, caches and build output"
 
 venv: $(READY)
@@ -44,25 +48,58 @@ $(READY): pyproject.toml
 	@$(PIP) install --editable . --group dev
 	@touch $@
 
+# WORKERS=0 runs them one after the other; ARGS are pytest's.
+WORKERS ?= auto
+PYTEST := pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
 test: $(READY)
-	$(BIN) -m pytest
+	$(BIN) -m $(PYTEST)
+
+coverage: $(READY)
+	$(BIN) -m coverage erase
+	$(BIN) -m coverage run -m $(PYTEST)
+	$(BIN) -m coverage combine --quiet
+	$(BIN) -m coverage report
+	$(BIN) .ci/branches.py 90
 
 demo: $(READY)
 	$(BIN) examples/quickstart.py
 
+# GALLERY are its options, as in GALLERY='--port 9000 --data photos'.
+GALLERY ?=
+gallery: $(READY)
+	$(BIN) -m examples.gallery --samples $(GALLERY)
+
 bench: $(READY)
 	$(BIN) -m benchmarks
+
+# Installed on demand: nobody pays for it who only runs the tests.
+$(VENV)/.docs: $(READY)
+	@echo "Installing what builds the documentation ..."
+	@$(PIP) install --group docs
+	@touch $@
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN) -m mkdocs build --strict
+
+docs-serve: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN) -m mkdocs serve
 
 lint: $(READY)
 	$(BIN) -m ruff check
 	$(BIN) -m ruff format --check
 	$(BIN) -m mypy
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" basedpyright --project tests/typing
 
 format: $(READY)
 	$(BIN) -m ruff check --fix
 	$(BIN) -m ruff format
 
+package: $(READY)
+	rm -rf dist
+	$(BIN) -m build
+
 clean:
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* coverage.xml
+	rm -rf $(VENV) $(VENV)-3.* build dist site htmlcov .coverage .coverage.* coverage.xml
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

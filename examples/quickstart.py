@@ -97,7 +97,7 @@ app, broker, objstore = build(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"
 
 # What follows is the demonstration: it plays the clients of the service.
 
-SKIPPED = {".git", ".venv", "__pycache__", "node_modules", "site", "dist"}
+SKIPPED = {".git", "__pycache__", "node_modules", "site", "dist"}
 
 
 def files_in(folder: Path) -> dict[str, Path]:
@@ -106,7 +106,7 @@ def files_in(folder: Path) -> dict[str, Path]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and not any(
-            part in SKIPPED or part.endswith("_cache")
+            part in SKIPPED or part.startswith(".venv") or part.endswith("_cache")
             for part in path.relative_to(folder).parts
         )
     }

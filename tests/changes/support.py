@@ -15,7 +15,7 @@ from faststream_objstore.store import ObjectStore
 
 T = TypeVar("T")
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds that anything here may take."""
 
 

@@ -55,9 +55,11 @@ class Journal:
     def entries(self, what: str = "done") -> list[Entry]:
         with self.path.open("rb") as file:
             file.seek(self._read_to)
-            # An entry is one write, so the last line is whole.
-            self._entries += [Entry(**json.loads(line)) for line in file]
-            self._read_to = file.tell()
+            # The last line may be half there: a read meets a write in its middle.
+            written, _, _ = file.read().rpartition(b"\n")
+        if written:
+            self._entries += [Entry(**json.loads(line)) for line in written.split(b"\n")]
+            self._read_to += len(written) + 1
         return [entry for entry in self._entries if entry.what == what]
 
     def versions(self) -> set[tuple[str, int]]:

@@ -19,6 +19,8 @@ from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, running
 from tests.production.cluster import SIZE, Cluster, cluster
 
+pytestmark = pytest.mark.once
+
 # What a larger run turns up.
 PUTS_BETWEEN_KILLS = 100
 WRITERS = 4

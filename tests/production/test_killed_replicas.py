@@ -14,6 +14,8 @@ from faststream_objstore.testing import NatsServer
 from tests.changes.support import running, soon
 from tests.production.support import Journal, Settings, settled, start
 
+pytestmark = pytest.mark.once
+
 # What a larger run turns up.
 OBJECTS = 2_000
 WRITERS = 4

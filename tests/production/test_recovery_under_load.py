@@ -15,6 +15,8 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, running
 
+pytestmark = pytest.mark.once
+
 # What a larger run turns up.
 OBJECTS = 600
 LOSSES = 3

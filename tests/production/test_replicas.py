@@ -13,6 +13,8 @@ from faststream_objstore.testing import NatsServer
 from tests.changes.support import consumers_of, running
 from tests.production.support import Journal, Replica, Settings, left_over, settled, started
 
+pytestmark = pytest.mark.once
+
 # What a larger run turns up.
 SUBSCRIBERS = 20
 IDLE_SECONDS = 8.0

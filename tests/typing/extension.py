@@ -1,0 +1,103 @@
+"""The broker extension, the claim check, the errors, the embedded server."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nats.errors
+import nats.js.errors
+from faststream import FastStream
+from faststream.asgi import AsgiFastStream
+from faststream.nats import NatsBroker
+from typing_extensions import assert_type
+
+from faststream_objstore import (
+    Bucket,
+    ClaimCheckMiddleware,
+    InvalidOptionError,
+    ObjectDeletedError,
+    ObjectNotFoundError,
+    ObjectStore,
+    ObjectStoreConfig,
+    ObjStore,
+    ObjStoreError,
+    StoreTimeoutError,
+)
+from faststream_objstore.testing import NatsServer
+
+
+async def extends(broker: NatsBroker, app: FastStream, asgi: AsgiFastStream) -> None:
+    photos = Bucket("photos")
+    objstore = ObjStore(broker, photos, Bucket("thumbs"))
+    assert_type(objstore.broker, NatsBroker | None)
+    assert_type(objstore.buckets, Mapping[str, Bucket])
+    unattached = ObjStore(photos)
+    unattached.add(Bucket("more"), Bucket("most"))
+    unattached.attach(broker)
+    unattached.install(app)
+    unattached.install(asgi)
+    await objstore.bind()
+    assert_type(await objstore.object_store("photos"), ObjectStore)
+    assert_type(await objstore.object_store(photos), ObjectStore)
+    assert_type(objstore.handle("photos"), ObjectStore)
+    assert_type(await objstore.create_object_store("uploads", ttl=60), ObjectStore)
+    assert_type(
+        await objstore.create_object_store(ObjectStoreConfig(bucket="uploads")), ObjectStore
+    )
+    assert_type(
+        await objstore.create_object_store(bucket="uploads", storage="memory"), ObjectStore
+    )
+    assert_type(await objstore.list_buckets(), list[str])
+    await objstore.delete_object_store("uploads")
+    for live in objstore.live_objects:
+        assert_type(live.loads, int)
+        assert_type(live.failures, int)
+
+
+async def claims(bucket: Bucket) -> None:
+    NatsBroker(middlewares=[ClaimCheckMiddleware(bucket)])
+
+
+async def serves() -> None:
+    async with NatsServer() as server:
+        assert_type(server, NatsServer)
+        assert_type(server.url, str)
+        assert_type(server.port, int)
+        assert_type(server.store_dir, Path)
+        assert_type(server.pid, int | None)
+        assert_type(server.running, bool)
+        assert_type(server.log, str)
+        await server.stop(timeout=5)
+
+
+async def catches(store: ObjectStore) -> None:
+    try:
+        await store.get("one")
+    except ObjectNotFoundError as error:
+        assert_type(error.bucket, str | None)
+        assert_type(error.name, str | None)
+
+
+def error_bases(
+    gone: ObjectDeletedError, late: StoreTimeoutError, wrong: InvalidOptionError
+) -> None:
+    every: list[ObjStoreError] = [gone, late, wrong]
+    absent: ObjectNotFoundError = gone
+    theirs: nats.js.errors.ObjectNotFoundError = absent
+    timeout: nats.errors.TimeoutError = late
+    value: ValueError = wrong
+    assert {theirs, timeout, value, *every}
+
+
+async def wrong_uses(broker: NatsBroker, objstore: ObjStore) -> None:
+    ObjStore(broker, "photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ObjStore("nats://127.0.0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    objstore.add("photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    objstore.attach(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    objstore.install(broker)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await objstore.create_object_store("a", size=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await objstore.create_object_store("a", ttl="1d")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await objstore.object_store(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with objstore.object_store("photos"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    ObjectStoreConfig(bucket="a", storage="disk")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    NatsServer(port="4222")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
