@@ -5,14 +5,14 @@ import hashlib
 
 from ..settling import to_its_end
 
-__all__ = ("BufferDigest", "Digest")
+__all__ = ("INLINE", "BufferDigest", "Digest")
 
 # A hand-over to a thread costs 60 to 100 us of the loop's time, as much as hashing 100 KiB
 # (1.3 GB/s); up to here it is done inline.
-_INLINE = 256 * 1024
+INLINE = 256 * 1024
 # Enough to make hand-overs rare, little enough to keep memory bounded.
 _BATCH = 1024 * 1024
-# What a thread hashes before it looks whether it is still wanted.
+# What a thread hashes before it looks whether the digest is still wanted.
 _PIECE = 16 * 1024 * 1024
 
 Buffer = bytes | bytearray | memoryview
@@ -44,7 +44,7 @@ class Digest:
     async def result(self) -> bytes:
         """The 32 bytes of everything added."""
         await self._settle()
-        if self._waiting_bytes > _INLINE:
+        if self._waiting_bytes > INLINE:
             await asyncio.get_running_loop().run_in_executor(None, self._update, self._waiting)
         else:
             self._update(self._waiting)
@@ -73,15 +73,9 @@ class BufferDigest:
         self._buffer = buffer
         self._stopped = False
         self._running: asyncio.Future[bytes] | None = None
-        if buffer.nbytes > _INLINE:
+        if buffer.nbytes > INLINE:
             loop = asyncio.get_running_loop()
-            self._begun: asyncio.Future[None] = loop.create_future()
-            self._running = loop.run_in_executor(None, self._hashed, loop)
-
-    async def begun(self) -> None:
-        """Wait until the thread needs the interpreter lock no more."""
-        if self._running is not None:
-            await asyncio.wait((self._begun, self._running), return_when="FIRST_COMPLETED")
+            self._running = loop.run_in_executor(None, self._hashed)
 
     async def result(self) -> bytes:
         """The 32 bytes."""
@@ -99,15 +93,10 @@ class BufferDigest:
     async def _end(running: "asyncio.Future[bytes]") -> None:
         await running
 
-    def _hashed(self, loop: asyncio.AbstractEventLoop) -> bytes:
-        loop.call_soon_threadsafe(self._tell)
+    def _hashed(self) -> bytes:
         sha256 = hashlib.sha256()
         for start in range(0, self._buffer.nbytes, _PIECE):
             if self._stopped:
                 break
             sha256.update(self._buffer[start : start + _PIECE])
         return sha256.digest()
-
-    def _tell(self) -> None:
-        if not self._begun.done():
-            self._begun.set_result(None)

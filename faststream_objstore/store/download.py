@@ -1,7 +1,6 @@
 """Get: the chunks of one version, in order, verified to the last byte."""
 
 import hashlib
-import io
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
@@ -23,7 +22,8 @@ from ..errors import (
 )
 from ..models import ObjectData, ObjectInfo
 from . import metadata
-from .digest import BufferDigest, Digest
+from .content import Content, room_for
+from .digest import Digest
 from .upload import Progress, report
 
 __all__ = (
@@ -224,37 +224,21 @@ async def content(version: Version, progress: Progress | None = None) -> ObjectD
 
     if info.chunks and info.size > info.chunks * _LARGEST_CHUNK:
         raise await version.lost(f"{info.size} bytes cannot be in {info.chunks} chunks")
-    # It grows with what arrives, whatever size the metadata claim. `getvalue` does not copy;
-    # `bytes` of a `bytearray` would, and pages that are new cost more than the network.
-    whole = io.BytesIO()
+    whole: Content | None = None
     async with aclosing(_arrivals(version)) as arrivals:
         async for chunks in arrivals:
+            if whole is None:
+                whole = room_for(info, chunks[0])
             for chunk in chunks:
-                _append(whole, chunk, info)
+                whole.append(chunk)
                 if progress is not None:
-                    await report(progress, whole.tell(), info.size)
-    received = whole.getvalue()
-    del whole
-    digest = BufferDigest(memoryview(received))
-    try:
-        # It is copied, which holds the interpreter lock, while a thread hashes it.
-        await digest.begun()
-        result = ObjectData(received, info)
-        verify_digest(info, await digest.result())
-    finally:
-        await digest.stop()
-    return result
-
-
-def _append(whole: io.BytesIO, chunk: bytes, info: ObjectInfo) -> None:
-    try:
-        whole.write(chunk)
-    except (MemoryError, OverflowError) as error:
-        msg = (
-            f"Bucket '{info.bucket}', object {info.name!r} has {info.size} bytes, more than "
-            "there is memory for; read it as a stream with open()."
-        )
-        raise ObjectTooLargeError(msg, bucket=info.bucket, name=info.name) from error
+                    await report(progress, whole.filled, info.size)
+    if whole is None:
+        verify_digest(info, hashlib.sha256().digest())
+        return ObjectData(b"", info)
+    data, sha256 = await whole.finish()
+    verify_digest(info, sha256)
+    return data
 
 
 async def only_chunk(version: Version) -> bytes:

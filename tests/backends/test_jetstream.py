@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import json
 import logging
+import signal
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -729,6 +731,26 @@ async def test_the_reply_subject_tells_of_the_message(
     assert list(consumer.buffer) == [
         StoredMessage("$O.b.C.N", b"12", 42, 1700000000123456789, 7, 2)
     ]
+
+
+async def test_tasks_that_come_while_the_replies_are_being_subscribed_do_not_hang(
+    nats_client: Client, backend: JetStreamBackend
+) -> None:
+    server = JetStreamServer(nats_client)
+
+    async def late(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.open(backend.bucket)
+
+    # A thread, because a loop that spins lets no time-out pass.
+    watchdog = threading.Timer(10, signal.raise_signal, (signal.SIGINT,))
+    watchdog.start()
+    try:
+        await asyncio.gather(*(late(turns) for turns in range(12)))
+    finally:
+        watchdog.cancel()
+        await server.close()
 
 
 async def test_chunks_of_the_largest_size_are_read(backend: JetStreamBackend) -> None:

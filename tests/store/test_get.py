@@ -1,10 +1,14 @@
 """Get: verified content, exactly the version that was asked for, into any file."""
 
 import asyncio
+import base64
+import hashlib
 import io
 import pickle
+import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nats.errors
@@ -626,18 +630,60 @@ async def test_a_size_that_the_chunks_cannot_have_is_an_error(
         await soon(store.get("name"))
 
 
+@pytest.mark.parametrize("claimed", [5, 7])
 async def test_content_that_no_memory_holds_is_an_error_that_says_what_to_do(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore,
+    backend: Backend,
+    audit: Audit,
+    monkeypatch: pytest.MonkeyPatch,
+    claimed: int,
 ) -> None:
-    class Full(io.BytesIO):
-        def write(self, data: object, /) -> int:
-            raise MemoryError
+    def full(*_: object) -> None:
+        raise MemoryError
 
-    await store.put("name", b"hello", chunk_size=3)
-    monkeypatch.setattr("faststream_objstore.store.download.io.BytesIO", Full)
+    audit.orphans = True
+    # Seven bytes cannot be in two chunks of which the first has three.
+    await damaged(backend, [b"hel", b"lo"], said=2, size=claimed)
+    monkeypatch.setattr("faststream_objstore.store.content._InPlace.__init__", full)
+    monkeypatch.setattr("faststream_objstore.store.content.io.BytesIO", Full)
 
-    with pytest.raises(ObjectTooLargeError, match=r"'name' has 5 bytes.*there is memory for"):
+    with pytest.raises(
+        ObjectTooLargeError, match=rf"'name' has {claimed} bytes.*there is memory for"
+    ):
         await soon(store.get("name"))
+
+
+class Full(io.BytesIO):
+    def write(self, data: object, /) -> int:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("sizes", [[3, 2], [2, 3], [1, 1, 8], [300_000] * 40 + [7]])
+@pytest.mark.parametrize("python", ["cpython", "another"])
+async def test_content_is_the_same_however_it_is_gathered(
+    store: ObjectStore,
+    backend: Backend,
+    audit: Audit,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: list[int],
+    python: str,
+) -> None:
+    audit.orphans = True
+    parts = [random.Random(i).randbytes(size) for i, size in enumerate(sizes)]
+    whole = b"".join(parts)
+    sha256 = hashlib.sha256(whole).digest()
+    digest = "SHA-256=" + base64.urlsafe_b64encode(sha256).decode()
+    await damaged(backend, parts, said=len(parts), size=len(whole), digest=digest)
+
+    implementation = SimpleNamespace(implementation=SimpleNamespace(name=python))
+    monkeypatch.setattr("faststream_objstore.store.content.sys", implementation)
+
+    data = await soon(store.get("name"))
+
+    assert data == whole
+    assert hash(data) == hash(whole)
+    assert {whole: "found"}[data] == "found"
+    assert data.info.name == "name"
 
 
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"null", b'{"size": "5"}', b"\xff"])

@@ -58,6 +58,11 @@ def _expire(future: "asyncio.Future[Any]") -> None:
         future.set_result(None)
 
 
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled():
+        task.exception()
+
+
 async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
     """The future's result, or `None` after so many seconds.
 
@@ -103,7 +108,7 @@ class Connection:
         self._waiting: dict[asyncio.Future[Any], tuple[float, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._subscription: Subscription | None = None
-        self._subscribing: asyncio.Task[Subscription] | None = None
+        self._subscribing: asyncio.Task[None] | None = None
 
     @property
     def reply_length(self) -> int:
@@ -119,17 +124,21 @@ class Connection:
         """Subscribe to the replies; once, however many tasks ask for it at a time."""
         while self._subscription is None:
             if self._subscribing is None:
-                self._subscribing = asyncio.ensure_future(
-                    self.subscribe(self._inbox + "*", self._receive, bucket=bucket)
-                )
-                self._subscribing.add_done_callback(self._subscribed)
+                self._subscribing = asyncio.ensure_future(self._subscribe_replies(bucket))
+                # Those who wait for it may all be cancelled.
+                self._subscribing.add_done_callback(_retrieve)
             # nats-py may swallow a cancellation while it subscribes, and others wait too.
             await asyncio.shield(self._subscribing)
 
-    def _subscribed(self, task: "asyncio.Task[Subscription]") -> None:
-        self._subscribing = None
-        if not task.cancelled() and task.exception() is None:
-            self._subscription = task.result()
+    async def _subscribe_replies(self, bucket: str | None) -> None:
+        # Noted here and not when the task is reported as done: until then whoever comes
+        # would wait for a task that has ended, which does not wait.
+        try:
+            self._subscription = await self.subscribe(
+                self._inbox + "*", self._receive, bucket=bucket
+            )
+        finally:
+            self._subscribing = None
 
     async def _receive(self, message: Msg) -> None:
         token = message.subject[len(self._inbox) :]
