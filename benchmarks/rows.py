@@ -160,6 +160,20 @@ ROWS = (
     _row("change events, vs plain pull subscriber", "events", PLAIN_PULL, at_least=0.9, aim=1),
     _row("change events, vs plain push subscriber", "events", PLAIN, at_least=0.9, aim=1),
     _row(
+        "change events, 1 worker, vs plain pull subscriber",
+        "events_one",
+        PLAIN_PULL,
+        at_least=0.9,
+        aim=1,
+    ),
+    _row(
+        "change events, 1 worker, vs plain push subscriber",
+        "events_one",
+        PLAIN,
+        at_least=0.9,
+        aim=1,
+    ),
+    _row(
         "injection of FromBucket, vs Context()",
         "injection",
         "FastStream Context()",

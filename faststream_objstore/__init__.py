@@ -1,5 +1,7 @@
 """NATS JetStream Object Store buckets for FastStream: declare, inject, react, test."""
 
+from typing import TYPE_CHECKING, Any
+
 from .bucket import Bucket
 from .changes.retry import Retry
 from .errors import (
@@ -40,7 +42,6 @@ from .errors import (
     UnsupportedDataError,
 )
 from .extension import ObjStore
-from .middlewares import ClaimCheckMiddleware
 from .models import (
     ObjectData,
     ObjectInfo,
@@ -52,6 +53,9 @@ from .models import (
 )
 from .params import FromBucket, FromObject, LiveObject, OpenObject, StatObject
 from .store import ObjectReader, ObjectStore, ObjectWatcher
+
+if TYPE_CHECKING:
+    from .middlewares import ClaimCheckMiddleware
 
 __all__ = (
     "BadObjectMetaError",
@@ -109,3 +113,18 @@ __all__ = (
     "StoreTimeoutError",
     "UnsupportedDataError",
 )
+
+
+def __getattr__(name: str) -> Any:
+    # Few services need it, and it is most of what they would import in vain.
+    if name == "ClaimCheckMiddleware":
+        from .middlewares import ClaimCheckMiddleware  # noqa: PLC0415
+
+        globals()[name] = ClaimCheckMiddleware
+        return ClaimCheckMiddleware
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

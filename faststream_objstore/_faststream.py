@@ -30,6 +30,7 @@ from faststream._internal.di import FastDependsConfig
 from faststream._internal.endpoint.call_wrapper import HandlerCallWrapper
 from faststream._internal.endpoint.subscriber import SubscriberSpecification
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
+from faststream._internal.endpoint.subscriber.utils import default_filter
 from faststream._internal.endpoint.utils import ParserComposition, process_msg
 from faststream._internal.logger.logger_proxy import RealLoggerObject
 from faststream._internal.parser import DefaultCodec
@@ -472,6 +473,9 @@ class PlainSubscriber(StreamSubscriber):
 
     async def is_wanted(self, message: Msg) -> bool:
         """Whether a handler's filter takes the message; one that fails is to be reported."""
+        for call in self.calls.data:
+            if call.filter is default_filter:
+                return True
         parsed: dict[Any, Any] = {}
         for call in self.calls:
             try:

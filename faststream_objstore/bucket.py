@@ -2,21 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from faststream.nats import NatsRouter
 from typing_extensions import Unpack
 
 from faststream_objstore._faststream import register
-from faststream_objstore.changes.options import ChangeOptions, Event
 from faststream_objstore.changes.retry import Retry, seconds_of
-from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
 from faststream_objstore.errors import (
     BucketInUseError,
     BucketNotDeclaredError,
     InvalidOptionError,
 )
 from faststream_objstore.models import ObjectStoreConfig, Storage
+
+if TYPE_CHECKING:
+    from faststream_objstore.changes.options import ChangeOptions, Event
+    from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
 
 __all__ = ("TAKEN_OVER", "Bucket", "not_declared")
 
@@ -129,7 +131,7 @@ class Bucket:
         context_key: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        self.config = ObjectStoreConfig(
+        self.config: ObjectStoreConfig = ObjectStoreConfig(
             bucket=name,
             description=description,
             ttl=ttl,
@@ -140,9 +142,9 @@ class Bucket:
             compression=compression,
             metadata=metadata,
         )
-        self.declare = declare
-        self.update = update
-        self.context_key = name if context_key is None else context_key
+        self.declare: bool = declare
+        self.update: bool = update
+        self.context_key: str = name if context_key is None else context_key
         seconds = None if timeout is None else seconds_of(timeout)
         if not isinstance(self.context_key, str) or not self.context_key:
             msg = f"Bucket '{name}': context_key={context_key!r} cannot work; give a name."
@@ -162,8 +164,8 @@ class Bucket:
         if timeout is not None and (seconds is None or not 0 < seconds < 1e9):
             msg = f"Bucket '{name}': timeout={timeout!r} cannot work; give positive seconds."
             raise InvalidOptionError(msg, bucket=name)
-        self.timeout = seconds
-        self.router = NatsRouter()
+        self.timeout: float | None = seconds
+        self.router: NatsRouter = NatsRouter()
         self.subscribers: list[ChangeSubscriber] = []
         self.attachment: Attachment | None = None
         """The `ObjStore` that it belongs to; set by that."""
@@ -178,7 +180,7 @@ class Bucket:
 
     def on_put(
         self, pattern: str = "**", **options: Unpack[SubscriberOptions]
-    ) -> ChangeSubscriber:
+    ) -> "ChangeSubscriber":
         """Decorate a function: it runs with the `ObjectInfo` when an object is put.
 
         At least once, latest state for each object: two puts of one name while the
@@ -216,7 +218,7 @@ class Bucket:
 
     def on_delete(
         self, pattern: str = "**", **options: Unpack[SubscriberOptions]
-    ) -> ChangeSubscriber:
+    ) -> "ChangeSubscriber":
         """Decorate a function: it runs when an object is deleted. See `on_put`.
 
         The `ObjectInfo` is that of the deletion: it has a name and a revision, and
@@ -226,7 +228,7 @@ class Bucket:
 
     def on_change(
         self, pattern: str = "**", **options: Unpack[SubscriberOptions]
-    ) -> ChangeSubscriber:
+    ) -> "ChangeSubscriber":
         """Decorate a function: it runs when an object is put or deleted. See `on_put`."""
         return self._subscriber("change", pattern, options)
 
@@ -252,8 +254,12 @@ class Bucket:
             seen[options.durable] = options
 
     def _subscriber(
-        self, event: Event, pattern: str, given: SubscriberOptions
-    ) -> ChangeSubscriber:
+        self, event: "Event", pattern: str, given: SubscriberOptions
+    ) -> "ChangeSubscriber":
+        # Services without change handlers do without it.
+        from faststream_objstore.changes.options import ChangeOptions  # noqa: PLC0415
+        from faststream_objstore.changes.subscriber import ChangeSubscriber  # noqa: PLC0415
+
         options: dict[str, Any] = dict(given)
         known = SubscriberOptions.__annotations__
         if unknown := [option for option in options if option not in known]:

@@ -154,8 +154,8 @@ class BucketNotDeclaredError(BucketError, LookupError):
 class BucketNotFoundError(BucketError, nats.js.errors.BucketNotFoundError):
     """The bucket's stream does not exist on the server."""
 
-    code = 404
-    err_code = 10059
+    code: int | None = 404
+    err_code: int | None = 10059
 
 
 class BucketConfigMismatchError(BucketError):
@@ -169,15 +169,15 @@ class BucketInUseError(BucketError):
 class BucketSealedError(BucketError, nats.js.errors.APIError):
     """The bucket is sealed: it can be read, never changed."""
 
-    code = 400
-    err_code = 10109
+    code: int | None = 400
+    err_code: int | None = 10109
 
 
 class BucketFullError(BucketError, nats.js.errors.APIError):
     """The bucket's `max_bytes` (or the account's storage) is used up."""
 
-    code = 503
-    err_code = 10077
+    code: int | None = 503
+    err_code: int | None = 10077
 
 
 class ObjectError(ObjStoreError):
@@ -191,8 +191,8 @@ class InvalidObjectNameError(ObjectError, nats.js.errors.InvalidObjectNameError,
 class ObjectNotFoundError(ObjectError, nats.js.errors.ObjectNotFoundError):
     """No object of that name was ever put, or its metadata has expired."""
 
-    code = 404
-    err_code = 10037
+    code: int | None = 404
+    err_code: int | None = 10037
 
 
 class ObjectDeletedError(ObjectNotFoundError, nats.js.errors.ObjectDeletedError):
@@ -282,7 +282,7 @@ class ServerUnreachableError(NotConnectedError, nats.errors.NoServersError):
 class JetStreamNotEnabledError(ObjStoreError, nats.js.errors.ServiceUnavailableError):
     """The server, or this account on it, has no JetStream."""
 
-    code = 503
+    code: int | None = 503
 
 
 class StoreAPIError(ObjStoreError, nats.js.errors.APIError):

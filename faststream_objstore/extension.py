@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict, overload
 
 from faststream.nats import NatsBroker
+from typing_extensions import Unpack
 
 from faststream_objstore._faststream import (
     Application,
@@ -29,7 +31,7 @@ from faststream_objstore.errors import (
     NotConnectedError,
 )
 from faststream_objstore.live import LiveField, LiveSource, LiveValue
-from faststream_objstore.models import ObjectStoreConfig, validate_bucket_name
+from faststream_objstore.models import ObjectStoreConfig, Storage, validate_bucket_name
 from faststream_objstore.origin import origin_on
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.binding import bind_bucket
@@ -38,6 +40,19 @@ from faststream_objstore.wire import bucket_of_stream
 __all__ = ("BucketField", "ObjStore", "extension_key")
 
 _logger = logging.getLogger("faststream_objstore")
+
+
+class BucketSettings(TypedDict, total=False):
+    """The settings of `ObjectStoreConfig` but its name, as keywords; see there."""
+
+    description: str | None
+    ttl: timedelta | float | None
+    max_bytes: int | None
+    storage: Storage | None
+    replicas: int | None
+    placement: Mapping[str, Any] | None
+    compression: bool | None
+    metadata: Mapping[str, str] | None
 
 
 class BucketField(CustomField):
@@ -315,6 +330,19 @@ class ObjStore:
         name = _name_of(bucket)
         await self.backend_of(name)
         return self.handle(name)
+
+    @overload
+    async def create_object_store(self, config: ObjectStoreConfig) -> ObjectStore: ...
+
+    @overload
+    async def create_object_store(
+        self, config: str, **params: Unpack[BucketSettings]
+    ) -> ObjectStore: ...
+
+    @overload
+    async def create_object_store(
+        self, *, bucket: str, **params: Unpack[BucketSettings]
+    ) -> ObjectStore: ...
 
     async def create_object_store(
         self, config: ObjectStoreConfig | str | None = None, **params: Any

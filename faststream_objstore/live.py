@@ -10,8 +10,7 @@ import contextvars
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import nats.errors
 
@@ -50,8 +49,7 @@ _UNUSABLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSource:
+class LiveSource(NamedTuple):
     """Which object, and what to make of it; markers that agree share one value.
 
     Attributes:
@@ -97,8 +95,8 @@ class LiveValue:
     def __init__(self, source: LiveSource, backend: Callable[[], Awaitable[Backend]]) -> None:
         self.source = source
         self.info: ObjectInfo | None = None
-        self.loads = 0
-        self.failures = 0
+        self.loads: int = 0
+        self.failures: int = 0
         self._backend = backend
         self._value: Any = None
         self._seen: ObjectInfo | None = None
@@ -316,7 +314,7 @@ class LiveObjects:
     """
 
     def __init__(self) -> None:
-        self.running = False
+        self.running: bool = False
         self._values: dict[LiveSource, LiveValue] = {}
 
     def __iter__(self) -> Iterator[LiveValue]:

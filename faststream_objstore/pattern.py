@@ -6,13 +6,14 @@ Names are other people's input, so a match takes time linear in the name's lengt
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import InvalidOptionError, InvalidPatternError
 
 __all__ = ("NamePattern", "name_filter")
 
-_TOKEN = re.compile(
+# `re` compiles and keeps it when the first pattern comes.
+_PIECE = (
     r"(?P<dirs>(?:(?<=/)|^)\*\*/)"
     r"|(?P<stars>\*+)"
     r"|(?P<brace>\{\{|\}\})"
@@ -25,8 +26,7 @@ _TOKEN = re.compile(
 _AFFORDABLE_STEPS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     """One piece of a pattern: `text` is set for a literal, `name` for a capture."""
 
     text: str = ""
@@ -59,9 +59,11 @@ class NamePattern:
     def __init__(self, pattern: str) -> None:
         if not isinstance(pattern, str) or not pattern:
             self._refuse(pattern, 'it must be a text, such as "**" for all names')
-        self.text = pattern
+        self.text: str = pattern
         self._tokens = tuple(self._parse(pattern))
-        self.captures = tuple(one.name for one in self._tokens if one.name is not None)
+        self.captures: tuple[str, ...] = tuple(
+            one.name for one in self._tokens if one.name is not None
+        )
         for name in self.captures:
             if self.captures.count(name) > 1:
                 self._refuse(pattern, f"it captures {name!r} twice")
@@ -79,7 +81,7 @@ class NamePattern:
     def _parse(self, pattern: str) -> list[_Token]:
         tokens: list[_Token] = []
         position = 0
-        for found in _TOKEN.finditer(pattern):
+        for found in re.finditer(_PIECE, pattern):
             if literal := pattern[position : found.start()]:
                 tokens.append(_Token(literal))
             position = found.end()

@@ -1,16 +1,15 @@
 """What tests and demos may import: an embedded NATS server.
 
-``TestNatsBroker`` needs no server. This one is for what only a real server shows: the
+`TestNatsBroker` needs no server. This one is for what only a real server shows: the
 wire, a restart, a crash, several processes on one bucket.
 
-Example:
-    ::
+```python
+async with NatsServer() as server:
+    broker = NatsBroker(server.url)
+    ...
+```
 
-        async with NatsServer() as server:
-            broker = NatsBroker(server.url)
-            ...
-
-The errors of this module, by what they derive from::
+The errors of this module, by what they derive from:
 
     RuntimeError
     └── NatsServerError                 the server did not start, or is in the wrong state
@@ -48,15 +47,15 @@ class NatsServerError(RuntimeError):
 
 
 class NatsServerNotFoundError(NatsServerError, FileNotFoundError):
-    """There is no ``nats-server`` executable; the message says how to install one."""
+    """There is no `nats-server` executable; the message says how to install one."""
 
 
 class NatsServer:
-    """A ``nats-server`` process of one's own, with JetStream, on the loopback interface.
+    """A `nats-server` process of one's own, with JetStream, on the loopback interface.
 
     Entering the context starts the server and returns once it accepts clients; leaving it,
     also by an error or a cancellation, stops the server and removes what it made. Without
-    the context, :meth:`start` and :meth:`stop` do the same, and the directory goes when the
+    the context, `start` and `stop` do the same, and the directory goes when the
     object is collected or the interpreter exits. A server still running then is killed.
     Only a parent that dies of a signal leaves its server behind.
 
@@ -65,12 +64,13 @@ class NatsServer:
 
     Args:
         store_dir: Where JetStream keeps its data; made if missing, and never removed. With
-            ``None``, a temporary directory that is removed at exit.
-        port: The TCP port. With ``None``, a free one, kept over a restart.
-        config: Text in nats-server's configuration language, say ``"max_payload: 8MB"``.
-            The address, the port and the store directory given here win over it.
-        binary: The executable, as a path or as a name on ``PATH``. With ``None``, the
-            ``nats-server`` of this Python environment, else the first on ``PATH``.
+            `None`, a temporary directory that is removed at exit.
+        port: The TCP port. With `None`, a free one, kept over a restart.
+        config: Text in nats-server's configuration language, say `"max_payload: 8MB"`.
+            The address and the port given here win over it; a `store_dir` in it is an
+            error of nats-server's.
+        binary: The executable, as a path or as a name on `PATH`. With `None`, the
+            `nats-server` of this Python environment, else the first on `PATH`.
         jetstream: Whether JetStream is on.
         startup_timeout: Seconds that one start may take.
     """
@@ -129,7 +129,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """What to connect to, ``nats://127.0.0.1:<port>``; errors as :attr:`port`."""
+        """What to connect to, `nats://127.0.0.1:<port>`; errors as `port`."""
         return f"nats://{_HOST}:{self.port}"
 
     @property
@@ -148,7 +148,7 @@ class NatsServer:
 
     @property
     def pid(self) -> int | None:
-        """The process id, or ``None`` while the server is not running."""
+        """The process id, or `None` while the server is not running."""
         process = self._remains.process
         return process.pid if process is not None and process.poll() is None else None
 
@@ -177,7 +177,7 @@ class NatsServer:
         Raises:
             NatsServerNotFoundError: There is no executable; nothing was started.
             NatsServerError: The server is running already; or it ended, or was not ready
-                within ``startup_timeout``, and then the message ends with its log.
+                within `startup_timeout`, and then the message ends with its log.
         """
         if self.running:
             msg = f"The NATS server is running already, at {self.url}."
@@ -193,7 +193,7 @@ class NatsServer:
             raise
 
     async def stop(self, *, timeout: float = 10.0) -> None:
-        """Stop the server in good order; the data stay for another :meth:`start`.
+        """Stop the server in good order; the data stay for another `start`.
 
         A server that is not running is left as it is.
 
@@ -212,7 +212,7 @@ class NatsServer:
             self._remains.kill()
 
     async def kill(self) -> None:
-        """Kill the server now, as a crash would; the data stay for another :meth:`start`.
+        """Kill the server now, as a crash would; the data stay for another `start`.
 
         The process is gone when this returns. One that is not running is left as it is.
         """

@@ -8,7 +8,6 @@ from nats.aio.client import Client
 from faststream_objstore._faststream import api_options
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.changes.inprocess import memory_server_of
 from faststream_objstore.live import LiveObjects
 
 __all__ = ("Binding",)
@@ -26,7 +25,7 @@ class Binding:
         self.backends: dict[str, Backend] = {}
         self._broker = broker
         self._servers: dict[float, JetStreamServer] = {}
-        self.live = LiveObjects()
+        self.live: LiveObjects = LiveObjects()
         self._connection = weakref.ref(connection, lambda _: self._forget())
 
     @property
@@ -46,6 +45,11 @@ class Binding:
         """Where the buckets are, with a timeout in seconds of one step."""
         connection = self._connection()
         if not isinstance(connection, Client):
+            # Nobody but tests needs it.
+            from faststream_objstore.changes.inprocess import (  # noqa: PLC0415
+                memory_server_of,
+            )
+
             return memory_server_of(connection)
         prefix, usual = api_options(self._broker)
         seconds = timeout or usual or _DEFAULT_TIMEOUT

@@ -9,8 +9,10 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.changes.isolation import InOwnContext
 from faststream_objstore.changes.message import Receipt
 from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.prefetch import Prefetch
 from faststream_objstore.changes.puller import Puller
 from faststream_objstore.changes.server_consumer import ServerConsumer
 from faststream_objstore.errors import ObjStoreError
@@ -19,6 +21,12 @@ __all__ = ("ChangeConsumer",)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _REFRESH_SECONDS = 30.0
+# So long may all handlers take before what waits behind them is given back. Far above what
+# is meant to wait, so that a moment's standstill of the process does not count.
+_PATIENCE_SECONDS = 0.25
+_MOST_RETURNED = 1000
+# How long handlers that do not suspend may keep the event loop to themselves.
+_TURN_SECONDS = 0.01
 
 Deliver = Callable[[Msg, Receipt, bool], Awaitable[bool]]
 """Handles a message and acknowledges it; whether it will not be delivered again."""
@@ -27,7 +35,8 @@ Deliver = Callable[[Msg, Receipt, bool], Awaitable[bool]]
 class ChangeConsumer:
     """Receives the changes of a bucket and runs `deliver` for each.
 
-    Not more than `max_workers` at a time, and never two of one object.
+    Not more than `max_workers` at a time, and never two of one object. Where handlers are
+    quick, further changes wait here; what a slow one holds up is given back.
 
     Args:
         server: Where the bucket is.
@@ -35,6 +44,7 @@ class ChangeConsumer:
         deliver: Called with a message, its receipt, and whether the message is of the
             state that `replay=True` begins with.
         log: Called with a level and a text.
+        prefetch: Whether changes may wait here.
     """
 
     def __init__(
@@ -44,19 +54,25 @@ class ChangeConsumer:
         *,
         deliver: Deliver,
         log: Callable[[int, str], None],
+        prefetch: bool = True,
     ) -> None:
         self._options = options
         self._deliver = deliver
         self._log = log
+        self._connection = server.api.connection
         self._client = server.client
         self._on_server = ServerConsumer(server, options)
         self._puller = Puller(
-            server.api.connection, options.bucket, free=self._free, receive=self._receive
+            self._connection, options.bucket, room=self._room, receive=self._receive
         )
-        self._workers = asyncio.Semaphore(options.max_workers)
-        self._in_hand: dict[int, tuple[Msg, asyncio.Task[None]]] = {}
-        self._begun: set[int] = set()
-        self._newest: dict[str, asyncio.Task[None]] = {}
+        self._prefetch = Prefetch(options.max_workers) if prefetch else None
+        self._waiting: dict[int, tuple[Msg, Receipt]] = {}
+        self._working: dict[int, Msg] = {}
+        self._objects: set[str] = set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._begun = 0
+        self._behind = asyncio.Event()
+        self._returned: dict[int, int] = {}
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False
         self._trouble: str | None = None
@@ -69,9 +85,14 @@ class ChangeConsumer:
             for what, work in (
                 ("pull", self._run()),
                 ("renew", self._renew()),
+                ("share", self._share()),
                 ("refresh", self._refresh()),
             )
         ]
+
+    def begin_no_more(self) -> None:
+        """Only wait for `stop`, which is to follow."""
+        self._stopping = True
 
     async def stop(self, timeout: float | None) -> None:
         """Let the handlers that run finish, and give back everything else.
@@ -82,22 +103,28 @@ class ChangeConsumer:
         self._stopping = True
         pull, others = self._background[:1], self._background[1:]
         await _cancel(*pull)
+        await self._give_back()
         await self._puller.close()
-        tasks = {task for _, task in self._in_hand.values()}
-        for sequence, (_, task) in self._in_hand.items():
-            if sequence not in self._begun:
-                task.cancel()
-        if tasks and timeout:
-            await asyncio.wait(tasks, timeout=timeout)
-        await _cancel(*tasks)
+        # What was on its way.
+        await self._give_back()
+        workers = tuple(self._workers)
+        if workers and timeout:
+            await asyncio.wait(workers, timeout=timeout)
+        await _cancel(*workers)
         await _cancel(*others)
         if not self._options.durable and self._client.is_connected:
             # Otherwise the server removes it by itself.
             with contextlib.suppress(ObjStoreError):
                 await self._on_server.delete()
 
-    def _free(self) -> int:
-        return self._options.max_workers - len(self._in_hand)
+    def _room(self, asked: int, backlog: bool) -> int:
+        workers = self._options.max_workers
+        held = len(self._waiting) + len(self._working) + asked
+        ahead = self._prefetch.size if backlog and self._prefetch else 0
+        if held > workers + ahead // 2:
+            # A request for half of them at a time, not one for each.
+            return 0
+        return workers + ahead - held
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -115,6 +142,8 @@ class ChangeConsumer:
             except Exception as error:  # noqa: BLE001 - the loop outlives a surprise
                 lost = repr(error)
             made = False
+            # They come again, and from a bucket that was made again others may come.
+            await self._give_back()
             if self._client.is_closed:
                 self._log(
                     logging.ERROR,
@@ -139,52 +168,81 @@ class ChangeConsumer:
         else:
             self._log(logging.WARNING, f"{title}: no changes for now, trying again: {trouble}")
 
-    async def _receive(self, message: Msg) -> None:
-        if self._stopping:
-            await message.nak()
-            return
+    def _receive(self, message: Msg) -> None:
         try:
             receipt = Receipt.of(message.reply)
         except ValueError as error:
             self._log(logging.WARNING, f"{self._options.title}: passed over: {error}")
             return
         self._on_server.position.received(receipt)
-        if receipt.sequence in self._in_hand:
+        self._puller.backlog = receipt.pending
+        sequence = receipt.sequence
+        if sequence in self._working or sequence in self._waiting:
             # Delivered again before its handler was done; that one's answer counts.
             return
-        subject = message.subject
-        task = asyncio.create_task(
-            self._work(message, receipt, self._newest.get(subject)),
-            name=f"{self._options.title}: {receipt.sequence}",
-        )
-        self._newest[subject] = task
-        self._in_hand[receipt.sequence] = message, task
+        if receipt.deliveries > 1 and (returned := self._returned.get(sequence)):
+            # No attempt was made then.
+            receipt = receipt._replace(deliveries=max(1, receipt.deliveries - returned))
+        self._waiting[sequence] = message, receipt
+        self._begin()
 
-        def finished(_: object) -> None:
-            del self._in_hand[receipt.sequence]
-            self._begun.discard(receipt.sequence)
-            if self._newest.get(subject) is task:
-                del self._newest[subject]
-            self._puller.wake()
+    def _begin(self) -> None:
+        while len(self._workers) < self._options.max_workers and (first := self._next()):
+            worker = asyncio.create_task(self._work(first), name=self._options.title)
+            self._workers.add(worker)
+            worker.add_done_callback(self._ended)
+        if self._waiting:
+            self._behind.set()
 
-        task.add_done_callback(finished)
+    def _next(self) -> tuple[Msg, Receipt] | None:
+        """The first that may begin, which it has then."""
+        if self._stopping:
+            return None
+        for sequence, (message, receipt) in self._waiting.items():
+            if message.subject not in self._objects:
+                del self._waiting[sequence]
+                self._working[sequence] = message
+                self._objects.add(message.subject)
+                self._begun += 1
+                return message, receipt
+        return None
 
-    async def _work(
-        self, message: Msg, receipt: Receipt, previous: "asyncio.Task[None] | None"
-    ) -> None:
+    async def _work(self, following: tuple[Msg, Receipt] | None) -> None:
+        # One task for as many as are waiting: what does not suspend is acknowledged in one
+        # packet, together with the request for more. Tasks of their own send one for each.
+        loop = asyncio.get_running_loop()
+        turn = began = loop.time()
+        while following:
+            message, receipt = following
+            try:
+                await InOwnContext(self._handle(message, receipt))
+            finally:
+                del self._working[receipt.sequence]
+                self._objects.discard(message.subject)
+            ended = loop.time()
+            if self._prefetch:
+                self._prefetch.took(ended - began)
+            more = self._puller.wanted > 0
+            if more:
+                await self._puller.refill()
+            if more or ended - turn > _TURN_SECONDS:
+                await asyncio.sleep(0)
+                ended = turn = loop.time()
+            began = ended
+            following = self._next()
+
+    def _ended(self, worker: "asyncio.Task[None]") -> None:
+        self._workers.discard(worker)
+        self._begin()
+        self._puller.wake()
+
+    async def _handle(self, message: Msg, receipt: Receipt) -> None:
         try:
-            if previous is not None:
-                await asyncio.wait((previous,))
-            await self._workers.acquire()
-        except asyncio.CancelledError:
-            with contextlib.suppress(nats.errors.Error):
-                await message.nak()
-            raise
-        try:
-            self._begun.add(receipt.sequence)
             replayed = self._on_server.was_there_before(receipt)
             if await self._deliver(message, receipt, replayed):
                 self._on_server.position.finished(receipt)
+                if self._returned:
+                    self._returned.pop(receipt.sequence, None)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             # It could not be acknowledged, so it will be delivered again.
             self._log(
@@ -192,15 +250,39 @@ class ChangeConsumer:
                 f"{self._options.title}: revision {receipt.sequence} was not acknowledged, "
                 f"so it will come again: {error!r}",
             )
-        finally:
-            self._workers.release()
+
+    async def _share(self) -> None:
+        while True:
+            await self._behind.wait()
+            begun = self._begun
+            await asyncio.sleep(_PATIENCE_SECONDS)
+            if not self._waiting:
+                self._behind.clear()
+            elif self._begun == begun and len(self._working) == self._options.max_workers:
+                if self._prefetch:
+                    self._prefetch.too_slow()
+                await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Let others have what has not begun; it comes again, and that is no attempt."""
+        waiting, self._waiting = self._waiting, {}
+        for sequence, (message, _) in waiting.items():
+            self._returned[sequence] = self._returned.get(sequence, 0) + 1
+            await self._answer(message, Msg.Ack.Nak)
+        while len(self._returned) > _MOST_RETURNED:
+            # Others have done these.
+            del self._returned[next(iter(self._returned))]
+
+    async def _answer(self, message: Msg, answer: bytes) -> None:
+        with contextlib.suppress(ObjStoreError):
+            await self._connection.publish(message.reply, answer, bucket=self._options.bucket)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._options.ack_seconds / 3)
-            with contextlib.suppress(nats.errors.Error):
-                for message, _ in tuple(self._in_hand.values()):
-                    await message.in_progress()
+            waiting = [message for message, _ in self._waiting.values()]
+            for message in (*self._working.values(), *waiting):
+                await self._answer(message, Msg.Ack.Progress)
 
     async def _refresh(self) -> None:
         while True:

@@ -70,7 +70,7 @@ class Delivery:
             Whether it is settled: the server will not deliver it again.
         """
         try:
-            change = ChangeMessage.read(raw, self._options.bucket)
+            change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError as error:
             self._subscriber.log(logging.WARNING, f"{error} The change is passed over.")
             await raw.ack()

@@ -1,6 +1,7 @@
 """One change as it travels: the NATS message, read once."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nats.aio.msg import Msg
 from typing_extensions import Self
@@ -20,8 +21,7 @@ def label(bucket: str) -> str:
     return f"$O.{bucket}.M"
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What the reply subject of a delivered message says of it (nats-server, ADR-15).
 
     Attributes:
@@ -29,12 +29,14 @@ class Receipt:
         sequence: Its sequence in the stream.
         consumer_sequence: Number of this delivery among the consumer's.
         time_ns: When the server stored it.
+        pending: How many further messages the consumer had to deliver then.
     """
 
     deliveries: int
     sequence: int
     consumer_sequence: int
     time_ns: int
+    pending: int = 0
 
     @classmethod
     def of(cls, reply: str) -> Self:
@@ -48,14 +50,13 @@ class Receipt:
             msg = f"{reply!r} is not the reply subject of a JetStream message"
             raise ValueError(msg)
         start = 4 if len(tokens) == 9 else 6
-        deliveries, sequence, consumer_sequence, time_ns = map(int, tokens[start : start + 4])
-        return cls(deliveries, sequence, consumer_sequence, time_ns)
+        return cls(*map(int, tokens[start : start + 5]))
 
     def reply(self, bucket: str) -> str:
         """The reply subject that says this."""
         return (
             f"$JS.ACK.{wire.stream_name(bucket)}.in-process.{self.deliveries}.{self.sequence}."
-            f"{self.consumer_sequence}.{self.time_ns}.0"
+            f"{self.consumer_sequence}.{self.time_ns}.{self.pending}"
         )
 
 
@@ -78,14 +79,19 @@ class ChangeMessage(Msg):
     given_back: bool = field(kw_only=True, default=False)
 
     @classmethod
-    def read(cls, raw: Msg, bucket: str) -> Self:
+    def read(cls, raw: Msg, bucket: str, receipt: Receipt | None = None) -> Self:
         """Read a delivered message.
+
+        Args:
+            raw: As delivered.
+            bucket: The bucket it is of.
+            receipt: What its reply subject says, if that is read already.
 
         Raises:
             BadObjectMetaError: If its body is not an object's metadata.
             ValueError: If it does not come from JetStream.
         """
-        receipt = Receipt.of(raw.reply)
+        receipt = receipt or Receipt.of(raw.reply)
         stored = StoredMessage(raw.subject, raw.data, receipt.sequence, receipt.time_ns)
         info, _ = wire.info_of(stored, bucket)
         return cls(

@@ -1,10 +1,9 @@
-"""Asking a JetStream consumer for messages, as many as there are free workers."""
+"""Asking a JetStream consumer for messages, as many as there is room for."""
 
 import asyncio
 import itertools
 import json
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
@@ -15,11 +14,14 @@ from faststream_objstore.backends.jetstream.connection import (
     status_of,
     wait_for,
 )
+from faststream_objstore.errors import ObjStoreError
 
 __all__ = ("Puller",)
 
 _NANOSECONDS = 1_000_000_000
 _EXPIRES_SECONDS = 30
+# How long a request for what is there already is kept, should another replica get it.
+_AT_ONCE_SECONDS = 0.2
 _HEARTBEAT_SECONDS = 5
 # How late the server may say that a request has expired.
 _GRACE_SECONDS = 5
@@ -28,7 +30,8 @@ _MISSED_SECONDS = 2.5 * _HEARTBEAT_SECONDS
 _TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 2.0
 
-_GONE = re.compile("consumer (deleted|is push)|leadership change|shutdown", re.IGNORECASE)
+# What the server says, in lower case, when the consumer is not where it was.
+_GONE = ("consumer deleted", "consumer is push", "leadership change", "shutdown")
 
 
 @dataclass(slots=True)
@@ -50,8 +53,13 @@ class Puller:
     Args:
         connection: The NATS connection.
         bucket: The bucket that errors name.
-        free: How many messages could be begun at once.
+        room: How many more to ask for, given how many are on their way, and whether there
+            are some that would come at once.
         receive: Called with each message.
+
+    Attributes:
+        backlog: How many messages the server has ready, as far as is known; `receive` sets
+            it, because the reply subject of a message says so.
     """
 
     def __init__(
@@ -59,23 +67,26 @@ class Puller:
         connection: Connection,
         bucket: str,
         *,
-        free: Callable[[], int],
-        receive: Callable[[Msg], Awaitable[None]],
+        room: Callable[[int, bool], int],
+        receive: Callable[[Msg], None],
     ) -> None:
         self._connection = connection
         self._bucket = bucket
-        self._free = free
+        self.backlog: int = 0
+        self._room = room
         self._receive = receive
         self._inbox = connection.client.new_inbox()
         self._subscription: Subscription | None = None
         self._tokens = itertools.count()
         self._requests: dict[str, _Request] = {}
+        self._asked = 0
         self._heard = 0.0
         self._lost: str | None = None
         self._wake: asyncio.Future[None] | None = None
+        self._next_subject: str | None = None
 
     async def run(self, next_subject: str) -> str:
-        """Keep as many messages asked for as there are free workers.
+        """Keep as many messages asked for as there is room for.
 
         Returns:
             Why it cannot go on: the consumer is gone, or the connection was.
@@ -84,11 +95,20 @@ class Puller:
             self._subscription = await self._connection.subscribe(
                 f"{self._inbox}.*", self._on_message, bucket=self._bucket
             )
+        self._requests.clear()
+        self._asked = 0
+        self.backlog = 0
+        self._lost = None
+        self._next_subject = next_subject
+        try:
+            return await self._run()
+        finally:
+            self._next_subject = None
+
+    async def _run(self) -> str:
         loop = asyncio.get_running_loop()
         reconnects = self._connection.reconnects
-        self._requests.clear()
         self._heard = loop.time()
-        self._lost = None
         while self._lost is None:
             wake: asyncio.Future[None] = loop.create_future()
             self._wake = wake
@@ -98,27 +118,45 @@ class Puller:
                 return "the connection is closed"
             self._forget_overdue()
             connected = self._connection.client.is_connected
-            if connected and (wanted := self._free() - self._asked) > 0:
-                await self._ask(next_subject, wanted)
+            await self.refill()
             await wait_for(wake, _TICK_SECONDS)
             silent = loop.time() - self._heard
             if connected and self._asked and silent > _MISSED_SECONDS:
                 return "the server has gone silent"
         return self._lost
 
-    @property
-    def _asked(self) -> int:
-        return sum(request.missing for request in self._requests.values())
-
     def _forget_overdue(self) -> None:
         # A leader that dies takes its requests with it and may not say so; while others
         # are answered, nothing else tells.
         now = asyncio.get_running_loop().time()
         for token in [one for one, request in self._requests.items() if request.until < now]:
-            del self._requests[token]
+            self._forget(token)
+
+    def _forget(self, token: str) -> None:
+        self._asked -= self._requests.pop(token).missing
+
+    @property
+    def wanted(self) -> int:
+        """How many more there is room for."""
+        return self._room(self._asked, self.backlog > 0)
+
+    async def refill(self) -> None:
+        """Ask for as many as there is room for."""
+        wanted = self.wanted
+        if wanted <= 0 or not self._next_subject or not self._connection.client.is_connected:
+            return
+        try:
+            await self._ask(self._next_subject, wanted)
+        except ObjStoreError as error:
+            self._lost = str(error)
+            self._stop_waiting()
 
     def wake(self) -> None:
-        """A worker is free again."""
+        """There may be more room."""
+        if self.wanted > 0:
+            self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -142,15 +180,20 @@ class Puller:
         if not self._requests:
             self._heard = now
         token = str(next(self._tokens))
-        self._requests[token] = _Request(batch, now + _EXPIRES_SECONDS + _GRACE_SECONDS)
+        if self.backlog:
+            # More than there are free workers. Were it kept for long, what is put later
+            # would wait here behind a slow handler.
+            expires = _AT_ONCE_SECONDS
+            how: dict[str, object] = {"no_wait": True}
+        else:
+            expires = _EXPIRES_SECONDS
+            how = {"idle_heartbeat": _HEARTBEAT_SECONDS * _NANOSECONDS}
+        self._asked += batch
+        self._requests[token] = _Request(batch, now + expires + _GRACE_SECONDS)
         await self._connection.publish(
             next_subject,
             json.dumps(
-                {
-                    "batch": batch,
-                    "expires": _EXPIRES_SECONDS * _NANOSECONDS,
-                    "idle_heartbeat": _HEARTBEAT_SECONDS * _NANOSECONDS,
-                }
+                {"batch": batch, "expires": round(expires * _NANOSECONDS), **how}
             ).encode(),
             reply=f"{self._inbox}.{token}",
             bucket=self._bucket,
@@ -161,24 +204,28 @@ class Puller:
         # A message of the stream comes with its own subject, a status with the inbox's.
         if not message.subject.startswith(self._inbox):
             self._settle_one()
-            await self._receive(message)
+            self._receive(message)
             return
         token = message.subject[len(self._inbox) + 1 :]
         status, headers = status_of(message), message.headers or {}
         if status == "100" or token not in self._requests:
             return
         described = headers.get("Description", "")
-        ended = status in {"404", "408", "409"} and "Nats-Pending-Messages" in headers
-        if ended and not _GONE.search(described):
-            del self._requests[token]
+        # A request for what is there at once may end without saying how much it has missed.
+        ended = status in {"404", "408"} or "Nats-Pending-Messages" in headers
+        if ended and not any(one in described.lower() for one in _GONE):
+            self._forget(token)
+            self.backlog = 0
+            self.wake()
         else:
             self._lost = f"{status} {described or 'no responders'}".strip()
-        self.wake()
+            self._stop_waiting()
 
     def _settle_one(self) -> None:
         # A message does not say whose answer it is; the server serves the oldest first.
         for token, request in self._requests.items():
             request.missing -= 1
+            self._asked -= 1
             if not request.missing:
                 del self._requests[token]
             return

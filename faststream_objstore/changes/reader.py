@@ -32,7 +32,9 @@ class ChangeReader:
         log: Callable[[int, str], None],
     ) -> None:
         self._options = options
-        self._consumer = ChangeConsumer(server, options, deliver=self._deliver, log=log)
+        self._consumer = ChangeConsumer(
+            server, options, deliver=self._deliver, log=log, prefetch=False
+        )
         self._waiting: list[asyncio.Future[ChangeMessage | None]] = []
         self._asked = asyncio.Event()
 
@@ -57,9 +59,9 @@ class ChangeReader:
             if future in self._waiting:
                 self._waiting.remove(future)
 
-    async def _deliver(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:  # noqa: ARG002
+    async def _deliver(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:
         try:
-            change = ChangeMessage.read(raw, self._options.bucket)
+            change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError:
             await raw.ack()
             return True

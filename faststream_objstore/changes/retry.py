@@ -26,7 +26,8 @@ class Retry:
     """How often, and when, a failed handler is called again.
 
     The server counts deliveries, so a call that ended with its process, or was cancelled
-    at shutdown, counts as an attempt too.
+    at shutdown, counts as an attempt too. So does, to another replica, what was fetched in
+    advance and given back.
 
     Attributes:
         attempts: Calls in all, the first included.

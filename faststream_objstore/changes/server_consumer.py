@@ -17,7 +17,7 @@ __all__ = ("Position", "ServerConsumer")
 _NANOSECONDS = 1_000_000_000
 # A broadcast consumer whose process died is removed by the server after this.
 _INACTIVE_SECONDS = 300
-# Nothing is prefetched, so this bounds only what waits for a retry.
+# Little is prefetched, so this bounds what waits for a retry.
 _MAX_ACK_PENDING = 10_000
 # Kept on the consumer (nats-server 2.10): the last sequence of what was there before it,
 # or "no" where that is not replayed.
@@ -35,7 +35,7 @@ class Position:
     """
 
     def __init__(self) -> None:
-        self.complete = False
+        self.complete: bool = False
         self._floor = 0
         self._last = 0
         self._consumer_sequence = 0
@@ -59,9 +59,10 @@ class Position:
 
     def received(self, receipt: Receipt) -> None:
         """A message has come."""
-        if receipt.consumer_sequence > self._consumer_sequence + 1:
-            self.complete = False
-        self._consumer_sequence = max(self._consumer_sequence, receipt.consumer_sequence)
+        if receipt.consumer_sequence > self._consumer_sequence:
+            if receipt.consumer_sequence > self._consumer_sequence + 1:
+                self.complete = False
+            self._consumer_sequence = receipt.consumer_sequence
         self._last = max(self._last, receipt.sequence)
         self._unfinished.add(receipt.sequence)
 
@@ -91,8 +92,8 @@ class ServerConsumer:
         self._stream = wire.stream_name(options.bucket)
         self._created: str | None = None
         self._replayed_until = 0
-        self.name = options.durable or f"objstore-{_nuid.next().decode()}"
-        self.position = Position()
+        self.name: str = options.durable or f"objstore-{_nuid.next().decode()}"
+        self.position: Position = Position()
 
     @property
     def next_subject(self) -> str:

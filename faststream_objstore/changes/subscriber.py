@@ -6,21 +6,21 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from faststream.exceptions import HandlerException
-from faststream.nats import NatsBroker, NatsMessage, NatsRouter
+from faststream.nats import NatsBroker, NatsRouter
+
+# The class itself: what `faststream.nats` gives is `Annotated`, and slow to call.
+from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
 
 from faststream_objstore import wire
 from faststream_objstore._faststream import CallsCollection, PlainSubscriber
 from faststream_objstore.backends.base import Backend, Server, StoredMessage
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.changes.consumer import ChangeConsumer
-from faststream_objstore.changes.delivery import Delivery, SupersededGuard
 from faststream_objstore.changes.message import ChangeMessage, InProcessChange, label
 from faststream_objstore.changes.options import ChangeOptions
-from faststream_objstore.changes.reader import ChangeReader
 from faststream_objstore.changes.specification import ChangeSpecification
 from faststream_objstore.errors import (
     BadObjectMetaError,
@@ -29,6 +29,10 @@ from faststream_objstore.errors import (
     ObjStoreError,
 )
 from faststream_objstore.models import ObjectInfo
+
+if TYPE_CHECKING:
+    from faststream_objstore.changes.consumer import ChangeConsumer
+    from faststream_objstore.changes.reader import ChangeReader
 
 __all__ = ("Attachment", "ChangeSubscriber", "Declaration")
 
@@ -87,7 +91,7 @@ class ChangeSubscriber(PlainSubscriber):
     ) -> None:
         calls: CallsCollection[Any] = CallsCollection()
         subject = wire.metadata_wildcard(options.bucket)
-        self.channel = ChangeSpecification(
+        self.channel: ChangeSpecification = ChangeSpecification(
             options,
             router=bucket.router,
             calls=calls,
@@ -108,10 +112,11 @@ class ChangeSubscriber(PlainSubscriber):
             no_reply=no_reply,
         )
         self.options = options
-        self.number = next(_numbers)
-        self.superseded = 0
+        self.number: int = next(_numbers)
+        self.superseded: int = 0
         """How many changes were replaced while their handler ran, and failed for it."""
         self._bucket = bucket
+        self._guards: tuple[Any, ...] = ()
         self._consumer: ChangeConsumer | None = None
         self._reader: ChangeReader | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -126,6 +131,10 @@ class ChangeSubscriber(PlainSubscriber):
         server = await self._attachment().server_of(self.options.bucket)
         # In test mode there is nothing to receive: puts call the handlers.
         if isinstance(server, JetStreamServer):
+            # Services without change handlers, and tests in memory, do without it.
+            from faststream_objstore.changes.consumer import ChangeConsumer  # noqa: PLC0415
+            from faststream_objstore.changes.delivery import Delivery  # noqa: PLC0415
+
             consumer = ChangeConsumer(
                 server, self.options, deliver=Delivery(self), log=self.log
             )
@@ -145,6 +154,8 @@ class ChangeSubscriber(PlainSubscriber):
 
     def stop_soon(self, *, exit_app: bool) -> None:
         """Stop in a task of its own, since the caller is a handler that `stop` waits for."""
+        if self._consumer is not None:
+            self._consumer.begin_no_more()
         if self._stopping is None or self._stopping.done():
             self._stopping = asyncio.create_task(self.stop())
         if exit_app and (app := self.context.get("app")):
@@ -225,7 +236,7 @@ class ChangeSubscriber(PlainSubscriber):
             if change is not None:
                 yield await self.as_message(change)
 
-    async def _reading(self) -> ChangeReader:
+    async def _reading(self) -> "ChangeReader":
         if self._reader is None:
             server = await self._attachment().server_of(self.options.bucket)
             if not isinstance(server, JetStreamServer):
@@ -234,6 +245,8 @@ class ChangeSubscriber(PlainSubscriber):
                     "register a handler, or enter it with with_real=True."
                 )
                 raise NotConnectedError(msg, bucket=self.options.bucket)
+            from faststream_objstore.changes.reader import ChangeReader  # noqa: PLC0415
+
             reader = ChangeReader(server, self.options, log=self.log)
             await reader.start()
             self._reader = reader
@@ -272,7 +285,11 @@ class ChangeSubscriber(PlainSubscriber):
     @property
     def innermost_middlewares(self) -> Sequence[Any]:
         """What stands between FastStream's middlewares and the handler."""
-        return (partial(SupersededGuard, self),)
+        if not self._guards:
+            from faststream_objstore.changes.delivery import SupersededGuard  # noqa: PLC0415
+
+            self._guards = (partial(SupersededGuard, self),)
+        return self._guards
 
     async def _parse(self, message: Msg) -> NatsMessage:
         if isinstance(message, ChangeMessage):

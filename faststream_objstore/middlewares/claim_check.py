@@ -34,11 +34,13 @@ class ClaimCheckMiddleware:
     A body that has more than `threshold` bytes once it is encoded is put into the bucket,
     and an empty message with all its headers and an `Objstore-Ref` travels instead. On
     the other side the body is back before anything of FastStream's sees the message. Give
-    it to every broker that publishes or consumes the subjects::
+    it to every broker that publishes or consumes the subjects:
 
-        claims = Bucket("claims", ttl=timedelta(days=1))
-        broker = NatsBroker(middlewares=[ClaimCheckMiddleware(claims)])
-        objstore = ObjStore(broker, claims)
+    ```python
+    claims = Bucket("claims", ttl=timedelta(days=1))
+    broker = NatsBroker(middlewares=[ClaimCheckMiddleware(claims)])
+    objstore = ObjStore(broker, claims)
+    ```
 
     Put it last among middlewares that change bodies: those after it see what travels.
 

@@ -6,14 +6,13 @@ import logging
 import re
 import secrets
 from dataclasses import asdict, dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from faststream.nats import NatsBroker
 from typing_extensions import Self
 
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.changes.subscriber import Attachment
 from faststream_objstore.errors import (
     BucketNotDeclaredError,
     ClaimNotFoundError,
@@ -25,6 +24,9 @@ from faststream_objstore.errors import (
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.settling import to_its_end
 from faststream_objstore.store import ObjectStore
+
+if TYPE_CHECKING:
+    from faststream_objstore.changes.subscriber import Attachment
 
 __all__ = ("HEADER", "Claims", "Reference")
 
@@ -215,7 +217,7 @@ class Claims:
     async def _backend(self) -> Backend:
         return await self._attachment().backend_of(self._bucket.name)
 
-    def _attachment(self) -> Attachment:
+    def _attachment(self) -> "Attachment":
         attachment = self._bucket.attachment
         if attachment is None:
             msg = (

@@ -1,11 +1,10 @@
 """Which object a field means: the one that fired, or a named one."""
 
 import re
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from faststream_objstore._faststream import ContextRepo
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.changes.message import ChangeMessage
 from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.params.field import extension_of, name_of
@@ -14,24 +13,25 @@ from faststream_objstore.wire import metadata_subject
 
 __all__ = ("Address",)
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]")
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# `re` compiles and keeps them when the first name with braces comes.
+_PIECE = r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]"
+_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """An object's bucket and name; without both, the object of a change handler.
 
     Attributes:
         bucket: The bucket's name.
         template: The object's name, with `{placeholders}` of the message's `Path()` values.
         text: How it was written, for errors.
+        parts: The template's literal pieces, each with the placeholder that follows it.
     """
 
     bucket: str | None
     template: str | None
     text: str
-    _parts: tuple[tuple[str, str | None], ...] = field(default=(), repr=False, compare=False)
+    parts: tuple[tuple[str, str | None], ...] = ()
 
     @classmethod
     def of(cls, marker: str, bucket: str | Bucket | None, name: str | None) -> "Address":
@@ -65,6 +65,9 @@ class Address:
         """
         message = context.get("message") if context is not None else None
         if self.bucket is None:
+            # Who asks for the object that fired has a change handler, and so loaded this.
+            from faststream_objstore.changes.message import ChangeMessage  # noqa: PLC0415
+
             raw = getattr(message, "raw_message", None)
             if not isinstance(raw, ChangeMessage):
                 msg = (
@@ -79,7 +82,7 @@ class Address:
 
     def _fill(self, values: dict[str, object]) -> str:
         name = ""
-        for text, placeholder in self._parts:
+        for text, placeholder in self.parts:
             name += text
             if placeholder is None:
                 continue
@@ -95,16 +98,18 @@ class Address:
 
 
 def _parse(template: str, text: str) -> tuple[tuple[str, str | None], ...]:
+    if "{" not in template and "}" not in template:
+        return ((template, None),)
     parts: list[tuple[str, str | None]] = []
     position = 0
-    for found in _TOKEN.finditer(template):
+    for found in re.finditer(_PIECE, template):
         literal, token = template[position : found.start()], found[0]
         position = found.end()
         if token in {"{{", "}}"}:
             parts.append((literal + token[0], None))
             continue
         name = found["name"]
-        if name is None or not _IDENTIFIER.fullmatch(name):
+        if name is None or not re.fullmatch(_IDENTIFIER, name):
             msg = (
                 f"{text}: {token!r} is not the name of a Path() value in braces; write "
                 "'{{' and '}}' for braces."

@@ -12,9 +12,11 @@ class FromBucket(Field):
     """Injects the `ObjectStore` of a declared bucket.
 
     Works in handlers, sync and async `Depends`, and, after `ObjStore.install(app)`, in
-    lifespans and hooks of the app::
+    lifespans and hooks of the app:
 
-        Photos = Annotated[ObjectStore, FromBucket("photos")]
+    ```python
+    Photos = Annotated[ObjectStore, FromBucket("photos")]
+    ```
 
     Args:
         bucket: The bucket's name, or its declaration.
@@ -27,7 +29,7 @@ class FromBucket(Field):
 
     def __init__(self, bucket: str | Bucket) -> None:
         super().__init__(cast=False, required=True)
-        self.bucket = name_of(bucket)
+        self.bucket: str = name_of(bucket)
 
     def __repr__(self) -> str:
         return f"FromBucket({self.bucket!r})"

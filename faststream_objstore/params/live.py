@@ -17,9 +17,11 @@ __all__ = ("LiveObject",)
 class LiveObject(LiveField, Field):
     """Injects the newest value of an object that loaded, without reading it for each call.
 
-    For configuration, templates, models, feature flags::
+    For configuration, templates, models, feature flags:
 
-        Churn = Annotated[Model, LiveObject("models", "churn.json", load=parse)]
+    ```python
+    Churn = Annotated[Model, LiveObject("models", "churn.json", load=parse)]
+    ```
 
     The object is loaded when the broker starts, before any handler runs, and again, once
     per version, when it changes. All handlers share one value: do not change it. A version
@@ -70,9 +72,11 @@ class LiveObject(LiveField, Field):
                 "add required=False."
             )
             raise InvalidOptionError(msg, bucket=of, name=name)
-        self.source = LiveSource(of, name, _hashable(load), validate_max_size(max_size))
+        self.source: LiveSource = LiveSource(
+            of, name, _hashable(load), validate_max_size(max_size)
+        )
         self.must_exist = required
-        self.default = default
+        self.default: Any = default
 
     def __repr__(self) -> str:
         return f"LiveObject({self.source.bucket!r}, {self.source.name!r})"

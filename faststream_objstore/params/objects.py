@@ -33,9 +33,9 @@ class _ObjectField(Field):
         marker: str | None = None,
     ) -> None:
         super().__init__(cast=cast, required=True)
-        self.address = Address.of(marker or type(self).__name__, bucket, name)
-        self.default = default
-        self.max_size = validate_max_size(max_size)
+        self.address: Address = Address.of(marker or type(self).__name__, bucket, name)
+        self.default: Any = default
+        self.max_size: int | None = validate_max_size(max_size)
 
     def __repr__(self) -> str:
         return self.address.text
@@ -57,16 +57,18 @@ class FromObject(_ObjectField):
 
     Without arguments it is for handlers of a bucket's `on_put` and `on_change`: the object
     that fired, exactly that version. With them it works in any handler and in its
-    dependencies, sync ones too, and gives the newest version::
+    dependencies, sync ones too, and gives the newest version:
 
-        @photos.on_put("*.png")
-        async def shrink(image: Annotated[bytes, FromObject()]) -> None: ...
+    ```python
+    @photos.on_put("*.png")
+    async def shrink(image: Annotated[bytes, FromObject()]) -> None: ...
 
 
-        @broker.subscriber("mail.{template}")
-        async def send(
-            html: Annotated[str, FromObject("templates", "{template}.html", decode=True)],
-        ) -> None: ...
+    @broker.subscriber("mail.{template}")
+    async def send(
+        html: Annotated[str, FromObject("templates", "{template}.html", decode=True)],
+    ) -> None: ...
+    ```
 
     Not in lifespans and sync hooks of an app, which FastDepends solves synchronously: take
     the store there (`FromBucket`).
@@ -100,7 +102,7 @@ class FromObject(_ObjectField):
     ) -> None:
         # Casting would copy the bytes.
         super().__init__(bucket, name, default=default, max_size=max_size, cast=decode)
-        self.decode = decode
+        self.decode: bool = decode
 
     async def use(self, /, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Read the object.
@@ -192,11 +194,13 @@ def OpenObject(  # noqa: N802 - reads as the other markers do
     """Injects an `ObjectReader`: the content as a stream, in constant memory.
 
     It is opened before the handler runs and closed after it, in error too. Each parameter
-    has a reader of its own. Works where `FromObject` does::
+    has a reader of its own. Works where `FromObject` does:
 
-        @videos.on_put()
-        async def scan(video: Annotated[ObjectReader, OpenObject()]) -> None:
-            async for chunk in video: ...
+    ```python
+    @videos.on_put()
+    async def scan(video: Annotated[ObjectReader, OpenObject()]) -> None:
+        async for chunk in video: ...
+    ```
 
     Args:
         bucket: As for `FromObject`.

@@ -1,0 +1,203 @@
+"""Files over HTTP: FastAPI's routes and FastStream's handlers on the same buckets.
+
+    python examples/fastapi_app.py
+
+serves it on a free port, uploads, downloads and deletes a file, and ends. With `NATS_URL`
+set it uses that server, otherwise one of its own for as long as it runs.
+
+    NATS_URL=nats://127.0.0.1:4222 uvicorn examples.fastapi_app:app
+
+starts the same file as a service:
+
+    curl -T poem.txt http://127.0.0.1:8000/files/ann/poem.txt
+    curl http://127.0.0.1:8000/files/ann/poem.txt
+    curl http://127.0.0.1:8000/reports/ann/poem.txt
+
+It needs `pip install faststream-fastapi uvicorn`, with FastAPI 0.118 or newer.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Annotated, Any
+from urllib.error import HTTPError
+from urllib.request import Request as HTTPRequest
+from urllib.request import urlopen
+
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from faststream.nats import NatsBroker, NatsRouter
+from faststream_fastapi import FastStreamAPI
+from pydantic import BaseModel
+
+from faststream_objstore import (
+    Bucket,
+    FromBucket,
+    InvalidObjectNameError,
+    ObjectInfo,
+    ObjectNotFoundError,
+    ObjectReader,
+    ObjectStore,
+    ObjStore,
+)
+from faststream_objstore.testing import NatsServer
+
+files = Bucket("files", description="What was uploaded")
+reports = Bucket("reports", description="One JSON report on each file")
+
+
+class Report(BaseModel):
+    name: str
+    size: int
+    words: int
+
+
+# A change handler is FastStream's, with FastStream's parameters: `FromBucket`.
+@files.on_put(durable="reporter", max_workers=4)
+async def report_on(
+    file: ObjectInfo,
+    source: Annotated[ObjectStore, FromBucket(files)],
+    target: Annotated[ObjectStore, FromBucket(reports)],
+) -> None:
+    words = len((await source.get(file)).split())
+    report = Report(name=file.name, size=file.size, words=words)
+    await target.put(file.name, report.model_dump_json())
+
+
+def store_of(bucket: Bucket) -> Any:
+    def store(request: Request) -> ObjectStore:
+        objstore: ObjStore = request.app.state.objstore
+        return objstore.handle(bucket.name)
+
+    return Depends(store)
+
+
+# Routes are FastAPI's, with its `Depends`; so are the broker's own subscribers here.
+Files = Annotated[ObjectStore, store_of(files)]
+Reports = Annotated[ObjectStore, store_of(reports)]
+
+routes = APIRouter()
+messages = NatsRouter()
+
+
+@routes.put("/files/{name:path}", status_code=201)
+async def upload(name: str, request: Request, store: Files) -> dict[str, int]:
+    """Store the body, of any size; an upload that breaks off changes nothing."""
+    content_type = request.headers.get("Content-Type", "application/octet-stream")
+    info = await store.put(name, request.stream(), headers={"Content-Type": content_type})
+    return {"size": info.size, "revision": info.revision}
+
+
+async def opened(name: str, store: Files) -> AsyncIterator[ObjectReader]:
+    # Closed when the response has been sent, or its client has gone.
+    async with store.open(name) as reader:
+        yield reader
+
+
+@routes.get("/files/{name:path}")
+async def download(reader: Annotated[ObjectReader, Depends(opened)]) -> StreamingResponse:
+    """Send one version of a file, chunk by chunk."""
+    info = reader.info
+    headers = {"Content-Length": str(info.size), "ETag": f'"{info.digest}"'}
+    kinds = (info.headers or {}).get("Content-Type") or ["application/octet-stream"]
+    return StreamingResponse(reader, media_type=kinds[0], headers=headers)
+
+
+@routes.get("/files")
+async def names(store: Files, prefix: str = "") -> list[str]:
+    return [info.name for info in await store.list(prefix=prefix)]
+
+
+@routes.delete("/files/{name:path}", status_code=204)
+async def delete(name: str, store: Files) -> None:
+    await store.delete(name)
+
+
+@routes.get("/reports/{name:path}")
+async def report(name: str, store: Reports) -> Report:
+    return Report.model_validate_json(await store.get(name))
+
+
+@messages.subscriber("files.size")
+async def size(name: str, store: Files) -> int:
+    """Answer a request over NATS."""
+    return (await store.get_info(name)).size
+
+
+def answer(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handler(_: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": str(error)}, status)
+
+    return handler
+
+
+def build(url: str) -> tuple[FastStreamAPI, NatsBroker, ObjStore]:
+    broker = NatsBroker(url, logger=None, routers=[messages])
+    objstore = ObjStore(broker, files, reports)
+    api = FastAPI(title="Files")
+    api.state.objstore = objstore
+    api.include_router(routes)
+    api.add_exception_handler(ObjectNotFoundError, answer(404))
+    api.add_exception_handler(InvalidObjectNameError, answer(400))
+    # Without `safe_connection` it would start without its buckets, and only warn.
+    return FastStreamAPI(broker, application=api, safe_connection=True), broker, objstore
+
+
+app, broker, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
+
+
+# What follows is the demonstration: it plays the clients of the service.
+
+
+async def ask(url: str, method: str = "GET", body: bytes | None = None) -> str:
+    """The status and the body of the answer."""
+
+    def send() -> str:
+        request = HTTPRequest(url, method=method, data=body)  # noqa: S310
+        try:
+            with urlopen(request, timeout=10) as answer:  # noqa: S310
+                return f"{answer.status} {answer.read().decode()}".strip()
+        except HTTPError as error:
+            with error:
+                return f"{error.code} {error.read().decode()}"
+
+    return await asyncio.to_thread(send)
+
+
+async def show(base: str, objstore: ObjStore) -> None:
+    """Use the service at this address, and print what it answers."""
+    poem = f"{base}/files/ann/poem.txt"
+    reported = await objstore.object_store(reports)
+    async with reported.watch(updates_only=True) as changes:
+        print("upload  ", await ask(poem, "PUT", b"so much depends upon\n" * 100_000))
+        info = await changes.updates(timeout=30)
+        assert info is not None
+        print("reported", await ask(f"{base}/reports/{info.name}"))
+    print("download", (await ask(poem))[:24])
+    print("names   ", await ask(f"{base}/files?prefix=ann/"))
+    print("delete  ", await ask(poem, "DELETE"))
+    print("download", await ask(poem))
+
+
+async def main() -> None:
+    async with AsyncExitStack() as stack:
+        url = os.environ.get("NATS_URL")
+        if not url:
+            url = (await stack.enter_async_context(NatsServer())).url
+        app, _, objstore = build(url)
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        if server.started:
+            await show(f"http://127.0.0.1:{listener.getsockname()[1]}", objstore)
+        server.should_exit = True
+        await serving
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
