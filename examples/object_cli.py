@@ -28,9 +28,7 @@ from tempfile import TemporaryDirectory
 import nats
 import nats.errors
 
-from faststream_objstore import ObjectStore, ObjectStoreConfig, ObjStoreError
-from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.store.binding import bind_bucket
+from faststream_objstore import ObjectStore, ObjStoreError
 from faststream_objstore.testing import NatsServer
 
 
@@ -45,11 +43,7 @@ async def connected(url: str, bucket: str, *, create: bool) -> AsyncIterator[Obj
         url, error_cb=silent, max_reconnect_attempts=20, reconnect_time_wait=0.25
     )
     try:
-        server = JetStreamServer(client)
-        if create:
-            yield ObjectStore.on(await bind_bucket(server, ObjectStoreConfig(bucket=bucket)))
-        else:
-            yield ObjectStore.on(await server.open(bucket))
+        yield await ObjectStore.bind(client, bucket, declare=create)
     finally:
         await client.close()
 

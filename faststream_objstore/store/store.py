@@ -8,10 +8,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict
 
+from nats.aio.client import Client
 from typing_extensions import Unpack
 
 from .. import wire
 from ..backends.base import Backend, StoredMessage
+from ..backends.jetstream import JetStreamServer
 from ..errors import (
     InvalidLinkError,
     InvalidOptionError,
@@ -22,12 +24,14 @@ from ..models import (
     ObjectData,
     ObjectInfo,
     ObjectLink,
+    ObjectStoreConfig,
     ObjectStoreStatus,
     validate_bucket_name,
 )
 from ..pattern import name_filter
 from ..settling import to_its_end
 from . import download, files, listing, metadata, upload
+from .binding import bind_bucket
 from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
 from .origin import Origin
 from .ranges import read_range
@@ -94,6 +98,34 @@ class ObjectStore:
             return backend
 
         return cls(backend.bucket, source, origin=origin)
+
+    @classmethod
+    async def bind(
+        cls,
+        client: Client,
+        bucket: str | ObjectStoreConfig,
+        *,
+        declare: bool = False,
+        domain: str | None = None,
+        timeout: float = 10.0,
+    ) -> "ObjectStore":
+        """The store on a connection of nats-py, for programs without FastStream.
+
+        Args:
+            client: A connected client. It stays yours to close.
+            bucket: The bucket's name, or how it is made.
+            declare: Create it if it is missing, and compare its settings if it exists.
+            domain: The JetStream domain that it is in.
+            timeout: Seconds that one step may take: a request, a chunk.
+
+        Raises:
+            BucketNotFoundError: If it does not exist, without `declare`.
+            BucketConfigMismatchError: If it has other settings than `bucket` says.
+        """
+        config = ObjectStoreConfig(bucket=bucket) if isinstance(bucket, str) else bucket
+        prefix = "$JS.API" if domain is None else JetStreamServer.prefix_of(domain)
+        server = JetStreamServer(client, prefix=prefix, timeout=timeout)
+        return cls.on(await bind_bucket(server, config, declare=declare))
 
     @property
     def bucket(self) -> str:
