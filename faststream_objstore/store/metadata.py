@@ -188,8 +188,17 @@ async def write(
     *,
     replaces: int,
     raw: dict[str, Any] | None = None,
+    again: bool = False,
 ) -> tuple[ObjectInfo, StoredMessage]:
     """Store a metadata message in place of the one at revision `replaces`.
+
+    Args:
+        backend: The bucket.
+        subject: The object's metadata subject.
+        info: What it shall say.
+        replaces: The revision that it replaces.
+        raw: The JSON of the version it amends.
+        again: Whether the same may have been written already.
 
     Returns:
         `info` with its revision and time, and the message for `Backend.announce`.
@@ -200,7 +209,7 @@ async def write(
     """
     data = wire.metadata_json(info, raw)
     _require_size(backend, info, len(data))
-    for attempt in range(1, _WRITE_ATTEMPTS + 1):
+    for attempt in range(2 if again else 1, _WRITE_ATTEMPTS + 1):
         try:
             message = await backend.publish_metadata(subject, data, expected_sequence=replaces)
         except WrongRevision:

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, TypeAlias
 
 from .. import wire
@@ -74,7 +74,7 @@ async def put(
         _check(backend, info.name, before, condition)
     sending = _Sending(backend, subject, info, data, chunk_size, progress, total)
     version, upload, before = await sending.done(before)
-    return await to_its_end(_commit(backend, subject, version, upload, before, condition))
+    return await _Commit(backend, subject, version, upload, before, condition).done()
 
 
 class _Sending:
@@ -188,40 +188,71 @@ class _Sending:
         return size, chunks, await digest.result()
 
 
-async def _commit(
-    backend: Backend,
-    subject: str,
-    version: ObjectInfo,
-    upload: ChunkUpload,
-    before: metadata.Entry,
-    condition: PutCondition,
-) -> tuple[ObjectInfo, StoredMessage]:
-    attempted = False
-    try:
-        while True:
-            _check(backend, version.name, before, condition)
-            attempted = True
-            try:
-                written = await metadata.write(
-                    backend, subject, version, replaces=before.revision
-                )
-            except WrongRevision:
-                before = await metadata.find(backend, subject, leader=True)
-                continue
-            break
-    except (StoreTimeoutError, NotConnectedError, asyncio.CancelledError):
-        # It may be stored, and then these chunks are the object: nothing is removed
-        # unless the stream says that another version is there. (A cancellation gets
-        # here only when the whole loop is being torn down.)
-        if attempted and not await _is_replaced(backend, subject, version, before.revision):
+class _Commit:
+    """The metadata that makes stored chunks an object, and what follows from it."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        subject: str,
+        version: ObjectInfo,
+        upload: ChunkUpload,
+        before: metadata.Entry,
+        condition: PutCondition,
+    ) -> None:
+        self._backend = backend
+        self._subject = subject
+        self._version = version
+        self._upload = upload
+        self._before = before
+        self._condition = condition
+
+    async def done(self) -> tuple[ObjectInfo, StoredMessage]:
+        """Write it; cancelled or not, all of it has happened in the end, or nothing."""
+        try:
+            return await self._run()
+        except asyncio.CancelledError:
+            # It may be stored, or on its way. Written once more, compare-and-set tells.
+            # (A task for every put, that cannot be cancelled, takes longer than this.)
+            with suppress(ObjStoreError):
+                await to_its_end(self._run(again=True))
             raise
-        await upload.abort()
-        raise
-    except BaseException:
-        await upload.abort()
-        raise
-    await metadata.remove_chunks(backend, before.live)
-    return written
+
+    async def _run(self, *, again: bool = False) -> tuple[ObjectInfo, StoredMessage]:
+        backend, subject, version = self._backend, self._subject, self._version
+        attempted = again
+        try:
+            while True:
+                _check(backend, version.name, self._before, self._condition)
+                attempted = True
+                try:
+                    written = await metadata.write(
+                        backend,
+                        subject,
+                        version,
+                        replaces=self._before.revision,
+                        again=again,
+                    )
+                except WrongRevision:
+                    self._before = await metadata.find(backend, subject, leader=True)
+                    continue
+                break
+        except asyncio.CancelledError:
+            raise
+        except (StoreTimeoutError, NotConnectedError):
+            # It may be stored, and then these chunks are the object: nothing is removed
+            # unless the stream says that another version is there.
+            if attempted and not await _is_replaced(
+                backend, subject, version, self._before.revision
+            ):
+                raise
+            await self._upload.abort()
+            raise
+        except BaseException:
+            await self._upload.abort()
+            raise
+        await metadata.remove_chunks(backend, self._before.live)
+        return written
 
 
 async def _is_replaced(
