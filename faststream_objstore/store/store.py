@@ -89,6 +89,7 @@ class ObjectStore:
         self._bucket = validate_bucket_name(bucket)
         self._source = source
         self._origin = Origin() if origin is None else origin
+        self._novelty = upload.Novelty()
 
     @classmethod
     def on(cls, backend: Backend, *, origin: Origin | None = None) -> "ObjectStore":
@@ -224,6 +225,7 @@ class ObjectStore:
             chunk_size=size,
             condition=condition,
             progress=progress,
+            novelty=self._novelty,
         )
         await backend.announce(message)
         return stored

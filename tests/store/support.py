@@ -110,10 +110,15 @@ class Spy:
 
     def _messages(self, subject: str, **options: Any) -> Any:
         self.calls.append("messages")
-        limit = options.get("limit")
-        if ".C." in subject and limit is not None:
-            self.transferred += limit
-        return self.inner.messages(subject, **options)
+        stream: Any = self.inner.messages(subject, **options)
+        inner_limit = stream.limit
+
+        def limit(count: int) -> None:
+            self.transferred += count
+            inner_limit(count)
+
+        stream.limit = limit
+        return stream
 
 
 def spied(backend: Backend) -> tuple[ObjectStore, Spy]:

@@ -774,3 +774,26 @@ async def test_a_version_that_is_put_again_keeps_no_unknown_keys(
     await soon(store.put("name", b"two"))
 
     assert b"custom" not in await body_of(backend, "name")
+
+
+async def test_after_many_new_names_nothing_is_looked_up_and_an_old_one_is_still_replaced(
+    backend: Backend,
+) -> None:
+    store, spy = spied(backend)
+    for number in range(8):
+        await soon(store.put(f"new {number}", b"x"))
+    spy.calls.clear()
+    ninth = await soon(store.put("new 8", b"x"))
+    assert "last_message" not in spy.calls
+    assert (await soon(store.get_info("new 8"))) == ninth
+
+    # The guess is wrong, which the stream tells; the old chunks go as ever.
+    await soon(store.put("new 0", b"newer"))
+    assert await soon(store.get("new 0")) == b"newer"
+    assert (await soon(store.status())).count == 9
+    await soon(store.delete("new 1"))
+    for number in range(8):
+        await soon(store.put(f"again {number}", b"x"))
+    # A delete marker is no new name either.
+    assert (await soon(store.put("new 1", b"back"))).size == 4
+    assert await soon(store.get("new 1")) == b"back"
