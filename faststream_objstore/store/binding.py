@@ -55,8 +55,8 @@ async def bind_bucket(
     except BucketNotFoundError:
         if not declare:
             msg = (
-                f"Bucket '{bucket}' does not exist, and it is declared with declare=False; "
-                "create it first, or drop declare=False to have it created."
+                f"Bucket '{bucket}' does not exist, and it is bound with declare=False; "
+                "create it first, or have it created with declare=True."
             )
             raise BucketNotFoundError(msg, bucket=bucket) from None
         try:

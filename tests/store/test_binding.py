@@ -71,8 +71,8 @@ async def test_a_missing_bucket_that_is_only_bound_is_an_error(
 
     assert isinstance(caught.value, nats.js.errors.BucketNotFoundError)
     assert str(caught.value) == (
-        f"Bucket '{bucket_name}' does not exist, and it is declared with declare=False; "
-        "create it first, or drop declare=False to have it created."
+        f"Bucket '{bucket_name}' does not exist, and it is bound with declare=False; "
+        "create it first, or have it created with declare=True."
     )
     assert await soon(bench.server.buckets()) == [
         one for one in await soon(bench.server.buckets()) if one != bucket_name
