@@ -18,7 +18,8 @@ pytestmark = pytest.mark.once
 # What a larger run turns up.
 SUBSCRIBERS = 20
 IDLE_SECONDS = 8.0
-MAX_IDLE_SHARE = 0.02
+# A busy loop takes all of a core; tracing and a shared machine take some of this.
+MAX_IDLE_SHARE = 0.06
 """Of a core. It is there to find loops that spin, which take all of one."""
 OBJECTS = 200
 ACK_WAIT_SECONDS = 1.0
