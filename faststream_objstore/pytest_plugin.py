@@ -36,9 +36,7 @@ from nats.aio.client import Client
 
 from .backends.base import Backend
 from .backends.jetstream import JetStreamServer
-from .models import ObjectStoreConfig
 from .store import ObjectStore
-from .store.binding import bind_bucket
 from .testing import NatsServer, NatsServerError, NatsServerNotFoundError
 
 __all__ = ("bucket_name", "nats_server", "nats_url", "object_store")
@@ -182,7 +180,7 @@ async def _names(client: Client) -> set[str]:
 
 async def _create_bucket(server: NatsServer, name: str) -> None:
     async with _connected(server) as client:
-        await bind_bucket(JetStreamServer(client), ObjectStoreConfig(bucket=name))
+        await ObjectStore.bind(client, name, declare=True)
 
 
 class _Connections:

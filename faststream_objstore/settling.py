@@ -15,7 +15,7 @@ def _wake(ended: "asyncio.Future[None]", _: object) -> None:
         ended.set_result(None)
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_its_end(work: "Coroutine[Any, Any, T] | asyncio.Future[T]") -> T:
     """Await `work`; if the caller is cancelled meanwhile, finish it first.
 
     For the short steps in which stopping half-way would leave something behind: a

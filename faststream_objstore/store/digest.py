@@ -87,11 +87,7 @@ class BufferDigest:
         """Let go of the buffer."""
         self._stopped = True
         if self._running is not None and not self._running.done():
-            await to_its_end(self._end(self._running))
-
-    @staticmethod
-    async def _end(running: "asyncio.Future[bytes]") -> None:
-        await running
+            await to_its_end(self._running)
 
     def _hashed(self) -> bytes:
         sha256 = hashlib.sha256()

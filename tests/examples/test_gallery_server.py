@@ -256,9 +256,10 @@ async def test_uploads_of_one_name_at_once_end_as_one_of_them(service: Service) 
     await until(one_is_left)
 
 
-async def test_photo_deleted_while_its_thumbnail_is_made_leaves_no_tile(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def slow_thumbnails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[threading.Event, threading.Event]:
+    """Thumbnails that set the first event when begun, and wait for the second."""
     begun, go = threading.Event(), threading.Event()
 
     def slow(content: bytes) -> images.Thumbnail:
@@ -267,6 +268,13 @@ async def test_photo_deleted_while_its_thumbnail_is_made_leaves_no_tile(
         return images.thumbnail(content)
 
     monkeypatch.setattr(thumbnails, "thumbnail", slow)
+    return begun, go
+
+
+async def test_photo_deleted_while_its_thumbnail_is_made_leaves_no_tile(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = slow_thumbnails(monkeypatch)
     async with service.client.stream("GET", "/events") as response:
         lines = response.aiter_lines()
         await put(service.client, "brief.png", picture())
@@ -287,14 +295,7 @@ async def test_photo_deleted_while_its_thumbnail_is_made_leaves_no_tile(
 async def test_slow_replica_does_not_replace_a_newer_thumbnail(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def slow(content: bytes) -> images.Thumbnail:
-        begun.set()
-        assert go.wait(30)
-        return images.thumbnail(content)
-
-    monkeypatch.setattr(thumbnails, "thumbnail", slow)
+    begun, go = slow_thumbnails(monkeypatch)
     async with service.client.stream("GET", "/events") as response:
         lines = response.aiter_lines()
         old = await put(service.client, "twice.png", picture(10, 10))

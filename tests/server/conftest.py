@@ -8,10 +8,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.binding import bind_bucket
 from faststream_objstore.testing import NatsServer
 
 Connect: TypeAlias = Callable[[], Awaitable[ObjectStore]]
@@ -19,9 +16,7 @@ Connect: TypeAlias = Callable[[], Awaitable[ObjectStore]]
 
 @pytest.fixture
 async def store(nats_client: Client, bucket_name: str) -> AsyncIterator[ObjectStore]:
-    server = JetStreamServer(nats_client)
-    backend = await bind_bucket(server, ObjectStoreConfig(bucket=bucket_name))
-    yield ObjectStore.on(backend)
+    yield await ObjectStore.bind(nats_client, bucket_name, declare=True)
     await nats_client.jetstream().delete_stream(f"OBJ_{bucket_name}")
 
 
@@ -35,6 +30,6 @@ async def connect(
         async def connected() -> ObjectStore:
             client = await nats.connect(nats_server.url)
             stack.push_async_callback(client.close)
-            return ObjectStore.on(await JetStreamServer(client).open(bucket_name))
+            return await ObjectStore.bind(client, bucket_name)
 
         yield connected

@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.binding import bind_bucket
 from faststream_objstore.wire import metadata_subject
 from tests.server import nats_py_service as service
 
@@ -81,7 +79,7 @@ async def any_store(
             bucket_name, description="a bucket"
         )
     config = ObjectStoreConfig(bucket=bucket_name, description="a bucket")
-    return ObjectStore.on(await bind_bucket(JetStreamServer(nats_client), config))
+    return await ObjectStore.bind(nats_client, config, declare=True)
 
 
 @pytest.mark.parametrize("part", service.GUIDE, ids=lambda part: part.__name__)
@@ -107,9 +105,9 @@ async def test_metadata_that_does_not_parse_raises_the_same_class(
 async def test_a_link_to_a_bucket_raises_the_same_class(
     any_store: Any, nats_client: Client, bucket_name: str
 ) -> None:
-    ours = ObjectStore.on(await JetStreamServer(nats_client).open(bucket_name))
+    ours = await ObjectStore.bind(nats_client, bucket_name)
     other = f"{bucket_name}-other"
-    await bind_bucket(JetStreamServer(nats_client), ObjectStoreConfig(bucket=other))
+    await ObjectStore.bind(nats_client, other, declare=True)
     await ours.add_bucket_link("link", other)
 
     assert await service.bucket_link(any_store) is True
@@ -120,8 +118,7 @@ async def test_the_caller_s_meta_is_left_as_it_is(
 ) -> None:
     from nats.js.api import ObjectMeta
 
-    config = ObjectStoreConfig(bucket=bucket_name)
-    store = ObjectStore.on(await bind_bucket(JetStreamServer(nats_client), config))
+    store = await ObjectStore.bind(nats_client, bucket_name, declare=True)
     meta = ObjectMeta(description="d")
     # nats-py writes the name and the chunk size into it.
     await store.put("one", b"1", meta=meta)
