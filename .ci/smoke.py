@@ -16,7 +16,7 @@ from faststream import Path as Captured
 from faststream.nats import NatsBroker, TestNatsBroker
 
 import faststream_objstore
-from faststream_objstore import Bucket, FromBucket, ObjectInfo, ObjectStore, ObjStore
+from faststream_objstore import Bucket, Buckets, FromBucket, ObjectInfo, ObjectStore
 
 DISTRIBUTION = "faststream-objstore"
 
@@ -53,12 +53,12 @@ def check_installation(version: str) -> None:
     check(licenses == ["LICENSE"], "the license comes with it")
 
 
-async def round_trip(objstore: ObjStore) -> None:
-    store = await objstore.object_store("texts")
+async def round_trip(buckets: Buckets) -> None:
+    store = await buckets.open("texts")
     await store.put("ann/poem.txt", "so much depends upon")
     await asyncio.wait_for(counted.wait(), 10)
     counted.clear()
-    results = await objstore.object_store("counts")
+    results = await buckets.open("counts")
     check(await results.get("ann/words") == b"4", "the handler counted 4 words")
     check(
         [info.name for info in await store.list()] == ["ann/poem.txt"], "one object is listed"
@@ -67,9 +67,9 @@ async def round_trip(objstore: ObjStore) -> None:
 
 async def in_memory() -> None:
     broker = NatsBroker()
-    objstore = ObjStore(broker, texts, counts)
+    buckets = Buckets(broker, texts, counts)
     async with TestNatsBroker(broker):
-        await round_trip(objstore)
+        await round_trip(buckets)
         count.mock.assert_called_once()
 
 
@@ -78,10 +78,10 @@ async def on_a_server() -> None:
 
     async with NatsServer() as server:
         broker = NatsBroker(server.url)
-        objstore = ObjStore(broker, texts, counts)
+        buckets = Buckets(broker, texts, counts)
         await broker.start()
         try:
-            await round_trip(objstore)
+            await round_trip(buckets)
         finally:
             await broker.stop()
 

@@ -20,7 +20,7 @@ from faststream import FastStream
 from faststream.nats import JStream, NatsBroker, PullSub
 from pydantic import BaseModel
 
-from faststream_objstore import Bucket, ObjStore
+from faststream_objstore import Bucket, Buckets
 from faststream_objstore.middlewares import ClaimCheckMiddleware
 from faststream_objstore.testing import NatsServer
 
@@ -39,9 +39,9 @@ class Summary(BaseModel):
     mean: float
 
 
-def build(url: str) -> tuple[NatsBroker, ObjStore]:
+def build(url: str) -> tuple[NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None, middlewares=[ClaimCheckMiddleware(claims)])
-    objstore = ObjStore(broker, claims)
+    buckets = Buckets(broker, claims)
 
     @broker.subscriber(
         "measurements",
@@ -61,14 +61,14 @@ def build(url: str) -> tuple[NatsBroker, ObjStore]:
         """Answer with a measurement of a million values."""
         return measurement(sensor)
 
-    return broker, objstore
+    return broker, buckets
 
 
 def measurement(sensor: str) -> Measurement:
     return Measurement(sensor=sensor, values=[1000, 2001] * 500_000)
 
 
-broker, objstore = build(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
+broker, buckets = build(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
 app = FastStream(broker)
 
 
@@ -103,7 +103,7 @@ async def main() -> None:
         reply = await demo.request("attic", "measurements.of", timeout=30)
         print(f"attic   replied with {len(reply.body):,} bytes")
 
-        store = await stores.object_store(claims)
+        store = await stores.open(claims)
         bodies = await store.list(prefix="claims/")
         print(f"bucket  {len(bodies)} bodies, {sum(info.size for info in bodies):,} bytes")
 

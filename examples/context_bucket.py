@@ -20,7 +20,7 @@ from typing import Annotated
 from faststream import Context, FastStream, Logger
 from faststream.nats import NatsBroker
 
-from faststream_objstore import Bucket, ObjectStore, ObjStore
+from faststream_objstore import Bucket, Buckets, ObjectStore
 from faststream_objstore.testing import NatsServer
 
 bucket = Bucket("example-bucket", context_key="OS")
@@ -36,8 +36,8 @@ if __name__ == "__main__" and not os.environ.get("NATS_URL"):
 
 broker = NatsBroker(url)
 app = FastStream(broker)
-objstore = ObjStore(broker, bucket)
-objstore.install(app)
+buckets = Buckets(broker, bucket)
+buckets.install(app)
 
 
 @broker.subscriber("subject")

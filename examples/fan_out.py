@@ -25,7 +25,7 @@ from faststream import FastStream
 from faststream.nats import NatsBroker, NatsRouter
 from typing_extensions import Self
 
-from faststream_objstore import Bucket, FromBucket, ObjectInfo, ObjectStore, ObjStore
+from faststream_objstore import Bucket, Buckets, FromBucket, ObjectInfo, ObjectStore
 from faststream_objstore.testing import NatsServer
 
 rules = Bucket("rules")
@@ -76,19 +76,19 @@ async def judge(document: ObjectInfo, store: Documents) -> Event:
     return Event(replica, "judged", document.name, document.revision, verdict)
 
 
-def build(url: str) -> tuple[FastStream, NatsBroker, ObjStore]:
+def build(url: str) -> tuple[FastStream, NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None, routers=[router])
-    objstore = ObjStore(broker, rules, documents)
+    buckets = Buckets(broker, rules, documents)
     app = FastStream(broker)
 
     @app.after_startup
     async def announce() -> None:
         await broker.publish(Event(replica, "started"), "fan-out.events")
 
-    return app, broker, objstore
+    return app, broker, buckets
 
 
-app, broker, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
+app, broker, buckets = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
 
 
 # What follows is the demonstration: it starts the replicas, and watches them.
@@ -103,7 +103,7 @@ class Replicas:
         self._said: list[Event] = []
         self._news = asyncio.Condition()
         self._broker = NatsBroker(url, logger=None)
-        self._stores = ObjStore(self._broker)
+        self._stores = Buckets(self._broker)
 
         @self._broker.subscriber("fan-out.events")
         async def keep(event: Event) -> None:

@@ -35,13 +35,13 @@ from pydantic import BaseModel
 
 from faststream_objstore import (
     Bucket,
+    Buckets,
     FromBucket,
     InvalidObjectNameError,
     ObjectInfo,
     ObjectNotFoundError,
     ObjectReader,
     ObjectStore,
-    ObjStore,
 )
 from faststream_objstore.testing import NatsServer
 
@@ -69,8 +69,8 @@ async def report_on(
 
 def store_of(bucket: Bucket) -> Any:
     def store(request: Request) -> ObjectStore:
-        objstore: ObjStore = request.app.state.objstore
-        return objstore.handle(bucket.name)
+        buckets: Buckets = request.app.state.buckets
+        return buckets.handle(bucket.name)
 
     return Depends(store)
 
@@ -134,19 +134,19 @@ def answer(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     return handler
 
 
-def build(url: str) -> tuple[FastStreamAPI, NatsBroker, ObjStore]:
+def build(url: str) -> tuple[FastStreamAPI, NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None, routers=[messages])
-    objstore = ObjStore(broker, files, reports)
+    buckets = Buckets(broker, files, reports)
     api = FastAPI(title="Files")
-    api.state.objstore = objstore
+    api.state.buckets = buckets
     api.include_router(routes)
     api.add_exception_handler(ObjectNotFoundError, answer(404))
     api.add_exception_handler(InvalidObjectNameError, answer(400))
     # Without `safe_connection` it would start without its buckets, and only warn.
-    return FastStreamAPI(broker, application=api, safe_connection=True), broker, objstore
+    return FastStreamAPI(broker, application=api, safe_connection=True), broker, buckets
 
 
-app, broker, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
+app, broker, buckets = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
 
 
 # What follows is the demonstration: it plays the clients of the service.
@@ -167,10 +167,10 @@ async def ask(url: str, method: str = "GET", body: bytes | None = None) -> str:
     return await asyncio.to_thread(send)
 
 
-async def show(base: str, objstore: ObjStore) -> None:
+async def show(base: str, buckets: Buckets) -> None:
     """Use the service at this address, and print what it answers."""
     poem = f"{base}/files/ann/poem.txt"
-    reported = await objstore.object_store(reports)
+    reported = await buckets.open(reports)
     async with reported.watch(updates_only=True) as changes:
         print("upload  ", await ask(poem, "PUT", b"so much depends upon\n" * 100_000))
         info = await changes.updates(timeout=30)
@@ -187,14 +187,14 @@ async def main() -> None:
         url = os.environ.get("NATS_URL")
         if not url:
             url = (await stack.enter_async_context(NatsServer())).url
-        app, _, objstore = build(url)
+        app, _, buckets = build(url)
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if server.started:
-            await show(f"http://127.0.0.1:{listener.getsockname()[1]}", objstore)
+            await show(f"http://127.0.0.1:{listener.getsockname()[1]}", buckets)
         server.should_exit = True
         await serving
 

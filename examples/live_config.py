@@ -19,7 +19,7 @@ from faststream import FastStream
 from faststream.nats import NatsBroker
 from pydantic import BaseModel, NonNegativeFloat
 
-from faststream_objstore import Bucket, ObjectData, ObjStore
+from faststream_objstore import Bucket, Buckets, ObjectData
 from faststream_objstore.params import LiveObject
 from faststream_objstore.testing import NatsServer
 
@@ -41,19 +41,19 @@ LivePrices = Annotated[Prices, LiveObject("config", "prices.json", load=parse)]
 LiveSale = Annotated[bytes, LiveObject("config", "sale", required=False, default=b"0")]
 
 
-def build(url: str) -> tuple[NatsBroker, ObjStore]:
+def build(url: str) -> tuple[NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None)
-    objstore = ObjStore(broker, config)
+    buckets = Buckets(broker, config)
 
     @broker.subscriber("quote", max_workers=100)
     async def quote(article: str, prices: LivePrices, sale: LiveSale) -> str:
         price = prices.each[article] * (1 - int(sale) / 100)
         return f"{price:.2f} {prices.currency}"
 
-    return broker, objstore
+    return broker, buckets
 
 
-broker, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
+broker, buckets = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
 app = FastStream(broker)
 
 
@@ -71,9 +71,9 @@ async def ask_until_it_changes(broker: NatsBroker, known: str) -> str:
     return await asyncio.wait_for(asking(), 10)
 
 
-async def show(broker: NatsBroker, objstore: ObjStore) -> None:
+async def show(broker: NatsBroker, buckets: Buckets) -> None:
     """Change the list, and a discount, and print what the service answers."""
-    store = await objstore.object_store("config")
+    store = await buckets.open("config")
     first = await ask(broker)
     print(f"at first       {first}")
 
@@ -83,7 +83,7 @@ async def show(broker: NatsBroker, objstore: ObjStore) -> None:
 
     # Somebody makes a mistake. It is logged and counted, and the service goes on.
     await store.put("prices.json", '{"currency": "EUR", "each": {"tea": -3}}')
-    while not any(one.failures for one in objstore.live_objects):
+    while not any(one.failures for one in buckets.live_objects):
         await ask(broker)
     print(f"bad prices     {await ask(broker)}")
 
@@ -93,7 +93,7 @@ async def show(broker: NatsBroker, objstore: ObjStore) -> None:
     await store.delete("sale")
     print(f"after the sale {await ask_until_it_changes(broker, sale)}")
 
-    for one in objstore.live_objects:
+    for one in buckets.live_objects:
         print(f"{one.source.name}: {one.loads} loads, {one.failures} failures")
 
 
@@ -102,13 +102,13 @@ async def main() -> None:
         url = os.environ.get("NATS_URL")
         if not url:
             url = (await stack.enter_async_context(NatsServer())).url
-        broker, objstore = build(url)
+        broker, buckets = build(url)
         # Connected, so that the list can be put before the service starts.
         await stack.enter_async_context(broker)
-        store = await objstore.object_store("config")
+        store = await buckets.open("config")
         await store.put("prices.json", '{"currency": "EUR", "each": {"tea": 2.5}}')
         await broker.start()
-        await show(broker, objstore)
+        await show(broker, buckets)
 
 
 if __name__ == "__main__":

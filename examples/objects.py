@@ -22,11 +22,11 @@ from faststream.nats import NatsBroker
 
 from faststream_objstore import (
     Bucket,
+    Buckets,
     FromBucket,
     ObjectInfo,
     ObjectReader,
     ObjectStore,
-    ObjStore,
 )
 from faststream_objstore.params import FromObject, OpenObject, StatObject
 from faststream_objstore.testing import NatsServer
@@ -45,9 +45,9 @@ class Order:
     template: str
 
 
-def build(url: str) -> tuple[NatsBroker, ObjStore]:
+def build(url: str) -> tuple[NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None)
-    objstore = ObjStore(broker, templates, orders, recordings, letters)
+    buckets = Buckets(broker, templates, orders, recordings, letters)
 
     # The text of a template whose name is in the subject; what is missing has a default.
     @broker.subscriber("letter.{template}")
@@ -68,7 +68,7 @@ def build(url: str) -> tuple[NatsBroker, ObjStore]:
     ) -> str:
         return f"{name} has {info.size:,} bytes" if info else f"{name} is not there"
 
-    return broker, objstore
+    return broker, buckets
 
 
 # The object that fired, decoded by its content type and cast as a message's body would be.
@@ -90,26 +90,26 @@ async def measure(
     await target.put(f"{info.name}.sha256", digest.hexdigest())
 
 
-broker, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
+broker, buckets = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
 app = FastStream(broker)
 
 
-async def show(broker: NatsBroker, objstore: ObjStore) -> None:
+async def show(broker: NatsBroker, buckets: Buckets) -> None:
     """Put objects, ask the service, and print what comes back."""
-    store = await objstore.object_store("templates")
+    store = await buckets.open("templates")
     await store.put("welcome.txt", "Dear {customer}, welcome!")
     reply = await broker.request("Ann", "letter.welcome", timeout=5)
     print(await reply.decode())
 
-    written = await objstore.object_store("letters")
+    written = await buckets.open("letters")
     async with written.watch(updates_only=True) as changes:
-        orders_store = await objstore.object_store("orders")
+        orders_store = await buckets.open("orders")
         await orders_store.put("7.json", '{"customer": "Bob", "template": "welcome"}')
         letter = await changes.updates(timeout=10)
         assert letter is not None
         print(f"{letter.name}: {(await written.get(letter)).decode()}")
 
-        videos = await objstore.object_store("recordings")
+        videos = await buckets.open("recordings")
         await videos.put("talk.ogg", bytes(8 * 1024 * 1024))
         checksum = await changes.updates(timeout=10)
         assert checksum is not None
@@ -125,10 +125,10 @@ async def main() -> None:
         url = os.environ.get("NATS_URL")
         if not url:
             url = (await stack.enter_async_context(NatsServer())).url
-        broker, objstore = build(url)
+        broker, buckets = build(url)
         await stack.enter_async_context(broker)
         await broker.start()
-        await show(broker, objstore)
+        await show(broker, buckets)
 
 
 if __name__ == "__main__":

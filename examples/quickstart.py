@@ -26,7 +26,7 @@ from faststream import FastStream
 from faststream.nats import NatsBroker, NatsRouter
 from pydantic import BaseModel
 
-from faststream_objstore import Bucket, FromBucket, ObjectInfo, ObjectStore, ObjStore
+from faststream_objstore import Bucket, Buckets, FromBucket, ObjectInfo, ObjectStore
 from faststream_objstore.testing import NatsServer
 
 intake = Bucket("intake", description="Files as they came")
@@ -86,13 +86,13 @@ def picture_size(content: bytes) -> tuple[str, int, int] | None:
     return None
 
 
-def build(url: str) -> tuple[FastStream, NatsBroker, ObjStore]:
+def build(url: str) -> tuple[FastStream, NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None, routers=[router])
-    objstore = ObjStore(broker, intake, reports)
-    return FastStream(broker), broker, objstore
+    buckets = Buckets(broker, intake, reports)
+    return FastStream(broker), broker, buckets
 
 
-app, broker, objstore = build(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
+app, broker, buckets = build(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
 
 
 # What follows is the demonstration: it plays the clients of the service.
@@ -186,10 +186,10 @@ async def demonstrate(folder: Path) -> None:
         service, connection, buckets = build(url)
         await stack.enter_async_context(service)
 
-        store = await buckets.object_store("intake")
+        store = await buckets.open("intake")
         started = time.perf_counter()
         stored = await put_all(files, store)
-        report_store = await buckets.object_store("reports")
+        report_store = await buckets.open("reports")
         found = await asyncio.wait_for(all_reports(stored, report_store), timeout=120)
         print(f"{len(found)} reports after {time.perf_counter() - started:.1f} s\n")
         print(table(found))

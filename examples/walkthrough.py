@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 
 from faststream.nats import NatsBroker
 
-from faststream_objstore import Bucket, ObjectNotFoundError, ObjStore
+from faststream_objstore import Bucket, Buckets, ObjectNotFoundError
 from faststream_objstore.testing import NatsServer
 
 
@@ -22,10 +22,10 @@ async def main() -> None:
         if not url:
             url = (await stack.enter_async_context(NatsServer())).url
         broker = NatsBroker(url, logger=None)
-        objstore = ObjStore(broker, Bucket("walkthrough", description="A first look"))
+        buckets = Buckets(broker, Bucket("walkthrough", description="A first look"))
         await stack.enter_async_context(broker)
 
-        store = await objstore.object_store("walkthrough")
+        store = await buckets.open("walkthrough")
         content = b"The quick brown fox jumps over the lazy dog.\n" * 10_000
 
         info = await store.put(

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from .bucket import Bucket
+from .buckets import Buckets
 from .changes.retry import Retry
-from .errors import (
+from .exceptions import (
     BadObjectMetaError,
     BucketConfigMismatchError,
     BucketError,
@@ -41,7 +42,6 @@ from .errors import (
     StoreTimeoutError,
     UnsupportedDataError,
 )
-from .extension import ObjStore
 from .models import (
     ObjectData,
     ObjectInfo,
@@ -67,6 +67,7 @@ __all__ = (
     "BucketNotDeclaredError",
     "BucketNotFoundError",
     "BucketSealedError",
+    "Buckets",
     "ClaimCheckMiddleware",
     "ClaimNotFoundError",
     "ConnectionLostError",
@@ -85,7 +86,6 @@ __all__ = (
     "LinkIsABucketError",
     "LiveObject",
     "NotConnectedError",
-    "ObjStore",
     "ObjStoreError",
     "ObjectAlreadyExists",
     "ObjectChangedError",

@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 
 from faststream_objstore._faststream import register
 from faststream_objstore.changes.retry import Retry, seconds_of
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketInUseError,
     BucketNotDeclaredError,
     InvalidOptionError,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("TAKEN_OVER", "Bucket", "not_declared")
 
 TAKEN_OVER = (
-    "it was taken over by another ObjStore, because a Bucket belongs to one ObjStore at a "
+    "it was taken over by another Buckets, because a Bucket belongs to one Buckets at a "
     "time. Use that one, or declare a Bucket for each."
 )
 
@@ -37,7 +37,7 @@ _TAKEN_KEYS = frozenset(
         "log_context",
         "logger",
         "message",
-        "objstore",
+        "buckets",
     }
 )
 _SHOWN: dict[str, Any] = {
@@ -56,7 +56,7 @@ def not_declared(
     Args:
         bucket: Its name.
         declared: The declared ones.
-        taken_over: Whether it was, before another `ObjStore` took it.
+        taken_over: Whether it was, before another `Buckets` took it.
     """
     if taken_over:
         msg = f"Bucket '{bucket}' is not declared here any more: {TAKEN_OVER}"
@@ -64,7 +64,7 @@ def not_declared(
     listed = ", ".join(f"'{one}'" for one in sorted(declared)) or "none"
     msg = (
         f"Bucket '{bucket}' is not declared here (declared: {listed}). Pass "
-        f"Bucket({bucket!r}) to ObjStore(broker, ...); in a lifespan or a hook of an app "
+        f"Bucket({bucket!r}) to Buckets(broker, ...); in a lifespan or a hook of an app "
         "also call install(app) first."
     )
     return BucketNotDeclaredError(msg, bucket=bucket)
@@ -89,7 +89,7 @@ class SubscriberOptions(TypedDict, total=False):
 class Bucket:
     """A bucket as a service wants it. Made at import time; needs no broker yet.
 
-    It comes to life when it is passed to `ObjStore(broker, ...)`: the bucket is then
+    It comes to life when it is passed to `Buckets(broker, ...)`: the bucket is then
     created, or compared with the one that exists, each time the broker connects.
 
     Args:
@@ -168,7 +168,7 @@ class Bucket:
         self.router: NatsRouter = NatsRouter()
         self.subscribers: list[ChangeSubscriber] = []
         self.attachment: Attachment | None = None
-        """The `ObjStore` that it belongs to; set by that."""
+        """The `Buckets` that it belongs to; set by that."""
 
     def __repr__(self) -> str:
         return f"Bucket({self.name!r})"

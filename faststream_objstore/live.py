@@ -16,7 +16,7 @@ import nats.errors
 
 from faststream_objstore._faststream import CustomField
 from faststream_objstore.backends.base import Backend, Deliver
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BadObjectMetaError,
     CorruptObjectError,
     InvalidLinkError,

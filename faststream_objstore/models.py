@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from typing_extensions import Self
 
-from .errors import InvalidBucketNameError, InvalidOptionError
+from .exceptions import InvalidBucketNameError, InvalidOptionError
 
 __all__ = (
     "DEFAULT_CHUNK_SIZE",

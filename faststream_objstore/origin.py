@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from faststream.nats import NatsBroker
 
-from faststream_objstore.store.origin import Origin
+from faststream_objstore.store.provenance import Origin
 
 __all__ = ("origin_on",)
 

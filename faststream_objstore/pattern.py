@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .errors import InvalidOptionError, InvalidPatternError
+from .exceptions import InvalidOptionError, InvalidPatternError
 
 __all__ = ("NamePattern", "name_filter")
 

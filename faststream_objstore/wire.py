@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from .backends.base import StoredMessage
-from .errors import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
+from .exceptions import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
 from .models import ObjectInfo, ObjectLink, ObjectMetaOptions, ObjectStoreConfig
 
 __all__ = (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import InvalidBucketNameError, InvalidOptionError
+from faststream_objstore.exceptions import InvalidBucketNameError, InvalidOptionError
 from faststream_objstore.models import ObjectInfo
 
 

@@ -7,22 +7,22 @@ from types import ModuleType
 import pytest
 
 import faststream_objstore
-from faststream_objstore import errors, models, testing
+from faststream_objstore import exceptions, models, testing
 
 
-@pytest.mark.parametrize("module", [faststream_objstore, errors, models, testing])
+@pytest.mark.parametrize("module", [faststream_objstore, exceptions, models, testing])
 def test_all_names_what_is_there_in_order(module: ModuleType) -> None:
     assert list(module.__all__) == sorted(module.__all__)
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
 def test_every_error_is_offered_at_the_top() -> None:
-    assert set(errors.__all__) <= set(faststream_objstore.__all__)
+    assert set(exceptions.__all__) <= set(faststream_objstore.__all__)
 
 
 def test_every_error_stands_in_the_tree_that_errors_draws() -> None:
-    assert errors.__doc__ is not None
-    assert [name for name in errors.__all__ if name not in errors.__doc__] == []
+    assert exceptions.__doc__ is not None
+    assert [name for name in exceptions.__all__ if name not in exceptions.__doc__] == []
 
 
 def test_import_does_not_load_the_test_tools() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import nats.js.api
 import pytest
 
-from faststream_objstore.errors import InvalidBucketNameError, InvalidOptionError
+from faststream_objstore.exceptions import InvalidBucketNameError, InvalidOptionError
 from faststream_objstore.models import (
     DEFAULT_CHUNK_SIZE,
     ObjectData,

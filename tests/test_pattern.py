@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from faststream_objstore import pattern as module
-from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
+from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.pattern import NamePattern, name_filter
 
 PATTERNS = [

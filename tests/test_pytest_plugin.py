@@ -39,15 +39,15 @@ CASES = """
 
     import pytest
     from faststream.nats import NatsBroker
-    from faststream_objstore import Bucket, ObjStore
+    from faststream_objstore import Bucket, Buckets
 
 
     @asynccontextmanager
     async def service(url):
         broker = NatsBroker(url, logger=None)
-        objstore = ObjStore(broker, Bucket("uploads"))
+        buckets = Buckets(broker, Bucket("uploads"))
         async with broker:
-            yield await objstore.object_store("uploads")
+            yield await buckets.open("uploads")
 
 
     async def store_is_used_at_once_and_empty(store):
@@ -72,11 +72,11 @@ CASES = """
 
     async def name_is_free(url, name):
         broker = NatsBroker(url, logger=None)
-        objstore = ObjStore(broker)
+        buckets = Buckets(broker)
         async with broker:
-            assert await objstore.list_buckets() == []
-            await objstore.create_object_store(name)
-            assert await objstore.list_buckets() == [name]
+            assert await buckets.list() == []
+            await buckets.create(name)
+            assert await buckets.list() == [name]
 """
 
 STYLES = {

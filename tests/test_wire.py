@@ -9,7 +9,7 @@ import pytest
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StoredMessage
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BadObjectMetaError,
     InvalidObjectNameError,
     InvalidOptionError,

@@ -1,4 +1,4 @@
-"""This package, as a service uses it: a `NatsBroker` and an `ObjStore`."""
+"""This package, as a service uses it: a `NatsBroker` and a `Buckets`."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from faststream.nats import NatsBroker
 
 import faststream_objstore
 from benchmarks.drivers.protocol import MIB, Client, Memory, serve
-from faststream_objstore import ObjectStore, ObjStore
+from faststream_objstore import Buckets, ObjectStore
 
 
 class Objstore(Client):
@@ -20,7 +20,7 @@ class Objstore(Client):
     async def connect(self, url: str) -> None:
         """Connect."""
         self._broker = NatsBroker(url, logger=None)
-        self._objstore = ObjStore(self._broker)
+        self._objstore = Buckets(self._broker)
         self._connection = await self._broker.connect()
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from faststream.nats import JStream, NatsBroker, TestNatsBroker
 from nats.js.api import DeliverPolicy
 
 from benchmarks.drivers.protocol import Driver, serve
-from faststream_objstore import Bucket, FromBucket, ObjectInfo, ObjectStore, ObjStore
+from faststream_objstore import Bucket, Buckets, FromBucket, ObjectInfo, ObjectStore
 
 # So many parameters to a handler that what one costs can be told from noise.
 _PARAMETERS = 8
@@ -26,7 +26,7 @@ _IMPORT = """\
 import time
 import faststream.nats
 began = time.perf_counter()
-from faststream_objstore import Bucket, FromBucket, ObjectInfo, ObjectStore, ObjStore
+from faststream_objstore import Bucket, FromBucket, ObjectInfo, ObjectStore, Buckets
 print(time.perf_counter() - began)
 """
 
@@ -72,7 +72,7 @@ class Service(Driver):
             counted.one()
 
         broker = NatsBroker(self._url, logger=None)
-        ObjStore(broker, declared)
+        Buckets(broker, declared)
         return await _handled(broker, counted, count)
 
     async def do_plain(
@@ -104,7 +104,7 @@ class Service(Driver):
     async def do_injection(self, count: int) -> dict[str, Any]:
         """Seconds that one injected parameter adds to a message, both ways."""
         broker = NatsBroker(logger=None)
-        ObjStore(broker, Bucket("injected"))
+        Buckets(broker, Bucket("injected"))
 
         @broker.subscriber("nothing")
         async def nothing(body: str) -> None: ...

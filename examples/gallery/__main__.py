@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from faststream_objstore import ObjStore
+from faststream_objstore import Buckets
 from faststream_objstore.testing import NatsServer
 
 from .app import build
@@ -42,8 +42,8 @@ def listen(host: str, port: int) -> socket.socket:
         sys.exit(f"Cannot listen on {host}, port {port}: {error}. Try another --port.")
 
 
-async def add_samples(objstore: ObjStore) -> None:
-    store = await objstore.object_store(photos)
+async def add_samples(buckets: Buckets) -> None:
+    store = await buckets.open(photos)
     for name in SCENES:
         if not await store.exists(name):
             content = await asyncio.to_thread(sample, name)
@@ -57,7 +57,7 @@ async def serve(given: argparse.Namespace, listening: socket.socket) -> None:
             server = NatsServer(store_dir=given.data)
             url = (await stack.enter_async_context(server)).url
         # Each message at a level that is not shown.
-        app, objstore = build(url, logging.DEBUG)
+        app, buckets = build(url, logging.DEBUG)
         if given.samples:
             adding: set[asyncio.Task[None]] = set()
             stack.callback(lambda: [task.cancel() for task in adding])
@@ -65,7 +65,7 @@ async def serve(given: argparse.Namespace, listening: socket.socket) -> None:
             # Into the running service, where each appears as soon as it is made.
             @app.after_startup
             async def add() -> None:
-                adding.add(asyncio.create_task(add_samples(objstore)))
+                adding.add(asyncio.create_task(add_samples(buckets)))
 
         config = uvicorn.Config(
             app, log_level="warning", timeout_graceful_shutdown=5, log_config=None

@@ -14,30 +14,30 @@ import os
 from faststream.asgi import AsgiFastStream, make_ping_asgi
 from faststream.nats import NatsBroker
 
-from faststream_objstore import ObjStore
+from faststream_objstore import Buckets
 
 from .live import RELOAD
 from .routes import routes
 from .thumbnails import live, photos, router, thumbs
 
 
-def build(url: str, log_level: int = logging.INFO) -> tuple[AsgiFastStream, ObjStore]:
+def build(url: str, log_level: int = logging.INFO) -> tuple[AsgiFastStream, Buckets]:
     broker = NatsBroker(url, routers=[router], max_reconnect_attempts=-1, log_level=log_level)
-    objstore = ObjStore(broker, photos, thumbs)
+    buckets = Buckets(broker, photos, thumbs)
     app = AsgiFastStream(
         broker,
         asgi_routes=[*routes(), ("/health", make_ping_asgi(broker, timeout=5))],
         lifespan=live.until_signal,
     )
     # HTTP handlers see the app's context, which this makes the buckets known to.
-    objstore.install(app)
+    buckets.install(app)
 
     # Browsers may come before the broker has started, and miss what happens until then.
     @app.after_startup
     def reload() -> None:
         live.publish(RELOAD)
 
-    return app, objstore
+    return app, buckets
 
 
-app, objstore = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
+app, buckets = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")

@@ -3,7 +3,7 @@
 A backend knows subjects, sequences and messages. It knows nothing of objects: names,
 versions, digests and links are the store's, written once for every backend.
 
-Errors are this package's own (`errors.py`); a backend lets none of nats-py's through.
+Errors are this package's own (`exceptions.py`); a backend lets none of nats-py's through.
 Every wait is bounded by `timeout`, except a followed `MessageStream`.
 """
 

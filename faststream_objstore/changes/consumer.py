@@ -15,7 +15,7 @@ from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.prefetch import Prefetch
 from faststream_objstore.changes.puller import Puller
 from faststream_objstore.changes.server_consumer import ServerConsumer
-from faststream_objstore.errors import ObjStoreError
+from faststream_objstore.exceptions import ObjStoreError
 
 __all__ = ("ChangeConsumer",)
 

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 
 from faststream_objstore.changes.message import ChangeMessage, Receipt
 from faststream_objstore.changes.options import ChangeOptions
-from faststream_objstore.errors import BadObjectMetaError
+from faststream_objstore.exceptions import BadObjectMetaError
 from faststream_objstore.models import ObjectInfo
 
 __all__ = ("ChangeHandler", "Delivery", "SupersededGuard")

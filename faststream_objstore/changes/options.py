@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from faststream_objstore.changes.retry import Retry, seconds_of
-from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
+from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.pattern import NamePattern
 

@@ -14,7 +14,7 @@ from faststream_objstore.backends.jetstream.connection import (
     status_of,
     wait_for,
 )
-from faststream_objstore.errors import ObjStoreError
+from faststream_objstore.exceptions import ObjStoreError
 
 __all__ = ("Puller",)
 

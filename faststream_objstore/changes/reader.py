@@ -10,7 +10,7 @@ from faststream_objstore.backends.jetstream.connection import wait_for
 from faststream_objstore.changes.consumer import ChangeConsumer
 from faststream_objstore.changes.message import ChangeMessage, Receipt
 from faststream_objstore.changes.options import ChangeOptions
-from faststream_objstore.errors import BadObjectMetaError
+from faststream_objstore.exceptions import BadObjectMetaError
 
 __all__ = ("ChangeReader",)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.exceptions import InvalidOptionError
 
 __all__ = ("Retry", "seconds_of")
 

@@ -10,7 +10,7 @@ from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
 from faststream_objstore.changes.message import Receipt
 from faststream_objstore.changes.options import ChangeOptions
-from faststream_objstore.errors import BucketConfigMismatchError, StoreAPIError
+from faststream_objstore.exceptions import BucketConfigMismatchError, StoreAPIError
 
 __all__ = ("Position", "ServerConsumer")
 

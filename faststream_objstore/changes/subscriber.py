@@ -22,7 +22,7 @@ from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.changes.message import ChangeMessage, InProcessChange, label
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.specification import ChangeSpecification
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BadObjectMetaError,
     InvalidPatternError,
     NotConnectedError,
@@ -256,7 +256,7 @@ class ChangeSubscriber(PlainSubscriber):
         attachment = self._bucket.attachment
         if attachment is None:
             bucket = self.options.bucket
-            msg = f"Bucket '{bucket}' has no broker: pass it to ObjStore(broker, ...)."
+            msg = f"Bucket '{bucket}' has no broker: pass it to Buckets(broker, ...)."
             raise NotConnectedError(msg, bucket=bucket)
         return attachment
 

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from faststream_objstore._faststream import Encoded, connection_of, encode_body, is_producer
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.middlewares.claims import HEADER, Claims, Reference
 from faststream_objstore.wire import metadata_subject
 
@@ -39,13 +39,13 @@ class ClaimCheckMiddleware:
     ```python
     claims = Bucket("claims", ttl=timedelta(days=1))
     broker = NatsBroker(middlewares=[ClaimCheckMiddleware(claims)])
-    objstore = ObjStore(broker, claims)
+    buckets = Buckets(broker, claims)
     ```
 
     Put it last among middlewares that change bodies: those after it see what travels.
 
     Args:
-        bucket: The bucket, attached to an `ObjStore` of the same broker.
+        bucket: The bucket, attached to a `Buckets` of the same broker.
         threshold: Most bytes of a body that stays in its message; half of the server's
             `max_payload` if not given, and never more than that limit.
         prefix: What the names of the objects begin with.

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketNotDeclaredError,
     ClaimNotFoundError,
     InvalidClaimError,
@@ -116,7 +116,7 @@ class Claims:
     """The bodies in a bucket, under a prefix.
 
     Args:
-        bucket: The bucket, attached to an `ObjStore` by the time it is used.
+        bucket: The bucket, attached to a `Buckets` by the time it is used.
         prefix: What their names begin with.
     """
 
@@ -136,7 +136,7 @@ class Claims:
         if broker is None:
             msg = (
                 f"Bucket '{self._bucket.name}' of the claim check has no broker: "
-                "ObjStore(...).attach(broker) gives it one."
+                "Buckets(...).attach(broker) gives it one."
             )
             raise NotConnectedError(msg, bucket=self._bucket.name)
         return broker
@@ -222,7 +222,7 @@ class Claims:
         if attachment is None:
             msg = (
                 f"Bucket '{self._bucket.name}' of the claim check is not attached: pass it to "
-                "ObjStore(broker, ...), of the broker that has the middleware."
+                "Buckets(broker, ...), of the broker that has the middleware."
             )
             raise BucketNotDeclaredError(msg, bucket=self._bucket.name)
         return attachment

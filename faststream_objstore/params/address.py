@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from faststream_objstore._faststream import ContextRepo
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
+from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.params.field import extension_of, name_of
 from faststream_objstore.store import ObjectStore
@@ -60,7 +60,7 @@ class Address(NamedTuple):
         """The store, and the object in it: a name, or the version that fired.
 
         Raises:
-            BucketNotDeclaredError: If no `ObjStore` here declares the bucket.
+            BucketNotDeclaredError: If no `Buckets` here declares the bucket.
             InvalidOptionError: If the message has not what the address needs.
         """
         message = context.get("message") if context is not None else None

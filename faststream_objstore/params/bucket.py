@@ -11,7 +11,7 @@ __all__ = ("FromBucket",)
 class FromBucket(Field):
     """Injects the `ObjectStore` of a declared bucket.
 
-    Works in handlers, sync and async `Depends`, and, after `ObjStore.install(app)`, in
+    Works in handlers, sync and async `Depends`, and, after `Buckets.install(app)`, in
     lifespans and hooks of the app:
 
     ```python
@@ -43,7 +43,7 @@ class FromBucket(Field):
         """Set the parameter; a field that leaves it unset would get the message's body.
 
         Raises:
-            BucketNotDeclaredError: If no `ObjStore` here declares the bucket.
+            BucketNotDeclaredError: If no `Buckets` here declares the bucket.
         """
         kwargs = super().use(**kwargs)
         extension = extension_of(kwargs.get("context__"), self.bucket)

@@ -4,7 +4,7 @@ import mimetypes
 
 from faststream.message import StreamMessage, decode_message
 
-from faststream_objstore.errors import ObjectLoadError
+from faststream_objstore.exceptions import ObjectLoadError
 from faststream_objstore.models import ObjectData, ObjectInfo
 
 __all__ = ("content_type_of", "decoded")

@@ -8,8 +8,8 @@ from typing_extensions import Self
 
 from faststream_objstore._faststream import ContextRepo
 from faststream_objstore.bucket import Bucket, not_declared
-from faststream_objstore.errors import InvalidOptionError
-from faststream_objstore.extension import BucketField, ObjStore, extension_key
+from faststream_objstore.buckets import BucketField, Buckets, extension_key
+from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.models import validate_bucket_name
 
 __all__ = ("MISSING", "Field", "Missing", "extension_of", "name_of", "validate_max_size")
@@ -58,8 +58,8 @@ def validate_max_size(max_size: int | None) -> int | None:
     return max_size
 
 
-def extension_of(context: ContextRepo | None, bucket: str) -> ObjStore:
-    """The `ObjStore` that declares a bucket, the one of the handler's own broker first.
+def extension_of(context: ContextRepo | None, bucket: str) -> Buckets:
+    """The `Buckets` that declares a bucket, the one of the handler's own broker first.
 
     Raises:
         BucketNotDeclaredError: If there is none.
@@ -69,7 +69,7 @@ def extension_of(context: ContextRepo | None, bucket: str) -> ObjStore:
     if context is not None:
         # In a handler, its own broker decides; an app's context has no broker.
         broker = context.get("broker")
-        extensions = ObjStore.all_of(broker) if broker is not None else []
+        extensions = Buckets.all_of(broker) if broker is not None else []
         for extension in extensions:
             if bucket in extension.buckets:
                 return extension
@@ -77,9 +77,9 @@ def extension_of(context: ContextRepo | None, bucket: str) -> ObjStore:
             taken_over = taken_over or extension.has_lost(bucket)
         if broker is None or not extensions:
             known = context.get(extension_key(bucket))
-            if isinstance(known, ObjStore):
+            if isinstance(known, Buckets):
                 return known
-            installed = context.get("objstore")
-            if isinstance(installed, ObjStore):
+            installed = context.get("buckets")
+            if isinstance(installed, Buckets):
                 declared.update(installed.buckets)
     raise not_declared(bucket, declared, taken_over=taken_over)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import InvalidOptionError
+from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.live import LiveField, LiveSource
 from faststream_objstore.models import ObjectData
 from faststream_objstore.params.field import Field, extension_of, name_of, validate_max_size
@@ -25,7 +25,7 @@ class LiveObject(LiveField, Field):
 
     The object is loaded when the broker starts, before any handler runs, and again, once
     per version, when it changes. All handlers share one value: do not change it. A version
-    that fails to load is logged and counted (`ObjStore.live_objects`), and the last good
+    that fails to load is logged and counted (`Buckets.live_objects`), and the last good
     one stays. In test mode, where buckets start empty, the object is looked up at each use.
     Works where `FromObject` does.
 

@@ -7,7 +7,7 @@ from typing import Any
 from faststream import Depends
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import ObjectNotFoundError
+from faststream_objstore.exceptions import ObjectNotFoundError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.params.address import Address
 from faststream_objstore.params.decoding import decoded

@@ -6,7 +6,7 @@ import io
 import sys
 from typing import Protocol
 
-from ..errors import ObjectTooLargeError
+from ..exceptions import ObjectTooLargeError
 from ..models import ObjectData, ObjectInfo
 from .digest import INLINE, BufferDigest
 

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import InvalidOptionError
+from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo
-from .upload import Progress, report
+from .put import Progress, report
 
 __all__ = ("WriteTarget", "require_writable", "save", "write_into")
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import nats.js.api
 
 from .. import wire
-from ..errors import InvalidOptionError
+from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo, ObjectLink, ObjectMeta, ObjectMetaOptions
 
 __all__ = ("NOTHING_GIVEN", "AnyMeta", "Given", "Headers", "described")

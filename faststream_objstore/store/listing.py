@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
-from ..errors import BadObjectMetaError, InvalidOptionError
+from ..exceptions import BadObjectMetaError, InvalidOptionError
 from ..models import ObjectInfo
 
 __all__ = ("entries", "parsed", "sweep")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .. import wire
 from ..backends.base import Backend, StoredMessage, WrongRevision
-from ..errors import (
+from ..exceptions import (
     BadObjectMetaError,
     ConnectionLostError,
     InvalidLinkError,

@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 
 from ..backends.base import MessageStream
-from .download import Version, only_chunk, opened
+from .get import Version, only_chunk, opened
 
 __all__ = ("read_range",)
 

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing_extensions import Self
 
 from ..backends.base import Backend
-from ..errors import IncompleteObjectError, InvalidOptionError
+from ..exceptions import IncompleteObjectError, InvalidOptionError
 from ..models import ObjectInfo
-from .download import Version, newest, require_size, verified
+from .get import Version, newest, require_size, verified
 
 __all__ = ("ObjectReader",)
 

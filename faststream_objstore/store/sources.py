@@ -9,7 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
-from ..errors import UnsupportedDataError
+from ..exceptions import UnsupportedDataError
 
 __all__ = (
     "AsyncReadable",

@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from .. import wire
 from ..backends.base import Backend, StoredMessage
 from ..backends.jetstream import JetStreamServer
-from ..errors import (
+from ..exceptions import (
     InvalidLinkError,
     InvalidOptionError,
     ObjectNotFoundError,
@@ -30,14 +30,15 @@ from ..models import (
 )
 from ..pattern import name_filter
 from ..settling import to_its_end
-from . import download, files, listing, metadata, upload
-from .binding import bind_bucket
+from . import files, listing, metadata
+from .declare import bind_bucket
+from .get import Version, content, newest, require_size, verified
 from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
-from .origin import Origin
+from .provenance import Origin
+from .put import Novelty, Progress, put_object
 from .ranges import read_range
 from .reader import ObjectReader
 from .sources import PutData, require_supported
-from .upload import Progress
 from .watch import ObjectWatch, ObjectWatcher
 
 __all__ = ("ObjectStore", "PutMode")
@@ -70,7 +71,7 @@ class ObjectStore:
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise
     `BucketNotFoundError` (the bucket is gone), `StoreTimeoutError` (no progress within
     the bucket's timeout, counted per chunk) and `NotConnectedError`; writes also
-    `BucketSealedError` and `BucketFullError`. See `errors.py` for the tree.
+    `BucketSealedError` and `BucketFullError`. See `exceptions.py` for the tree.
 
     Args:
         bucket: The bucket's name.
@@ -89,7 +90,7 @@ class ObjectStore:
         self._bucket = validate_bucket_name(bucket)
         self._source = source
         self._origin = Origin() if origin is None else origin
-        self._novelty = upload.Novelty()
+        self._novelty = Novelty()
 
     @classmethod
     def on(cls, backend: Backend, *, origin: Origin | None = None) -> "ObjectStore":
@@ -218,7 +219,7 @@ class ObjectStore:
                 f"it must be from 1 to {backend.max_payload} bytes, the server's max_payload."
             )
             raise InvalidOptionError(msg, bucket=self._bucket, name=name)
-        stored, message = await upload.put(
+        stored, message = await put_object(
             backend,
             self._origin.mark(info),
             data,
@@ -304,13 +305,11 @@ class ObjectStore:
                 await files.write_into(writeinto, reader, reader.info, progress)
                 return ObjectData(b"", reader.info)
 
-        async def read(version: download.Version) -> ObjectData:
-            download.require_size(version.info, max_size)
-            return await download.content(version, progress)
+        async def read(version: Version) -> ObjectData:
+            require_size(version.info, max_size)
+            return await content(version, progress)
 
-        return await download.newest(
-            await self._source(), name, read, show_deleted=show_deleted
-        )
+        return await newest(await self._source(), name, read, show_deleted=show_deleted)
 
     def open(
         self,
@@ -347,10 +346,10 @@ class ObjectStore:
             )
             raise InvalidOptionError(msg, bucket=self._bucket)
 
-        async def read(version: download.Version) -> bytes:
+        async def read(version: Version) -> bytes:
             return await read_range(version, start, stop)
 
-        return await download.newest(await self._source(), name, read)
+        return await newest(await self._source(), name, read)
 
     async def get_file(
         self,
@@ -370,12 +369,12 @@ class ObjectStore:
             OSError: If the file cannot be written. Otherwise as `get`.
         """
 
-        async def save(version: download.Version) -> ObjectInfo:
-            async with aclosing(download.verified(version)) as chunks:
+        async def save(version: Version) -> ObjectInfo:
+            async with aclosing(verified(version)) as chunks:
                 await files.save(Path(path), chunks, version.info, progress)
             return version.info
 
-        return await download.newest(await self._source(), name, save)
+        return await newest(await self._source(), name, save)
 
     async def get_info(self, name: str, show_deleted: bool = False) -> ObjectInfo:
         """What is known of an object, without its content. A link is not followed.
@@ -626,12 +625,12 @@ class ObjectStore:
         if bucket is not None and bucket != self._bucket:
             target = ObjectStore.on(await backend.other(bucket), origin=self._origin)
 
-        async def copy(version: download.Version) -> ObjectInfo:
+        async def copy(version: Version) -> ObjectInfo:
             meta = replace(self._origin.unmarked(version.info).meta, name=to)
-            async with aclosing(download.verified(version)) as chunks:
+            async with aclosing(verified(version)) as chunks:
                 return await target.put(to, chunks, meta)
 
-        return await download.newest(backend, name, copy)
+        return await newest(backend, name, copy)
 
     def watch(
         self,

@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from .. import wire
 from ..backends.base import Backend, Deliver, MessageStream, StoredMessage
-from ..errors import InvalidOptionError, StoreTimeoutError
+from ..exceptions import InvalidOptionError, StoreTimeoutError
 from ..models import ObjectInfo
 from ..settling import to_its_end
 from .listing import parsed

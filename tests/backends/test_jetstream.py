@@ -24,7 +24,7 @@ from faststream_objstore.backends.jetstream import stream as stream_module
 from faststream_objstore.backends.jetstream.api import parse_time
 from faststream_objstore.backends.jetstream.connection import Connection, wait_for
 from faststream_objstore.backends.jetstream.consumer import PullConsumer
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketFullError,
     BucketNotFoundError,

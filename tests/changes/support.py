@@ -9,7 +9,7 @@ from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 
@@ -56,20 +56,20 @@ class Names(Seen[str]):
 
 @contextlib.asynccontextmanager
 async def running(
-    url: str | list[str], *buckets: Bucket, **options: Any
-) -> AsyncIterator[ObjStore]:
+    url: str | list[str], *declared: Bucket, **options: Any
+) -> AsyncIterator[Buckets]:
     """A started broker with these buckets."""
     broker = NatsBroker(url, logger=None, **options)
-    objstore = ObjStore(broker, *buckets)
+    buckets = Buckets(broker, *declared)
     try:
         await soon(broker.start())
-        yield objstore
+        yield buckets
     finally:
         await soon(broker.stop())
 
 
-async def store_of(objstore: ObjStore, bucket: Bucket) -> ObjectStore:
-    return await soon(objstore.object_store(bucket))
+async def store_of(buckets: Buckets, bucket: Bucket) -> ObjectStore:
+    return await soon(buckets.open(bucket))
 
 
 async def consumers_of(client: Client, bucket: str) -> list[str]:

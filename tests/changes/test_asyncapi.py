@@ -9,7 +9,7 @@ from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.models import ObjectInfo
 
 
@@ -25,7 +25,7 @@ def specification(broker: NatsBroker, version: str = "3.0.0") -> dict[str, Any]:
 def test_each_subscription_is_one_readable_channel(version: str) -> None:
     photos = Bucket("photos")
     broker = NatsBroker()
-    ObjStore(broker, photos)
+    Buckets(broker, photos)
 
     @photos.on_put("{user}/*.png", durable="thumbnailer")
     async def make_thumbnail(info: ObjectInfo) -> None:
@@ -52,7 +52,7 @@ def test_each_subscription_is_one_readable_channel(version: str) -> None:
 def test_payload_is_the_schema_of_object_info(version: str) -> None:
     photos = Bucket("photos")
     broker = NatsBroker()
-    ObjStore(broker, photos)
+    Buckets(broker, photos)
 
     @photos.on_put()
     async def handle() -> None: ...
@@ -66,7 +66,7 @@ def test_payload_is_the_schema_of_object_info(version: str) -> None:
 def test_subscriptions_that_look_alike_stay_apart() -> None:
     photos = Bucket("photos")
     broker = NatsBroker()
-    ObjStore(broker, photos)
+    Buckets(broker, photos)
 
     def declare(pattern: str) -> None:
         @photos.on_put(pattern)
@@ -81,7 +81,7 @@ def test_subscriptions_that_look_alike_stay_apart() -> None:
 def test_title_description_and_hiding_are_the_users() -> None:
     photos = Bucket("photos")
     broker = NatsBroker()
-    ObjStore(broker, photos)
+    Buckets(broker, photos)
 
     @photos.on_put(title="Pictures", description="All of them.")
     async def handle(info: ObjectInfo) -> None: ...

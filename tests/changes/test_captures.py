@@ -7,8 +7,8 @@ from faststream import Depends, Path
 from faststream.nats import NatsBroker, NatsMessage, TestNatsBroker
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import InvalidPatternError
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
+from faststream_objstore.exceptions import InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import running, store_of
@@ -49,7 +49,7 @@ async def test_parameter_that_is_not_captured_is_refused_at_start(
     bucket = Bucket(bucket_name)
     bucket.on_put("{user}/{file}.png")(handler)
     broker = NatsBroker(nats_server.url, logger=None)
-    ObjStore(broker, bucket)
+    Buckets(broker, bucket)
 
     with pytest.raises(InvalidPatternError) as caught:
         if mode == "server":
@@ -75,7 +75,7 @@ async def test_dependency_of_the_subscriber_is_searched_too() -> None:
     async def handle(info: ObjectInfo) -> None: ...
 
     broker = NatsBroker()
-    ObjStore(broker, bucket)
+    Buckets(broker, bucket)
     with pytest.raises(InvalidPatternError, match=r"'usr', but the pattern captures nothing"):
         async with TestNatsBroker(broker):
             pass
@@ -85,10 +85,10 @@ async def test_subscriber_that_joins_a_running_broker_is_checked(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
     bucket = Bucket(bucket_name)
-    async with running(nats_server.url, bucket) as objstore:
+    async with running(nats_server.url, bucket) as buckets:
         bucket.on_put("{user}/*")(in_annotated)
         with pytest.raises(InvalidPatternError, match="'usr'"):
-            await objstore.bind()
+            await buckets.bind()
         bucket.subscribers.clear()
 
 
@@ -105,7 +105,7 @@ async def test_parameter_with_a_default_needs_no_capture() -> None:
         return f"{user} {kind} {size}"
 
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     seen: list[str] = []
 
     @broker.subscriber("seen")
@@ -114,7 +114,7 @@ async def test_parameter_with_a_default_needs_no_capture() -> None:
 
     broker.publisher("seen")(handle)
     async with TestNatsBroker(broker):
-        await (await store_of(objstore, bucket)).put("ann/cat", b"")
+        await (await store_of(buckets, bucket)).put("ann/cat", b"")
     assert seen == ["ann python marker"]
 
 
@@ -132,7 +132,7 @@ async def test_parser_of_the_users_own_may_fill_in_the_path() -> None:
         assert usr == "ann"
 
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     async with TestNatsBroker(broker):
-        put = await (await store_of(objstore, bucket)).put("cat", b"")
+        put = await (await store_of(buckets, bucket)).put("cat", b"")
         handle.mock.assert_called_once_with(put)

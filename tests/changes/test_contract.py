@@ -16,9 +16,9 @@ from nats.aio.msg import Msg
 
 from faststream_objstore import wire
 from faststream_objstore.bucket import Bucket, SubscriberOptions
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.changes.retry import Retry
-from faststream_objstore.errors import NotConnectedError
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.exceptions import NotConnectedError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Names, Seen, running, soon, store_of
@@ -38,8 +38,8 @@ async def test_two_puts_while_the_consumer_is_behind_are_one_call_with_the_newes
         await sizes.add((info.name, info.size))
         await soon(release.wait())
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("first", b"")
         await sizes.wait_for(1)
         for content in (b"1", b"22", b"333"):
@@ -58,10 +58,10 @@ async def test_new_durable_begins_with_what_is_put_after_it(
     calls = Names()
     bucket.on_put(durable="worker")(calls.take)
 
-    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
-        await (await objstore.object_store(bucket_name)).put("before", b"")
-    async with running(nats_server.url, bucket) as objstore:
-        await (await store_of(objstore, bucket)).put("after", b"")
+    async with running(nats_server.url, Bucket(bucket_name)) as buckets:
+        await (await buckets.open(bucket_name)).put("before", b"")
+    async with running(nats_server.url, bucket) as buckets:
+        await (await store_of(buckets, bucket)).put("after", b"")
         assert await calls.wait_for(1) == ["after"]
 
 
@@ -91,8 +91,8 @@ async def test_change_whose_dead_letter_cannot_be_published_comes_again(
         await calls.add(info.name)
         raise ValueError("no image")
 
-    async with running(nats_server.url, bucket, middlewares=[RefuseOnce]) as objstore:
-        await (await store_of(objstore, bucket)).put("a", b"")
+    async with running(nats_server.url, bucket, middlewares=[RefuseOnce]) as buckets:
+        await (await store_of(buckets, bucket)).put("a", b"")
         letter = json.loads((await soon(letters.get())).data)
 
     assert refused == [subject]
@@ -110,12 +110,12 @@ async def test_metadata_that_does_not_parse_is_logged_once(
     calls = Names()
     bucket.on_put(durable="worker")(calls.take)
     broker = NatsBroker(nats_server.url, logger=logging.getLogger("test"))
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     await broker.start()
     try:
         subject = wire.metadata_subject(bucket_name, "bad")
         await nats_client.jetstream().publish(subject, b"no JSON")
-        store = await store_of(objstore, bucket)
+        store = await store_of(buckets, bucket)
         for number in range(5):
             await store.put(str(number), b"")
             await calls.wait_for(number + 1)
@@ -133,7 +133,7 @@ async def test_changes_cannot_be_awaited_in_test_mode() -> None:
     bucket = Bucket("photos")
     subscriber = bucket.on_put()
     broker = NatsBroker()
-    ObjStore(broker, bucket)
+    Buckets(broker, bucket)
     async with TestNatsBroker(broker):
         with pytest.raises(NotConnectedError, match="with_real=True"):
             await subscriber.get_one(timeout=0.1)

@@ -14,9 +14,9 @@ from nats.aio.msg import Msg
 
 from faststream_objstore import wire
 from faststream_objstore.bucket import Bucket
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.changes.retry import Retry
-from faststream_objstore.errors import BucketConfigMismatchError, BucketInUseError
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.exceptions import BucketConfigMismatchError, BucketInUseError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.params import FromBucket
 from faststream_objstore.store import ObjectStore
@@ -39,8 +39,8 @@ async def test_put_handler_gets_the_version_captures_and_stores(
     ) -> None:
         await seen.add((info, user, rest, await store.get(info)))
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("ann/other.png", b"not wanted")
         put = await store.put("ann/a/b.txt", b"hello")
         [(info, user, rest, content)] = await seen.wait_for(1)
@@ -57,8 +57,8 @@ async def test_events_are_told_apart(nats_server: NatsServer, bucket_name: str) 
     bucket.on_delete()(deletes.take)
     bucket.on_change()(changes.take)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("a", b"1")
         await puts.wait_for(1)
         await store.delete("a")
@@ -91,12 +91,12 @@ async def test_result_goes_to_the_publishers_with_the_correlation_id(
         await ids.add(correlation_id)
         return info.name.upper()
 
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     await nats_client.subscribe(f"done.{bucket_name}", cb=receive)
     await nats_client.flush()
     await broker.start()
     try:
-        await (await store_of(objstore, bucket)).put("a", b"1")
+        await (await store_of(buckets, bucket)).put("a", b"1")
         message = await soon(published)
     finally:
         await broker.stop()
@@ -120,8 +120,8 @@ async def test_filters_choose_the_handler(nats_server: NatsServer, bucket_name: 
     subscriber(big.take, filter=is_big)
     subscriber(small.take, filter=is_small)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("wanted/neither", b"123")
         await store.put("wanted/big", b"12345")
         await store.put("wanted/small", b"1")
@@ -143,8 +143,8 @@ async def test_dependencies_run_before_the_handler(
     async def handle(info: ObjectInfo) -> None:
         await order.add(info.name)
 
-    async with running(nats_server.url, bucket) as objstore:
-        await (await store_of(objstore, bucket)).put("a", b"")
+    async with running(nats_server.url, bucket) as buckets:
+        await (await store_of(buckets, bucket)).put("a", b"")
         assert await order.wait_for(2) == ["dependency", "a"]
 
 
@@ -158,13 +158,13 @@ async def test_durable_goes_on_where_it_stopped(
         bucket.on_put(durable="worker")(seen.take)
         return bucket
 
-    async with running(nats_server.url, bucket := declared()) as objstore:
-        await (await store_of(objstore, bucket)).put("handled", b"")
+    async with running(nats_server.url, bucket := declared()) as buckets:
+        await (await store_of(buckets, bucket)).put("handled", b"")
         await seen.wait_for(1)
-    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
-        await (await objstore.object_store(bucket_name)).put("put while stopped", b"")
-    async with running(nats_server.url, bucket := declared()) as objstore:
-        await (await store_of(objstore, bucket)).put("last", b"")
+    async with running(nats_server.url, Bucket(bucket_name)) as buckets:
+        await (await buckets.open(bucket_name)).put("put while stopped", b"")
+    async with running(nats_server.url, bucket := declared()) as buckets:
+        await (await store_of(buckets, bucket)).put("last", b"")
         await seen.wait_until_last("last")
 
     assert seen.all == ["handled", "put while stopped", "last"]
@@ -174,17 +174,17 @@ async def test_without_durable_each_replica_gets_changes_from_its_start_on(
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
     replicas = [Names(), Names()]
-    buckets = [Bucket(bucket_name), Bucket(bucket_name)]
-    for bucket, seen in zip(buckets, replicas, strict=True):
+    declared = [Bucket(bucket_name), Bucket(bucket_name)]
+    for bucket, seen in zip(declared, replicas, strict=True):
         bucket.on_put()(seen.take)
 
-    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
-        await (await objstore.object_store(bucket_name)).put("before", b"")
+    async with running(nats_server.url, Bucket(bucket_name)) as buckets:
+        await (await buckets.open(bucket_name)).put("before", b"")
     async with (
-        running(nats_server.url, buckets[0]),
-        running(nats_server.url, buckets[1]) as other,
+        running(nats_server.url, declared[0]),
+        running(nats_server.url, declared[1]) as other,
     ):
-        await (await store_of(other, buckets[1])).put("after", b"")
+        await (await store_of(other, declared[1])).put("after", b"")
         for seen in replicas:
             assert await seen.wait_for(1) == ["after"]
 
@@ -202,15 +202,15 @@ async def test_replay_begins_with_what_is_there_without_delete_markers(
     async def handle(info: ObjectInfo) -> None:
         await changes.add((info.name, info.deleted))
 
-    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
-        store = await objstore.object_store(bucket_name)
+    async with running(nats_server.url, Bucket(bucket_name)) as buckets:
+        store = await buckets.open(bucket_name)
         await store.put("gone", b"")
         await store.put("there", b"1")
         await store.put("there", b"2")
         await store.delete("gone")
-    async with running(nats_server.url, bucket) as objstore:
+    async with running(nats_server.url, bucket) as buckets:
         await changes.wait_for(1)
-        await (await store_of(objstore, bucket)).delete("there")
+        await (await store_of(buckets, bucket)).delete("there")
         await changes.wait_for(2)
 
     assert changes.all == [("there", False), ("there", True)]
@@ -232,8 +232,8 @@ async def test_workers_run_at_a_time_but_never_two_of_one_object(
         if version in go:
             await soon(go[version].wait())
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("a", b"1")
         await begun.wait_for(1)
         await store.put("a", b"22")
@@ -261,8 +261,8 @@ async def test_busy_replica_leaves_further_changes_to_the_others(
 
     free.on_put(durable="worker")(others.take)
 
-    async with running(nats_server.url, busy) as objstore:
-        store = await store_of(objstore, busy)
+    async with running(nats_server.url, busy) as buckets:
+        store = await store_of(buckets, busy)
         await store.put("long", b"")
         await soon(started.wait())
         async with running(nats_server.url, free):
@@ -288,8 +288,8 @@ async def test_failed_handler_is_called_again_after_its_delays(
         if len(times.all) < 3:
             raise OSError("not yet")
 
-    async with running(nats_server.url, bucket) as objstore:
-        await (await store_of(objstore, bucket)).put("a", b"")
+    async with running(nats_server.url, bucket) as buckets:
+        await (await store_of(buckets, bucket)).put("a", b"")
         one, two, three = await times.wait_for(3)
 
     assert 0.17 <= two - one < 0.5
@@ -315,8 +315,8 @@ async def test_last_failure_ends_in_the_dead_letter(
         if info.name == "bad":
             raise ValueError("no image")
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         put = await store.put("bad", b"x", description="a picture")
         letter = json.loads((await soon(letters.get())).data)
         await store.put("good", b"")
@@ -349,8 +349,8 @@ async def test_faststream_answers_keep_their_meaning(
             case "nack" if calls.all.count("nack") == 1:
                 raise NackMessage(delay=0.05)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         for name in ("ack", "reject", "nack"):
             await store.put(name, b"")
         await calls.wait_for(4)
@@ -381,8 +381,8 @@ async def test_failure_on_a_replaced_version_is_no_error(
             await soon(replaced.wait())
         await store.get(info)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("a", b"1")
         await sizes.wait_for(1)
         await store.put("a", b"22")
@@ -407,8 +407,8 @@ async def test_long_job_is_not_delivered_twice(
             # The duration of the job is what is tested.
             await asyncio.sleep(1.2)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("long", b"")
         await store.put("last", b"")
         await calls.wait_until_last("last")
@@ -430,8 +430,8 @@ async def test_cancelled_handler_gives_its_change_back_at_once(
 
     second.on_put(durable="worker", ack_wait=600)(calls.take)
 
-    async with running(nats_server.url, first, graceful_timeout=0.1) as objstore:
-        await (await store_of(objstore, first)).put("a", b"")
+    async with running(nats_server.url, first, graceful_timeout=0.1) as buckets:
+        await (await store_of(buckets, first)).put("a", b"")
         await soon(started.wait())
     async with running(nats_server.url, second):
         assert await calls.wait_for(1) == ["a"]
@@ -450,8 +450,8 @@ async def test_stop_consume_ends_the_subscriber_and_settles_its_change(
 
     bucket.on_put()(other.take)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("a", b"")
         await calls.wait_for(1)
         await store.put("b", b"")
@@ -467,7 +467,7 @@ async def test_exit_in_a_handler_stops_the_app_and_gives_its_change_back(
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = NatsBroker(nats_server.url, logger=None)
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     app = FastStream(broker, logger=None)
 
     @bucket.on_put(durable="worker")
@@ -476,7 +476,7 @@ async def test_exit_in_a_handler_stops_the_app_and_gives_its_change_back(
 
     @app.after_startup
     async def put() -> None:
-        await (await objstore.object_store(bucket_name)).put("a", b"")
+        await (await buckets.open(bucket_name)).put("a", b"")
 
     await soon(app.run())
     again = Bucket(bucket_name)
@@ -500,9 +500,9 @@ async def test_running_handler_finishes_when_the_broker_stops(
         finished.append(info.name)
 
     broker = NatsBroker(nats_server.url, logger=None)
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     await broker.start()
-    await (await store_of(objstore, bucket)).put("a", b"")
+    await (await store_of(buckets, bucket)).put("a", b"")
     await soon(started.wait())
     stopping = asyncio.create_task(broker.stop())
     await asyncio.sleep(0)
@@ -521,11 +521,11 @@ async def test_metadata_that_does_not_parse_is_passed_over(
     calls = Names()
     bucket.on_change(durable="worker")(calls.take)
 
-    async with running(nats_server.url, bucket) as objstore:
+    async with running(nats_server.url, bucket) as buckets:
         js = nats_client.jetstream()
         for number, body in enumerate((b"", b"{", b"[]", b'{"size": "big"}')):
             await js.publish(wire.metadata_subject(bucket_name, f"bad{number}"), body)
-        await (await store_of(objstore, bucket)).put("good", b"")
+        await (await store_of(buckets, bucket)).put("good", b"")
         assert await calls.wait_for(1) == ["good"]
 
     info = await nats_client.jetstream().consumer_info(f"OBJ_{bucket_name}", "worker")
@@ -600,9 +600,9 @@ async def test_changes_can_be_taken_one_at_a_time(
     bucket = Bucket(bucket_name)
     subscriber = bucket.on_put("*.txt", durable="reader")
 
-    async with running(nats_server.url, bucket) as objstore:
+    async with running(nats_server.url, bucket) as buckets:
         assert await subscriber.get_one(timeout=0.1) is None
-        store = await store_of(objstore, bucket)
+        store = await store_of(buckets, bucket)
         for name in ("a.txt", "b.png", "c.txt", "d.txt"):
             await store.put(name, b"")
         first = await soon(subscriber.get_one())

@@ -8,7 +8,7 @@ from faststream.exceptions import AckMessage, NackMessage, RejectMessage
 from faststream.nats import NatsBroker, TestNatsBroker
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.params import FromBucket
 from faststream_objstore.store import ObjectStore
@@ -17,7 +17,7 @@ from faststream_objstore.store import ObjectStore
 async def test_put_runs_the_handler_inline_with_captures() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     users: list[str] = []
 
     @bucket.on_put("{user}/**")
@@ -25,7 +25,7 @@ async def test_put_runs_the_handler_inline_with_captures() -> None:
         users.append(user)
 
     async with TestNatsBroker(broker):
-        store = await objstore.object_store("photos")
+        store = await buckets.open("photos")
         photo = await store.put("ann/cat.png", b"png")
         handle.mock.assert_called_once_with(photo)
         await store.put("top level", b"")
@@ -36,14 +36,14 @@ async def test_put_runs_the_handler_inline_with_captures() -> None:
 async def test_handler_error_surfaces_from_the_put_that_caused_it() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
 
     @bucket.on_put()
     async def handle(info: ObjectInfo) -> None:
         raise LookupError("handler")
 
     async with TestNatsBroker(broker):
-        store = await objstore.object_store("photos")
+        store = await buckets.open("photos")
         with pytest.raises(LookupError, match="handler"):
             await store.put("a", b"1")
         assert await store.get("a") == b"1"
@@ -53,21 +53,21 @@ async def test_handler_error_surfaces_from_the_put_that_caused_it() -> None:
 async def test_answers_to_a_server_are_no_errors(answer: type[Exception]) -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
 
     @bucket.on_put()
     async def handle(info: ObjectInfo) -> None:
         raise answer
 
     async with TestNatsBroker(broker):
-        put = await (await objstore.object_store("photos")).put("a", b"1")
+        put = await (await buckets.open("photos")).put("a", b"1")
         handle.mock.assert_called_once_with(put)
 
 
 async def test_handlers_run_in_the_order_of_their_declaration() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     order: list[int] = []
 
     def declare(number: int) -> None:
@@ -78,7 +78,7 @@ async def test_handlers_run_in_the_order_of_their_declaration() -> None:
     for number in range(12):
         declare(number)
     async with TestNatsBroker(broker):
-        store = await objstore.object_store("photos")
+        store = await buckets.open("photos")
         await store.put("a", b"")
         assert order == list(range(12))
         order.clear()
@@ -89,14 +89,14 @@ async def test_handlers_run_in_the_order_of_their_declaration() -> None:
 async def test_delete_handler_sees_deletions_only() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
 
     @bucket.on_delete("*.png")
     async def handle(info: ObjectInfo) -> None:
         assert info.deleted
 
     async with TestNatsBroker(broker):
-        store = await objstore.object_store("photos")
+        store = await buckets.open("photos")
         await store.put("a.png", b"")
         await store.put("a.txt", b"")
         await store.delete("a.txt")
@@ -109,7 +109,7 @@ async def test_delete_handler_sees_deletions_only() -> None:
 async def test_result_reaches_the_publishers_subscriber_and_replies() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
 
     @broker.publisher("thumbs.done")
     @bucket.on_put()
@@ -120,14 +120,14 @@ async def test_result_reaches_the_publishers_subscriber_and_replies() -> None:
     async def done(name: str) -> None: ...
 
     async with TestNatsBroker(broker):
-        await (await objstore.object_store("photos")).put("a", b"")
+        await (await buckets.open("photos")).put("a", b"")
         done.mock.assert_called_once_with("a")
 
 
 async def test_change_that_no_filter_takes_is_passed_over() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     subscriber = bucket.on_put()
 
     async def is_big(message: Any) -> bool:
@@ -137,7 +137,7 @@ async def test_change_that_no_filter_takes_is_passed_over() -> None:
     async def big(info: ObjectInfo) -> None: ...
 
     async with TestNatsBroker(broker):
-        store = await objstore.object_store("photos")
+        store = await buckets.open("photos")
         await store.put("small", b"1")
         big.mock.assert_not_called()
         put = await store.put("big", b"12345")
@@ -147,7 +147,7 @@ async def test_change_that_no_filter_takes_is_passed_over() -> None:
 async def test_handler_may_put_into_another_bucket() -> None:
     photos, thumbs = Bucket("photos"), Bucket("thumbs")
     broker = NatsBroker()
-    objstore = ObjStore(broker, photos, thumbs)
+    buckets = Buckets(broker, photos, thumbs)
 
     @photos.on_put()
     async def shrink(
@@ -161,15 +161,15 @@ async def test_handler_may_put_into_another_bucket() -> None:
     async def made(info: ObjectInfo) -> None: ...
 
     async with TestNatsBroker(broker):
-        await (await objstore.object_store(photos)).put("a", b"123")
-        assert await (await objstore.object_store(thumbs)).get("a") == b"1"
+        await (await buckets.open(photos)).put("a", b"123")
+        assert await (await buckets.open(thumbs)).get("a") == b"1"
         made.mock.assert_called_once()
 
 
 async def test_brokers_entered_together_share_their_buckets() -> None:
     writer, reader = NatsBroker(), NatsBroker()
     written, read = Bucket("photos"), Bucket("photos", declare=False)
-    writing, reading = ObjStore(writer, written), ObjStore(reader, read)
+    writing, reading = Buckets(writer, written), Buckets(reader, read)
 
     @read.on_put()
     async def handle(info: ObjectInfo) -> None: ...
@@ -183,14 +183,14 @@ async def test_brokers_entered_together_share_their_buckets() -> None:
 async def test_handler_declared_late_is_called_after_bind() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     async with TestNatsBroker(broker):
 
         @bucket.on_put()
         async def handle(info: ObjectInfo) -> None: ...
 
-        await objstore.bind()
-        put = await (await objstore.object_store("photos")).put("a", b"1")
+        await buckets.bind()
+        put = await (await buckets.open("photos")).put("a", b"1")
         handle.mock.assert_called_once_with(put)
 
 
@@ -200,13 +200,13 @@ async def test_middleware_and_decoder_of_the_broker_do_not_see_other_bodies() ->
 
     bucket = Bucket("photos")
     broker = NatsBroker(decoder=decode)
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
 
     @bucket.on_put()
     async def handle(info: ObjectInfo) -> None: ...
 
     async with TestNatsBroker(broker):
-        put = await (await objstore.object_store("photos")).put("a", b"1")
+        put = await (await buckets.open("photos")).put("a", b"1")
         handle.mock.assert_called_once_with(put)
 
 
@@ -220,13 +220,13 @@ async def test_every_object_has_the_same_subject_for_metrics_and_traces() -> Non
 
     bucket = Bucket("photos")
     broker = NatsBroker(middlewares=[Watching])
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
 
     @bucket.on_put()
     async def handle(info: ObjectInfo) -> None: ...
 
     async with TestNatsBroker(broker):
-        store = await objstore.object_store("photos")
+        store = await buckets.open("photos")
         for number in range(5):
             await store.put(str(number), b"")
 

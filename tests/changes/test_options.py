@@ -7,7 +7,7 @@ import pytest
 
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.changes.retry import Retry
-from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
+from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 
 

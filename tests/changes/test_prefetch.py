@@ -31,8 +31,8 @@ ACK_WAIT = 600
 async def filled(nats_server: NatsServer, bucket_name: str) -> str:
     """A bucket with objects that are called by their numbers."""
     bucket = Bucket(bucket_name)
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         for name in NAMES:
             await store.put(name, b"")
     return bucket_name
@@ -105,8 +105,8 @@ async def test_long_jobs_are_shared_evenly(nats_server: NatsServer, bucket_name:
     for bucket, names in zip((first, second), begun, strict=True):
         bucket.on_put(durable="worker", ack_wait=ACK_WAIT)(job(names))
 
-    async with running(nats_server.url, first) as objstore, running(nats_server.url, second):
-        store = await store_of(objstore, first)
+    async with running(nats_server.url, first) as buckets, running(nats_server.url, second):
+        store = await store_of(buckets, first)
         for number in range(20):
             await store.put(str(number), b"")
         for wanted in range(1, 8):

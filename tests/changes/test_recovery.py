@@ -25,8 +25,8 @@ async def test_deleted_consumer_resumes_after_the_last_change(
     calls = Names()
     bucket.on_put(durable=durable)(calls.take)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("before", b"")
         await calls.wait_for(1)
         [consumer] = await consumers_of(nats_client, bucket_name)
@@ -53,8 +53,8 @@ async def test_change_in_work_is_not_lost_with_its_consumer(
             await soon(deleted.wait())
             raise OSError("its negative acknowledgement goes nowhere")
 
-    async with running(nats_server.url, bucket) as objstore:
-        await (await store_of(objstore, bucket)).put("a", b"")
+    async with running(nats_server.url, bucket) as buckets:
+        await (await store_of(buckets, bucket)).put("a", b"")
         await calls.wait_for(1)
         await nats_client.jetstream().delete_consumer(f"OBJ_{bucket_name}", "worker")
         deleted.set()
@@ -69,12 +69,12 @@ async def test_recreated_bucket_starts_from_its_first_change(
     calls = Names()
     bucket.on_put(durable=durable)(calls.take)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await store_of(objstore, bucket)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
         await store.put("old", b"")
         await calls.wait_for(1)
-        await objstore.delete_object_store(bucket_name)
-        await objstore.create_object_store(bucket_name)
+        await buckets.delete_bucket(bucket_name)
+        await buckets.create(bucket_name)
         for number in range(3):
             await store.put(str(number), b"")
         await calls.wait_for(4)
@@ -92,15 +92,15 @@ async def test_subscriber_survives_a_server_restart(
 
     async with (
         NatsServer() as server,
-        running(server.url, bucket, reconnect_time_wait=0.05) as objstore,
+        running(server.url, bucket, reconnect_time_wait=0.05) as buckets,
     ):
-        store = await store_of(objstore, bucket)
+        store = await store_of(buckets, bucket)
         await store.put("before", b"")
         await calls.wait_for(1)
         await server.stop()
         await server.start()
         async with running(server.url, Bucket(bucket_name)) as other:
-            await (await other.object_store(bucket_name)).put("after", b"")
+            await (await other.open(bucket_name)).put("after", b"")
         await calls.wait_until_last("after")
 
     assert calls.all == ["before", "after"]
@@ -152,13 +152,13 @@ import asyncio, sys
 from faststream import FastStream
 from faststream.nats import NatsBroker
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.models import ObjectInfo
 
 url, name, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
 bucket = Bucket(name)
 broker = NatsBroker(url, logger=None)
-objstore = ObjStore(broker, bucket)
+buckets = Buckets(broker, bucket)
 app = FastStream(broker, logger=None)
 
 @bucket.on_put(durable="worker", max_workers=2, ack_wait=1)
@@ -229,8 +229,8 @@ async def test_two_processes_share_a_durable(
 ) -> None:
     names = Names()
     expected = sorted(f"{number:03}" for number in range(200))
-    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
-        store = await objstore.object_store(bucket_name)
+    async with running(nats_server.url, Bucket(bucket_name)) as buckets:
+        store = await buckets.open(bucket_name)
         async with replicas(nats_server.url, bucket_name, names, pause=0.005) as both:
             for name in expected:
                 await store.put(name, b"")
@@ -250,10 +250,10 @@ async def test_killed_process_loses_nothing(nats_server: NatsServer, bucket_name
     names = Names()
     expected = {f"{number:03}" for number in range(200)}
     async with (
-        running(nats_server.url, Bucket(bucket_name)) as objstore,
+        running(nats_server.url, Bucket(bucket_name)) as buckets,
         replicas(nats_server.url, bucket_name, names, pause=0.01) as (victim, _),
     ):
-        store = await objstore.object_store(bucket_name)
+        store = await buckets.open(bucket_name)
         for name in sorted(expected):
             await store.put(name, b"")
         while len(victim.handled) < 5:

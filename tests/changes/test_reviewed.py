@@ -9,11 +9,11 @@ from faststream.nats import NatsBroker, NatsMessage, TestNatsBroker
 
 from faststream_objstore import (
     Bucket,
+    Buckets,
     FromBucket,
     NotConnectedError,
     ObjectInfo,
     ObjectStore,
-    ObjStore,
 )
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, running, soon
@@ -31,11 +31,11 @@ async def test_change_given_back_by_hand_comes_again_from_a_new_consumer(
         if len(calls.all) == 1:
             await message.nack(delay=600)
 
-    async with running(nats_server.url, bucket) as objstore:
-        store = await objstore.object_store(bucket_name)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await buckets.open(bucket_name)
         info = await store.put("a", b"1")
         assert await calls.wait_for(1) == [info.revision]
-        broker = objstore.broker
+        broker = buckets.broker
         assert broker is not None
         await broker.connection.jetstream().delete_consumer(f"OBJ_{bucket_name}", "worker")
         assert await calls.wait_for(2) == [info.revision, info.revision]
@@ -64,7 +64,7 @@ async def test_subscriber_says_that_nats_py_has_given_up(
         broker = NatsBroker(
             server.url, logger=logger, max_reconnect_attempts=1, reconnect_time_wait=0
         )
-        ObjStore(broker, bucket)
+        Buckets(broker, bucket)
         await broker.start()
         await server.kill()
         await soon(given_up.wait())
@@ -93,10 +93,10 @@ async def test_changes_reach_handlers_on_the_broker_of_a_fastapi_router(
     async def bare() -> None:
         await called.add(None)
 
-    objstore = ObjStore(router.broker, bucket)
+    buckets = Buckets(router.broker, bucket)
     await router.broker.start()
     try:
-        store = await objstore.object_store(bucket_name)
+        store = await buckets.open(bucket_name)
         await store.put("typed", b"1")
         await store.put("bare", b"2")
         assert await calls.wait_for(1) == [("typed", b"1")]
@@ -109,9 +109,9 @@ async def test_handle_that_outlives_its_test_does_not_reach_a_server(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
     broker = NatsBroker(nats_server.url, logger=None)
-    objstore = ObjStore(broker, Bucket(bucket_name))
+    buckets = Buckets(broker, Bucket(bucket_name))
     async with TestNatsBroker(broker):
-        store = await objstore.object_store(bucket_name)
+        store = await buckets.open(bucket_name)
         await store.put("a", b"test data")
 
     with pytest.raises(NotConnectedError):

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext, SpanKind
 from prometheus_client import CollectorRegistry
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.params import FromBucket
 from faststream_objstore.store import ObjectStore
@@ -82,12 +82,12 @@ async def test_handlers_span_is_a_child_of_the_span_around_the_put(
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = NatsBroker(nats_server.url, logger=None, middlewares=[traces.middleware])
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     calls = Names()
     bucket.on_put()(calls.take)
 
     async with entered(broker, on_server):
-        store = await objstore.object_store(bucket)
+        store = await buckets.open(bucket)
         with traces.tracer.start_as_current_span("upload") as around:
             put = await store.put("a", b"")
         await calls.wait_for(1)
@@ -105,7 +105,7 @@ async def test_trace_goes_on_from_handler_to_handler(
 ) -> None:
     first, second = Bucket(bucket_name), Bucket(f"{bucket_name}-results")
     broker = NatsBroker(nats_server.url, logger=None, middlewares=[traces.middleware])
-    objstore = ObjStore(broker, first, second)
+    buckets = Buckets(broker, first, second)
     calls = Names()
 
     @first.on_put()
@@ -117,7 +117,7 @@ async def test_trace_goes_on_from_handler_to_handler(
     second.on_put()(calls.take)
 
     async with entered(broker, on_server):
-        await (await objstore.object_store(first)).put("a", b"")
+        await (await buckets.open(first)).put("a", b"")
         await calls.wait_for(1)
 
     [one] = traces.handled(first.name)
@@ -130,12 +130,12 @@ async def test_deletion_is_traced_to_the_delete_not_to_the_put(
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = NatsBroker(nats_server.url, logger=None, middlewares=[traces.middleware])
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     calls = Names()
     bucket.on_delete()(calls.take)
 
     async with entered(broker, on_server):
-        store = await objstore.object_store(bucket)
+        store = await buckets.open(bucket)
         with traces.tracer.start_as_current_span("put") as put:
             await store.put("a", b"")
             await store.put("b", b"")
@@ -155,16 +155,16 @@ async def test_nothing_is_added_where_nobody_traces(
     nats_server: NatsServer, bucket_name: str, traces: Traces, on_server: bool
 ) -> None:
     broker = NatsBroker(nats_server.url, logger=None)
-    objstore = ObjStore(broker, Bucket(bucket_name))
+    buckets = Buckets(broker, Bucket(bucket_name))
     async with entered(broker, on_server):
-        store = await objstore.object_store(bucket_name)
+        store = await buckets.open(bucket_name)
         with traces.tracer.start_as_current_span("no middleware on the broker"):
             assert (await store.put("a", b"")).headers is None
 
     broker = NatsBroker(nats_server.url, logger=None, middlewares=[traces.middleware])
-    objstore = ObjStore(broker, Bucket(bucket_name))
+    buckets = Buckets(broker, Bucket(bucket_name))
     async with entered(broker, on_server):
-        store = await objstore.object_store(bucket_name)
+        store = await buckets.open(bucket_name)
         assert (await store.put("no span", b"")).headers is None
 
 
@@ -172,9 +172,9 @@ async def test_trace_that_the_caller_gives_is_not_mixed_with_the_current_one(
     nats_server: NatsServer, bucket_name: str, traces: Traces, on_server: bool
 ) -> None:
     broker = NatsBroker(nats_server.url, logger=None, middlewares=[traces.middleware])
-    objstore = ObjStore(broker, Bucket(bucket_name))
+    buckets = Buckets(broker, Bucket(bucket_name))
     async with entered(broker, on_server):
-        store = await objstore.object_store(bucket_name)
+        store = await buckets.open(bucket_name)
         with traces.tracer.start_as_current_span("upload"):
             put = await store.put("a", b"", headers={"tracestate": "a=b"})
     assert put.headers == {"tracestate": ["a=b"]}
@@ -185,7 +185,7 @@ async def test_correlation_id_flows_from_message_to_put_to_handler_to_publisher(
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = NatsBroker(nats_server.url, logger=None)
-    ObjStore(broker, bucket)
+    Buckets(broker, bucket)
     ids: Seen[tuple[str, str]] = Seen()
 
     @broker.subscriber(f"in.{bucket_name}")
@@ -227,7 +227,7 @@ async def test_correlation_id_of_a_put_is_not_that_of_a_later_delete(
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = NatsBroker(nats_server.url, logger=None)
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     ids: Seen[str] = Seen()
 
     @broker.subscriber(f"in.{bucket_name}")
@@ -241,7 +241,7 @@ async def test_correlation_id_of_a_put_is_not_that_of_a_later_delete(
     async with entered(broker, on_server):
         await broker.publish("a", f"in.{bucket_name}", correlation_id="order 66")
         await ids.wait_for(1)
-        await (await objstore.object_store(bucket)).delete("a")
+        await (await buckets.open(bucket)).delete("a")
         put, delete = await ids.wait_for(2)
 
     assert put == "order 66"
@@ -258,12 +258,12 @@ async def test_fifty_objects_are_one_label_in_metrics_and_one_name_of_spans(
         logger=None,
         middlewares=[traces.middleware, NatsPrometheusMiddleware(registry=registry)],
     )
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     calls = Names()
     bucket.on_put()(calls.take)
 
     async with entered(broker, on_server):
-        store = await objstore.object_store(bucket)
+        store = await buckets.open(bucket)
         for number in range(OBJECTS):
             await store.put(f"object-{number}", b"")
         await calls.wait_for(OBJECTS)
@@ -298,12 +298,12 @@ def test_opentelemetry_is_not_imported_for_those_who_do_not_trace() -> None:
     program = (
         "import sys, asyncio\n"
         "from faststream.nats import NatsBroker, TestNatsBroker\n"
-        "from faststream_objstore import Bucket, ObjStore\n"
+        "from faststream_objstore import Bucket, Buckets\n"
         "broker = NatsBroker()\n"
-        "objstore = ObjStore(broker, Bucket('photos'))\n"
+        "buckets = Buckets(broker, Bucket('photos'))\n"
         "async def main():\n"
         "    async with TestNatsBroker(broker):\n"
-        "        await (await objstore.object_store('photos')).put('a', b'')\n"
+        "        await (await buckets.open('photos')).put('a', b'')\n"
         "asyncio.run(main())\n"
         "print('opentelemetry.trace' in sys.modules)\n"
     )

@@ -14,10 +14,10 @@ from faststream.nats import NatsBroker
 from faststream.nats.security import NatsUserPassword
 
 from faststream_objstore.bucket import Bucket
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.retry import Retry
-from faststream_objstore.errors import BucketConfigMismatchError
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.exceptions import BucketConfigMismatchError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Names, soon
@@ -91,13 +91,11 @@ async def test_handlers_of_the_page_on_objects_get_what_they_ask_for(
     async with NatsServer() as server:
         monkeypatch.setenv("NATS_URL", server.url)
         async with ran("objects.md", folder) as page:
-            broker, objstore = page["broker"], page["objstore"]
-            await (await objstore.object_store("config")).put(
+            broker, buckets = page["broker"], page["buckets"]
+            await (await buckets.open("config")).put(
                 "prices.json", '{"currency": "EUR", "stamp": 0.95}'
             )
-            await (await objstore.object_store("templates")).put(
-                "welcome.txt", "Dear {customer}!"
-            )
+            await (await buckets.open("templates")).put("welcome.txt", "Dear {customer}!")
             await broker.start()
 
             async def ask(subject: str, what: object) -> object:
@@ -105,7 +103,7 @@ async def test_handlers_of_the_page_on_objects_get_what_they_ask_for(
 
             assert await ask("letter.welcome", "Ann") == "Dear Ann! Stamp: 0.95 EUR"
             assert await ask("size", "") == -1
-            photos = await objstore.object_store("photos")
+            photos = await buckets.open("photos")
             async with photos.watch(updates_only=True) as changes:
                 await photos.put("ann/cat.png", b"0123456789")
                 names = [(await changes.updates(timeout=10)).name for _ in range(2)]
@@ -123,15 +121,15 @@ async def test_handlers_of_the_page_on_change_subscribers(
         monkeypatch.setenv("NATS_URL", server.url)
         async with ran("changes.md", folder) as page:
             await page["test_thumbnails_follow_their_photos"]()
-            broker, objstore = page["broker"], page["objstore"]
+            broker, buckets = page["broker"], page["buckets"]
             alarms: asyncio.Queue[str] = asyncio.Queue()
             broker.subscriber("alarms")(alarms.put)
             # No waiting for attempts that fail alike.
             monkeypatch.setattr(ChangeOptions, "retries", Retry(attempts=2, delays=[0.01]))
             await broker.start()
 
-            photos = await objstore.object_store("photos")
-            thumbs = await objstore.object_store("thumbs")
+            photos = await buckets.open("photos")
+            thumbs = await buckets.open("thumbs")
             async with thumbs.watch(updates_only=True) as changes:
                 await photos.put("ann/cat.png", b"\x89PNG...")
                 thumb = await changes.updates(timeout=10)
@@ -152,7 +150,7 @@ async def test_message_of_the_page_on_the_claim_check_travels_through_the_bucket
         async with ran("claim-check.md", folder) as page:
             await page["broker"].start()
             assert await page["ask"]() == 1500.5
-            (body,) = await (await page["objstore"].object_store("claims")).list()
+            (body,) = await (await page["buckets"].object_store("claims")).list()
             assert body.size > 5_000_000
 
 
@@ -162,7 +160,7 @@ import asyncio
 
 async def main():
     async with app:
-        store = await objstore.object_store("uploads")
+        store = await buckets.open("uploads")
         await store.put("poem.txt", "so much depends upon")
         await count.wait_call(timeout=10)
         assert (await add_reports()).bucket == "reports"
@@ -189,8 +187,8 @@ async def test_error_of_the_page_on_buckets_is_what_a_service_sees() -> None:
     (shown,) = (one.text for one in blocks_of("buckets.md") if one.language == "text")
     async with NatsServer() as server:
         before, after = (NatsBroker(server.url, logger=None) for _ in range(2))
-        ObjStore(before, Bucket("uploads", ttl=timedelta(days=30)))
-        ObjStore(after, Bucket("uploads", ttl=timedelta(days=7)))
+        Buckets(before, Bucket("uploads", ttl=timedelta(days=30)))
+        Buckets(after, Bucket("uploads", ttl=timedelta(days=7)))
         async with before:
             pass
         with pytest.raises(BucketConfigMismatchError) as caught:
@@ -219,11 +217,11 @@ async def test_permissions_that_the_page_on_buckets_lists_are_enough() -> None:
 
     async with NatsServer(config=config) as server:
 
-        def service(user: str, *, declare: bool) -> tuple[NatsBroker, Bucket, ObjStore]:
+        def service(user: str, *, declare: bool) -> tuple[NatsBroker, Bucket, Buckets]:
             url = server.url.replace("nats://", f"nats://{user}:x@")
             broker = NatsBroker(url, logger=None, error_cb=note)
             bucket = Bucket("uploads", declare=declare)
-            return broker, bucket, ObjStore(broker, bucket)
+            return broker, bucket, Buckets(broker, bucket)
 
         owner, _, owning = service("owner", declare=True)
         writer, _, writing = service("writer", declare=False)
@@ -294,11 +292,11 @@ async def test_service_of_the_page_on_production_has_the_rights_it_needs(
         security=NatsUserPassword("admin", PASSWORDS["ADMIN_PASSWORD"], ssl_context=tls),
         logger=None,
     )
-    objstore = ObjStore(admin, Bucket("uploads", declare=False))
+    buckets = Buckets(admin, Bucket("uploads", declare=False))
     async with service("service:app", folder=folder, url=secured.url) as log:
         await log.wait_for("FastStream app started successfully")
         async with admin:
-            await (await objstore.object_store("uploads")).put("a/b.pdf", b"%PDF")
+            await (await buckets.open("uploads")).put("a/b.pdf", b"%PDF")
             await log.wait_for("indexed a/b.pdf")
     assert "Violation" not in secured.log
 
@@ -338,8 +336,8 @@ async def test_sweep_of_the_page_on_production(folder: Path) -> None:
     (folder / "sweep.py").write_text(program_of("production.md", "sweep.py"))
     async with NatsServer() as server:
         async with NatsBroker(server.url, logger=None) as broker:
-            objstore = ObjStore(broker, Bucket("uploads"), Bucket("reports"))
-            await (await objstore.object_store("uploads")).put("a", b"1")
+            buckets = Buckets(broker, Bucket("uploads"), Bucket("reports"))
+            await (await buckets.open("uploads")).put("a", b"1")
         done = await asyncio.to_thread(run, "sweep.py", folder=folder, url=server.url)
     assert done.stdout.splitlines() == ["reports: 0 bytes freed", "uploads: 0 bytes freed"]
 

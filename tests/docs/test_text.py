@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import faststream_objstore
-from faststream_objstore import errors
+from faststream_objstore import exceptions
 from faststream_objstore.pattern import NamePattern
 from faststream_objstore.store import ObjectStore
 from tests.docs.page import DOCS, ROOT, blocks_of, pages, program_of
@@ -87,6 +87,6 @@ def test_reference_has_every_public_name() -> None:
     names = re.compile(r"^::: faststream_objstore\.(?:\w+\.)?(\w+)$", re.MULTILINE)
     reference = "".join((DOCS / page).read_text() for page in pages() if "reference/" in page)
     named = set(names.findall(reference))
-    documented = {*named, *errors.__all__}
+    documented = {*named, *exceptions.__all__}
     assert [one for one in faststream_objstore.__all__ if one not in documented] == []
-    assert "errors" in named
+    assert "exceptions" in named

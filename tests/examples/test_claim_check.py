@@ -52,7 +52,7 @@ async def test_example_uses_the_server_it_is_given(tmp_path: Path) -> None:
 
 async def test_service_of_the_example_runs_under_the_test_broker() -> None:
     async with TestNatsBroker(claim_check.broker) as broker:
-        store = await claim_check.objstore.object_store("claims")
+        store = await claim_check.buckets.open("claims")
         await broker.publish(
             claim_check.measurement("roof"), "measurements", stream="MEASUREMENTS"
         )

@@ -95,8 +95,8 @@ def forbidden() -> Iterator[dict[str, set[str]]]:
 
 async def test_rules_are_followed_in_memory(forbidden: dict[str, set[str]]) -> None:
     async with TestNatsBroker(fan_out.broker):
-        rules = await fan_out.objstore.object_store("rules")
-        documents = await fan_out.objstore.object_store("documents")
+        rules = await fan_out.buckets.open("rules")
+        documents = await fan_out.buckets.open("documents")
 
         await rules.put("spam.txt", "lottery\nprize")
         await rules.put("picture.png", b"\x89PNG")

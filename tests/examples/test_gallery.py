@@ -17,7 +17,7 @@ from PIL import Image
 from examples.gallery.app import build
 from examples.gallery.live import MOST_WAITING, Live, event
 from examples.gallery.thumbnails import LARGEST_PHOTO
-from faststream_objstore import ObjStore
+from faststream_objstore import Buckets
 from tests.examples.gallery_support import picture, put, tiles
 
 HOSTILE = [
@@ -58,18 +58,18 @@ def declared_png(width: int, height: int) -> bytes:
 
 
 @pytest.fixture
-def built() -> tuple[AsgiFastStream, ObjStore]:
+def built() -> tuple[AsgiFastStream, Buckets]:
     return build("nats://nobody.invalid")
 
 
 @pytest.fixture
-def objstore(built: tuple[AsgiFastStream, ObjStore]) -> ObjStore:
+def buckets(built: tuple[AsgiFastStream, Buckets]) -> Buckets:
     return built[1]
 
 
 @pytest.fixture
 async def client(
-    built: tuple[AsgiFastStream, ObjStore],
+    built: tuple[AsgiFastStream, Buckets],
 ) -> AsyncIterator[httpx.AsyncClient]:
     app, _ = built
     assert isinstance(app.broker, NatsBroker)
@@ -225,10 +225,10 @@ async def test_uploads_are_never_served_as_pages(client: httpx.AsyncClient) -> N
 
 
 async def test_link_that_another_client_made_is_no_photo(
-    client: httpx.AsyncClient, objstore: ObjStore
+    client: httpx.AsyncClient, buckets: Buckets
 ) -> None:
     await put(client, "real.png", picture())
-    await (await objstore.object_store("photos")).add_link("link.png", "real.png")
+    await (await buckets.open("photos")).add_link("link.png", "real.png")
 
     response = await client.get("/photo", params={"name": "link.png"})
     assert (response.status_code, response.json()["error"]) == (

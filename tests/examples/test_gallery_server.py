@@ -27,7 +27,7 @@ from examples.gallery import images, thumbnails
 from examples.gallery.app import build
 from examples.gallery.live import MOST_WAITING, event
 from examples.gallery.thumbnails import live
-from faststream_objstore import ObjStore
+from faststream_objstore import Buckets
 from faststream_objstore.testing import NatsServer
 from tests.examples.gallery_support import picture, put, tiles
 
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 class Service:
     client: httpx.AsyncClient
     port: int
-    objstore: ObjStore
+    buckets: Buckets
     jetstream: JetStreamContext
 
     async def stored(self) -> int:
@@ -69,7 +69,7 @@ async def nats_url() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def serving(url: str) -> AsyncIterator[Service]:
-    app, objstore = build(url)
+    app, buckets = build(url)
     started = asyncio.Event()
     app.after_startup(started.set)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -86,7 +86,7 @@ async def serving(url: str) -> AsyncIterator[Service]:
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", timeout=30
         ) as client:
-            yield Service(client, port, objstore, connection.jetstream())
+            yield Service(client, port, buckets, connection.jetstream())
     finally:
         await connection.close()
         live.close()
@@ -302,7 +302,7 @@ async def test_slow_replica_does_not_replace_a_newer_thumbnail(
         assert await asyncio.to_thread(begun.wait, 20)
         new = await put(service.client, "twice.png", picture(20, 20))
         # What another replica would do meanwhile.
-        store = await service.objstore.object_store("thumbs")
+        store = await service.buckets.open("thumbs")
         await store.put("twice.png", b"thumb", metadata={"photo": str(new)})
         await told(lines, "twice.png", photo=new, width=0)
         go.set()

@@ -9,7 +9,7 @@ import pytest
 from faststream.nats import TestNatsBroker
 
 from examples import live_config, objects
-from faststream_objstore.errors import ObjectNotFoundError
+from faststream_objstore.exceptions import ObjectNotFoundError
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ async def test_objects_arrive_as_parameters_under_the_test_broker(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async with TestNatsBroker(objects.broker):
-        await objects.show(objects.broker, objects.objstore)
+        await objects.show(objects.broker, objects.buckets)
     assert capsys.readouterr().out.splitlines() == LETTERS
 
 
@@ -69,9 +69,9 @@ async def test_configuration_changes_under_the_test_broker(
     async with TestNatsBroker(live_config.broker) as broker:
         with pytest.raises(ObjectNotFoundError):
             await live_config.ask(broker)
-        store = await live_config.objstore.object_store("config")
+        store = await live_config.buckets.open("config")
         await store.put("prices.json", '{"currency": "EUR", "each": {"tea": 2.5}}')
-        await live_config.show(broker, live_config.objstore)
+        await live_config.show(broker, live_config.buckets)
     *shown, first, second = capsys.readouterr().out.splitlines()
     assert shown == PRICES[:-2]
     assert sorted((first, second)) == PRICES[-2:]

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.middlewares import ClaimCheckMiddleware
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
@@ -39,7 +39,7 @@ class World:
         self.subject = f"subject-{number}"
         self.stream = f"stream-{number}"
         self.streams = {f"OBJ_{self.claims.name}", self.stream}
-        self.objstore = ObjStore(self.claims)
+        self.buckets = Buckets(self.claims)
 
     def check(self, **options: Any) -> ClaimCheckMiddleware:
         return ClaimCheckMiddleware(self.claims, **options)
@@ -47,7 +47,7 @@ class World:
     def broker(self, *middlewares: Any, **options: Any) -> NatsBroker:
         """A broker that has the bucket."""
         broker = self.plain(*middlewares, **options)
-        self.objstore.attach(broker)
+        self.buckets.attach(broker)
         return broker
 
     def plain(self, *middlewares: Any, **options: Any) -> NatsBroker:
@@ -63,7 +63,7 @@ class World:
                 for broker in brokers:
                     await stack.enter_async_context(broker)
                     await soon(broker.start())
-            yield await soon(self.objstore.object_store(self.claims))
+            yield await soon(self.buckets.open(self.claims))
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:

@@ -552,7 +552,7 @@ async def test_brokers_entered_together_exchange_large_bodies(world: World) -> N
     other = World(world.url, in_memory=world.in_memory)
     other.claims.config = world.claims.config
     receiver.add_middleware(other.check())
-    other.objstore.attach(receiver)
+    other.buckets.attach(receiver)
     seen = Seen[str]()
 
     @receiver.subscriber(world.subject)
@@ -616,7 +616,7 @@ async def test_same_middleware_serves_tests_one_after_another() -> None:
     broker.subscriber(world.subject)(_ignore)
     for _ in range(2):
         async with FakeBroker(broker):
-            store = await world.objstore.object_store(world.claims)
+            store = await world.buckets.open(world.claims)
             await broker.publish("hello world", world.subject)
             assert len(await store.list()) == 1
 

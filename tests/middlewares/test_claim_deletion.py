@@ -53,7 +53,7 @@ async def test_body_is_deleted_after_the_policys_acknowledgement(world: World) -
 
     @queue(world, broker)
     async def handle(body: str, message: NatsMessage) -> None:
-        store = await world.objstore.object_store(world.claims)
+        store = await world.buckets.open(world.claims)
         there.append(await only(store))
         assert not message.raw_message.is_acked
 
@@ -70,7 +70,7 @@ async def test_body_is_deleted_after_a_handlers_own_acknowledgement(world: World
 
     @queue(world, broker, ack_policy=AckPolicy.MANUAL)
     async def handle(body: str, message: NatsMessage) -> None:
-        store = await world.objstore.object_store(world.claims)
+        store = await world.buckets.open(world.claims)
         there.append(len(await store.list()))
         await message.ack()
         there.append(len(await store.list()))
@@ -153,7 +153,7 @@ async def test_without_acknowledgements_a_handled_body_is_deleted(world: World) 
 
     @broker.subscriber(world.subject)
     async def handle(body: str) -> None:
-        store = await world.objstore.object_store(world.claims)
+        store = await world.buckets.open(world.claims)
         there.append(len(await store.list()))
 
     async with world.running(broker) as store:
@@ -190,7 +190,7 @@ async def test_deletion_that_fails_is_logged_and_the_message_acknowledged(
 
     @queue(world, broker)
     async def handle(body: str) -> None:
-        await (await world.objstore.object_store(world.claims)).seal()
+        await (await world.buckets.open(world.claims)).seal()
 
     watch = Watch()
     logging.getLogger("faststream_objstore").addFilter(watch)

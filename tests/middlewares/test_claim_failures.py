@@ -12,7 +12,7 @@ from nats.js.api import ConsumerConfig
 from nats.js.errors import ObjectNotFoundError
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     ClaimNotFoundError,
     InvalidClaimError,
 )
@@ -166,7 +166,7 @@ async def test_link_to_another_bucket_is_not_followed(world: World) -> None:
     errors = Errors()
     broker = world.broker(errors, world.check(threshold=10))
     private = Bucket(f"private-{world.claims.name}")
-    world.objstore.add(private)
+    world.buckets.add(private)
     world.streams.add(f"OBJ_{private.name}")
     seen = Seen[str]()
 
@@ -175,7 +175,7 @@ async def test_link_to_another_bucket_is_not_followed(world: World) -> None:
         await seen.add(body)
 
     async with world.running(broker) as store:
-        secret = await (await world.objstore.object_store(private)).put("secret", b"secret")
+        secret = await (await world.buckets.open(private)).put("secret", b"secret")
         await store.add_link(NAME, secret)
         header = reference_to(secret, bucket=world.claims.name, name=NAME)
         await forge(world, broker, header)
@@ -188,7 +188,7 @@ async def test_link_that_pretends_to_be_the_body_is_not_followed(on_server: Worl
     errors = Errors()
     broker = on_server.broker(errors, on_server.check(threshold=10))
     private = Bucket(f"private-{on_server.claims.name}")
-    on_server.objstore.add(private)
+    on_server.buckets.add(private)
     on_server.streams.add(f"OBJ_{private.name}")
     seen = Seen[str]()
 
@@ -197,8 +197,8 @@ async def test_link_that_pretends_to_be_the_body_is_not_followed(on_server: Worl
         await seen.add(body)
 
     async with on_server.running(broker) as store, on_server.client() as client:
-        stores = on_server.objstore
-        secret = await (await stores.object_store(private)).put("secret", b"secret")
+        stores = on_server.buckets
+        secret = await (await stores.open(private)).put("secret", b"secret")
         # No client writes such a link: it has the size and digest of its target.
         link = {
             "name": NAME,
@@ -264,9 +264,9 @@ async def test_gone_body_is_an_error_that_names_it(in_memory: World) -> None:
 
 async def test_body_whose_ttl_ran_out_is_gone(on_server: World) -> None:
     bucket = Bucket(on_server.claims.name, ttl=timedelta(seconds=1))
-    on_server.objstore.release(on_server.claims)
+    on_server.buckets.release(on_server.claims)
     on_server.claims = bucket
-    on_server.objstore.add(bucket)
+    on_server.buckets.add(bucket)
     broker = on_server.broker(on_server.check(threshold=10))
     subscriber = broker.subscriber(on_server.subject, stream=JStream(on_server.stream))
 
@@ -324,9 +324,7 @@ async def test_policy_has_a_message_delivered_again_whose_body_is_not_there_yet(
         ) -> bool | None:
             if exc_type is not None:
                 # Another service, or an operator, has brought it back.
-                await (await on_server.objstore.object_store(on_server.claims)).put(
-                    NAME, b"secret"
-                )
+                await (await on_server.buckets.open(on_server.claims)).put(NAME, b"secret")
             return False
 
     broker.insert_middleware(PutIt)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketNotDeclaredError,
     InvalidObjectNameError,
     InvalidOptionError,
@@ -55,7 +55,7 @@ async def test_bucket_that_is_not_attached_is_a_clear_error(nats_server: Any) ->
     broker = world.plain(world.check())
     async with broker:
         with pytest.raises(
-            BucketNotDeclaredError, match=r"pass it to ObjStore\(broker, \.\.\.\)"
+            BucketNotDeclaredError, match=r"pass it to Buckets\(broker, \.\.\.\)"
         ):
             await broker.publish("short", world.subject)
 

@@ -8,7 +8,7 @@ from faststream import BaseMiddleware
 from faststream.nats import NatsBroker, TestNatsBroker
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.live import LiveValue
 from faststream_objstore.store import ObjectStore
 from tests.changes.support import LIMIT, Seen, soon
@@ -26,15 +26,15 @@ class Service:
         self.errors: Seen[Exception] = Seen()
         self.broker = NatsBroker(url, logger=None, middlewares=[self._catching()])
         self.bucket = Bucket(bucket)
-        self.objstore = ObjStore(self.broker, self.bucket)
+        self.buckets = Buckets(self.broker, self.bucket)
 
     @property
     def store(self) -> ObjectStore:
-        return self.objstore.handle(self.bucket.name)
+        return self.buckets.handle(self.bucket.name)
 
     @property
     def live(self) -> LiveValue:
-        [value] = self.objstore.live_objects
+        [value] = self.buckets.live_objects
         return value
 
     @contextlib.asynccontextmanager

@@ -9,8 +9,8 @@ from faststream import Context, Depends, FastStream, TestApp
 from faststream.nats import NatsBroker, NatsRouter, TestNatsBroker
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import BucketNotDeclaredError, InvalidBucketNameError
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
+from faststream_objstore.exceptions import BucketNotDeclaredError, InvalidBucketNameError
 from faststream_objstore.params import FromBucket
 from faststream_objstore.store import ObjectStore
 
@@ -25,7 +25,7 @@ def test_bad_bucket_name_is_refused_where_it_is_written(name: str) -> None:
 
 async def test_handler_gets_the_store_beside_its_body() -> None:
     broker = NatsBroker()
-    ObjStore(broker, Bucket("photos"))
+    Buckets(broker, Bucket("photos"))
 
     @broker.subscriber("save")
     async def save(body: str, store: Photos) -> int:
@@ -47,8 +47,8 @@ async def test_handler_on_a_prefixed_router_gets_a_bucket_attached_elsewhere() -
 
     broker = NatsBroker()
     broker.include_router(router, prefix="v1.")
-    objstore = ObjStore(bucket)
-    objstore.attach(broker)
+    buckets = Buckets(bucket)
+    buckets.attach(broker)
 
     async with TestNatsBroker(broker):
         answer = await broker.request("hello", "v1.api.save")
@@ -63,7 +63,7 @@ async def test_sync_and_async_dependencies_get_the_store() -> None:
         return (await store.put("a", b"123")).size
 
     broker = NatsBroker()
-    ObjStore(broker, Bucket("photos"))
+    Buckets(broker, Bucket("photos"))
 
     @broker.subscriber("ask")
     async def ask(
@@ -77,7 +77,7 @@ async def test_sync_and_async_dependencies_get_the_store() -> None:
 
 async def test_sync_handler_gets_the_store() -> None:
     broker = NatsBroker()
-    ObjStore(broker, Bucket("photos"))
+    Buckets(broker, Bucket("photos"))
 
     @broker.subscriber("ask")
     def ask(body: str, store: Photos) -> str:
@@ -89,7 +89,7 @@ async def test_sync_handler_gets_the_store() -> None:
 
 async def test_undeclared_bucket_is_an_error_that_names_those_that_are() -> None:
     broker = NatsBroker()
-    ObjStore(broker, Bucket("photos"), Bucket("thumbs"))
+    Buckets(broker, Bucket("photos"), Bucket("thumbs"))
 
     @broker.subscriber("ask")
     async def ask(body: str, store: Annotated[ObjectStore, FromBucket("phtos")]) -> None: ...
@@ -109,7 +109,7 @@ async def test_broker_without_an_extension_is_an_error_not_a_message_body() -> N
     async def ask(store: Photos) -> None: ...
 
     async with TestNatsBroker(broker):
-        with pytest.raises(BucketNotDeclaredError, match="ObjStore"):
+        with pytest.raises(BucketNotDeclaredError, match="Buckets"):
             await broker.publish("body", "ask")
 
 
@@ -117,7 +117,7 @@ async def test_each_broker_has_its_own_bucket_of_a_name() -> None:
     brokers = [NatsBroker(), NatsBroker()]
     found: list[str] = []
     for broker in brokers:
-        ObjStore(broker, Bucket("photos"))
+        Buckets(broker, Bucket("photos"))
 
         @broker.subscriber("ask")
         async def ask(body: str, store: Photos) -> None:
@@ -134,7 +134,7 @@ async def test_each_broker_has_its_own_bucket_of_a_name() -> None:
 
 async def test_context_holds_the_store_under_the_buckets_name_or_key() -> None:
     broker = NatsBroker()
-    ObjStore(broker, Bucket("photos"), Bucket("my-thumbs", context_key="thumbs"))
+    Buckets(broker, Bucket("photos"), Bucket("my-thumbs", context_key="thumbs"))
 
     @broker.subscriber("ask")
     async def ask(
@@ -152,7 +152,7 @@ async def test_context_holds_the_store_under_the_buckets_name_or_key() -> None:
 
 async def test_lifespan_and_hooks_of_an_installed_app_get_the_store() -> None:
     broker = NatsBroker()
-    objstore = ObjStore(broker, Bucket("photos"))
+    buckets = Buckets(broker, Bucket("photos"))
     found: list[list[str]] = []
 
     @asynccontextmanager
@@ -162,7 +162,7 @@ async def test_lifespan_and_hooks_of_an_installed_app_get_the_store() -> None:
         found.append([store.bucket])
 
     app = FastStream(broker, lifespan=lifespan)
-    objstore.install(app)
+    buckets.install(app)
 
     @app.on_startup
     async def start(store: Photos) -> None:
@@ -181,7 +181,7 @@ async def test_lifespan_and_hooks_of_an_installed_app_get_the_store() -> None:
 
 async def test_hook_of_an_app_without_install_says_what_is_missing() -> None:
     broker = NatsBroker()
-    ObjStore(broker, Bucket("photos"))
+    Buckets(broker, Bucket("photos"))
     app = FastStream(broker)
 
     @app.on_startup
@@ -194,10 +194,10 @@ async def test_hook_of_an_app_without_install_says_what_is_missing() -> None:
 
 async def test_app_of_two_brokers_finds_the_buckets_of_both() -> None:
     one, two = NatsBroker(), NatsBroker()
-    stores = ObjStore(one, Bucket("photos")), ObjStore(two, Bucket("thumbs"))
+    stores = Buckets(one, Bucket("photos")), Buckets(two, Bucket("thumbs"))
     app = FastStream(one, two)
-    for objstore in stores:
-        objstore.install(app)
+    for buckets in stores:
+        buckets.install(app)
     found: list[str] = []
 
     @app.after_startup

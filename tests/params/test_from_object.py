@@ -9,7 +9,7 @@ from faststream.nats import NatsRouter
 from pydantic import BaseModel, ValidationError
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketNotDeclaredError,
     InvalidBucketNameError,
     InvalidObjectNameError,

@@ -15,7 +15,7 @@ import pytest
 from faststream import Depends, FastStream
 from faststream.nats import NatsRouter
 
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketNotDeclaredError,
     InvalidOptionError,
     ObjectLoadError,
@@ -340,8 +340,8 @@ async def test_live_objects_are_found_wherever_handlers_can_ask_for_them(
         if service.in_memory:
             await store.put("x", b"")
             await service.ask("ask")
-        assert {one.source.name for one in service.objstore.live_objects} == names
-        assert all(one.loads == 1 for one in service.objstore.live_objects)
+        assert {one.source.name for one in service.buckets.live_objects} == names
+        assert all(one.loads == 1 for one in service.buckets.live_objects)
         assert await service.ask("ask", "?") == "?1"
 
 
@@ -427,7 +427,7 @@ async def test_lifespan_is_refused_with_the_fields_name(service: Service) -> Non
 
 async def test_async_hook_of_an_installed_app_gets_the_value(service: Service) -> None:
     app = FastStream(service.broker)
-    service.objstore.install(app)
+    service.buckets.install(app)
     seen: list[bytes] = []
 
     @app.on_startup

@@ -12,8 +12,8 @@ from nats.aio.client import Client
 
 from faststream_objstore._faststream import connection_of
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import ObjectNotFoundError
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
+from faststream_objstore.exceptions import ObjectNotFoundError
 from faststream_objstore.models import ObjectData
 from faststream_objstore.params import LiveObject
 from faststream_objstore.testing import NatsServer
@@ -111,7 +111,7 @@ async def test_handler_that_outlives_the_stop_still_gets_the_value(
     service: Service,
 ) -> None:
     began, values = asyncio.Event(), Seen[str]()
-    extension = service.objstore
+    extension = service.buckets
     live = LiveObject(service.bucket, "a", load=Loaded().load)
 
     @service.broker.subscriber("ask")
@@ -148,10 +148,10 @@ async def test_value_survives_a_server_restart(bucket_name: str) -> None:
     live = LiveObject(bucket, "a", load=loaded.load)
     async with NatsServer() as server:
         async with running(server.url, Bucket(bucket_name)) as other:
-            await (await other.object_store(bucket_name)).put("a", "before")
+            await (await other.open(bucket_name)).put("a", "before")
         reconnect: Any = {"reconnect_time_wait": 0.05}
         broker = NatsBroker(server.url, logger=None, **reconnect)
-        ObjStore(broker, bucket)
+        Buckets(broker, bucket)
 
         @broker.subscriber("ask")
         async def ask(value: Annotated[str, live]) -> None: ...
@@ -161,7 +161,7 @@ async def test_value_survives_a_server_restart(bucket_name: str) -> None:
             await server.stop()
             await server.start()
             async with running(server.url, Bucket(bucket_name)) as other:
-                await (await other.object_store(bucket_name)).put("a", "after")
+                await (await other.open(bucket_name)).put("a", "after")
             assert await loaded.wait_for(2) == ["before", "after"]
         finally:
             await soon(broker.stop())
@@ -178,9 +178,9 @@ async def test_value_survives_a_recreated_bucket_whose_revisions_begin_again(
         await store.put("a", "two")
         await loaded.wait_for(2)
         high = service.live.info
-        await service.objstore.delete_object_store(service.bucket)
+        await service.buckets.delete_bucket(service.bucket)
         assert await service.ask("ask") == "two"
-        await service.objstore.create_object_store(service.bucket.name)
+        await service.buckets.create(service.bucket.name)
         low = await store.put("a", "three")
         assert await loaded.wait_for(3) == ["one", "two", "three"]
         await service.ask_until("ask", "three")
@@ -195,7 +195,7 @@ async def test_deleted_bucket_is_logged_once_and_asked_for_with_growing_pauses(
     echo(service, loaded)
     async with service.running(a="one"):
         with caplog.at_level(logging.WARNING, "faststream_objstore"):
-            await service.objstore.delete_object_store(service.bucket)
+            await service.buckets.delete_bucket(service.bucket)
             while "not followed for now" not in caplog.text:
                 await service.ask("ask")
         # Ten looks would take minutes; a busy loop would have made thousands.
@@ -262,12 +262,12 @@ async def test_live_object_of_a_late_bucket_is_loaded_when_it_is_bound(
     async def handle(info: object, value: Annotated[str, live]) -> None: ...
 
     async with running(nats_server.url, Bucket(bucket_name)) as other:
-        await (await other.object_store(bucket_name)).put("a", "one")
+        await (await other.open(bucket_name)).put("a", "one")
     broker = NatsBroker(nats_server.url, logger=None)
     async with started(broker):
-        objstore = ObjStore(bucket)
-        objstore.attach(broker)
-        await soon(objstore.bind())
+        buckets = Buckets(bucket)
+        buckets.attach(broker)
+        await soon(buckets.bind())
         assert loaded.all == ["one"]
         assert len(live_tasks()) == 1
 
@@ -276,7 +276,7 @@ async def test_each_of_two_extensions_loads_the_objects_of_its_own_buckets(
     service: Service, bucket_name: str
 ) -> None:
     second = Bucket(f"{bucket_name}-second")
-    other = ObjStore(service.broker, second)
+    other = Buckets(service.broker, second)
     lives = [LiveObject(bucket, "a", required=False) for bucket in (service.bucket, second)]
 
     @service.broker.subscriber("ask")
@@ -285,7 +285,7 @@ async def test_each_of_two_extensions_loads_the_objects_of_its_own_buckets(
     ) -> None: ...
 
     async with service.running():
-        assert [one.source.bucket for one in service.objstore.live_objects] == [bucket_name]
+        assert [one.source.bucket for one in service.buckets.live_objects] == [bucket_name]
         assert [one.source.bucket for one in other.live_objects] == [second.name]
         assert len(live_tasks()) == 2
     assert live_tasks() == []
@@ -303,10 +303,10 @@ async def test_object_that_is_first_asked_for_while_the_broker_stops_is_not_foll
 
     live = LiveObject(service.bucket, "a", load=load)
     async with service.running(a="one"):
-        asking = asyncio.create_task(service.objstore.live_value(live.source, current=True))
+        asking = asyncio.create_task(service.buckets.live_value(live.source, current=True))
         await soon(loading.wait())
-        [value] = service.objstore.live_objects
-        await soon(service.objstore.stop_now())
+        [value] = service.buckets.live_objects
+        await soon(service.buckets.stop_now())
         go_on.set()
         await soon(asking)
         assert value.get(required=True) == "one"
@@ -339,7 +339,7 @@ async def test_object_of_a_handler_that_came_late_is_followed_from_its_first_use
     loaded = Loaded()
     live = LiveObject(service.bucket, "a", load=loaded.load)
     async with service.running(a="one") as store:
-        await service.objstore.live_value(live.source, current=True)
+        await service.buckets.live_value(live.source, current=True)
         assert loaded.all == ["one"]
         await store.put("a", "two")
         assert await loaded.wait_for(2) == ["one", "two"]

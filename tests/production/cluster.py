@@ -76,7 +76,7 @@ async def cluster() -> AsyncIterator[Cluster]:
                 f"server_name: n{number}\n"
                 "jetstream: enabled\n"
                 "cluster {\n"
-                f"  name: objstore\n  listen: 127.0.0.1:{port}\n  routes: [{urls}]\n"
+                f"  name: buckets\n  listen: 127.0.0.1:{port}\n  routes: [{urls}]\n"
                 "}\n"
             ),
             startup_timeout=ELECTION_SECONDS,

@@ -14,7 +14,7 @@ from typing import Any
 from faststream import FastStream
 from faststream.nats import NatsBroker
 
-from faststream_objstore import Bucket, ObjectInfo, ObjStore
+from faststream_objstore import Bucket, Buckets, ObjectInfo
 
 
 class Journal:
@@ -44,7 +44,7 @@ def service(settings: dict[str, Any]) -> FastStream:
         reconnect_time_wait=1,
         graceful_timeout=settings["graceful"],
     )
-    ObjStore(broker, bucket)
+    Buckets(broker, bucket)
     app = FastStream(broker, logger=None)
 
     async def handle(info: ObjectInfo) -> None:

@@ -11,8 +11,8 @@ import pytest
 from nats.aio.client import Client
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import ObjStoreError
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
+from faststream_objstore.exceptions import ObjStoreError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
@@ -82,7 +82,7 @@ async def test_nothing_acknowledged_is_lost_with_the_leader(
 
         def service(
             bucket: Bucket, *first: NatsServer
-        ) -> AbstractAsyncContextManager[ObjStore]:
+        ) -> AbstractAsyncContextManager[Buckets]:
             others = [one for one in servers.servers.values() if one not in first]
             return running(
                 [one.url for one in (*first, *others)], bucket,

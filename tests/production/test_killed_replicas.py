@@ -57,8 +57,8 @@ async def put_share(
 ) -> None:
     """Put every fourth object, and some of them once more."""
     random_ = random.Random(SEED + writer)
-    async with running(url, Bucket(bucket)) as objstore:
-        store = await objstore.object_store(bucket)
+    async with running(url, Bucket(bucket)) as buckets:
+        store = await buckets.open(bucket)
         mine: list[str] = []
         for number in range(writer, OBJECTS, WRITERS):
             name = f"{writer}/{number:05}"

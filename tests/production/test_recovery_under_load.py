@@ -9,7 +9,7 @@ import nats
 import pytest
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import ObjStoreError
+from faststream_objstore.exceptions import ObjStoreError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer

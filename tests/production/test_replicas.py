@@ -66,8 +66,8 @@ async def test_idle_subscribers_cost_next_to_nothing(
         for consumer in await consumers_of(nats_client, bucket):
             await js.delete_consumer(stream, consumer)
         shares["consumers deleted"] = await idle_share(shared, broadcast)
-        async with running(settings.url, Bucket(bucket)) as objstore:
-            await (await objstore.object_store(bucket)).put("a", b"")
+        async with running(settings.url, Bucket(bucket)) as buckets:
+            await (await buckets.open(bucket)).put("a", b"")
         await journal.wait_until(lambda one: len(one.entries()) == 2 * SUBSCRIBERS)
 
         await js.delete_stream(stream)
@@ -86,9 +86,9 @@ async def test_long_job_runs_once_though_another_replica_is_free(
     settings = replace(settings, ack_wait=ACK_WAIT_SECONDS, seconds=3 * ACK_WAIT_SECONDS)
     async with (
         started(settings, 2),
-        running(settings.url, Bucket(settings.bucket)) as objstore,
+        running(settings.url, Bucket(settings.bucket)) as buckets,
     ):
-        await (await objstore.object_store(settings.bucket)).put("long", b"")
+        await (await buckets.open(settings.bucket)).put("long", b"")
         await journal.wait_until(lambda one: one.entries())
         await journal.wait_until(lambda one: len(one.entries("begun")) == len(one.entries()))
         await settled(nats_client, settings.bucket, "worker-0")
@@ -100,8 +100,8 @@ async def test_each_replica_of_a_broadcast_sees_the_present_state_and_every_chan
     settings: Settings, journal: Journal
 ) -> None:
     settings = replace(settings, durable=None, replay=True)
-    async with running(settings.url, Bucket(settings.bucket)) as objstore:
-        store = await objstore.object_store(settings.bucket)
+    async with running(settings.url, Bucket(settings.bucket)) as buckets:
+        store = await buckets.open(settings.bucket)
         present = {(await store.put(str(number), b"")).name for number in range(OBJECTS)}
         gone = {str(number) for number in range(0, OBJECTS, 10)}
         for name in gone:
@@ -131,9 +131,9 @@ async def test_terminated_replica_finishes_what_it_has_begun(
     settings = replace(settings, seconds=1.0, ack_wait=600)
     async with (
         started(settings) as [replica],
-        running(settings.url, Bucket(settings.bucket)) as objstore,
+        running(settings.url, Bucket(settings.bucket)) as buckets,
     ):
-        await (await objstore.object_store(settings.bucket)).put("a", b"")
+        await (await buckets.open(settings.bucket)).put("a", b"")
         await journal.wait_until(lambda one: one.entries("begun"))
         assert await replica.terminate() == 0
 
@@ -148,9 +148,9 @@ async def test_terminated_replica_gives_back_what_it_cannot_finish(
     hanging = replace(settings, seconds=1000.0, ack_wait=600, graceful=0.2)
     async with (
         started(hanging) as [replica],
-        running(settings.url, Bucket(settings.bucket)) as objstore,
+        running(settings.url, Bucket(settings.bucket)) as buckets,
     ):
-        await (await objstore.object_store(settings.bucket)).put("a", b"")
+        await (await buckets.open(settings.bucket)).put("a", b"")
         await journal.wait_until(lambda one: one.entries("begun"))
         async with started(replace(settings, ack_wait=600)) as [other]:
             assert await replica.terminate() == 0

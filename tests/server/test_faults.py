@@ -20,7 +20,7 @@ from nats.aio.client import Client
 
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BadObjectMetaError,
     BucketFullError,
     BucketNotFoundError,
@@ -40,7 +40,7 @@ from faststream_objstore.errors import (
 )
 from faststream_objstore.models import ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.binding import bind_bucket
+from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import chunk_subject, metadata_subject, stream_config
 from tests.server.conftest import Connect

@@ -12,14 +12,14 @@ import pytest
 from nats.aio.client import Client
 
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     LinkIsABucketError,
     ObjectDeletedError,
     ObjectNotFoundError,
 )
 from faststream_objstore.models import ObjectInfo, ObjectLink, ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.binding import bind_bucket
+from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import metadata_subject
 from tests.server.facts import consumers, messages, subjects

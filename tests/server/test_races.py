@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pytest
 from nats.aio.client import Client
 
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     ObjectAlreadyExists,
     ObjectChangedError,
     ObjectDeletedError,

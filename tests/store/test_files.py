@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import ObjectChangedError, ObjectNotFoundError
+from faststream_objstore.exceptions import ObjectChangedError, ObjectNotFoundError
 from faststream_objstore.models import ObjectMeta
 from faststream_objstore.store import ObjectStore
 from tests.store.support import MIB, layout, pattern_bytes, soon

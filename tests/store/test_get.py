@@ -16,7 +16,7 @@ import nats.js.errors
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BadObjectMetaError,
     BucketNotFoundError,
     CorruptObjectError,

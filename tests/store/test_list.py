@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import InvalidOptionError, InvalidPatternError
+from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from tests.store.support import Bench, everything, soon, write_raw

@@ -24,7 +24,7 @@ from faststream_objstore import wire
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.memory import MemoryServer
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     InvalidLinkError,
     LinkIsABucketError,
     ObjectAlreadyExists,

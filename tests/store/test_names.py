@@ -6,7 +6,7 @@ import nats.js.errors
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import InvalidBucketNameError, InvalidObjectNameError
+from faststream_objstore.exceptions import InvalidBucketNameError, InvalidObjectNameError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from tests.store.support import (

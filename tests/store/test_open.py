@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     DigestMismatchError,
     IncompleteObjectError,
     InvalidOptionError,

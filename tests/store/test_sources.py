@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import UnsupportedDataError
+from faststream_objstore.exceptions import UnsupportedDataError
 from faststream_objstore.store import ObjectStore
 from tests.store.support import (
     MIB,

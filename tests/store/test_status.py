@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BadObjectMetaError,
     BucketNotFoundError,
     BucketSealedError,

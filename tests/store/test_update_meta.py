@@ -10,7 +10,7 @@ import nats.js.api
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BadObjectMetaError,
     BucketSealedError,
     InvalidLinkError,

@@ -8,7 +8,7 @@ import nats.errors
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketNotFoundError,
     InvalidOptionError,
     StoreTimeoutError,

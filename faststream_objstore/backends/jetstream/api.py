@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import StreamState, WrongRevision
 from faststream_objstore.backends.jetstream.connection import Connection, in_bucket, status_of
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketFullError,
     BucketNotFoundError,

@@ -15,7 +15,7 @@ from faststream_objstore.backends.jetstream.api import (
 from faststream_objstore.backends.jetstream.connection import Connection, status_of
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     InvalidOptionError,
     StoreAPIError,

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from faststream_objstore.backends.jetstream.budget import Budget
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     ConnectionLostError,
     NotConnectedError,
     ObjStoreError,

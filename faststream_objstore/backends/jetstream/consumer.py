@@ -15,7 +15,7 @@ from nats.nuid import NUID
 from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, JetStreamAPI
 from faststream_objstore.backends.jetstream.connection import status_of, wait_for
-from faststream_objstore.errors import ObjStoreError, StoreAPIError
+from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
 from faststream_objstore.settling import to_its_end
 from faststream_objstore.wire import stream_name
 

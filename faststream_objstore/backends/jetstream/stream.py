@@ -13,7 +13,7 @@ from typing_extensions import Self
 from faststream_objstore.backends.base import Deliver, StoredMessage
 from faststream_objstore.backends.jetstream.api import JetStreamAPI
 from faststream_objstore.backends.jetstream.consumer import PullConsumer
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketNotFoundError,
     JetStreamNotEnabledError,
     NotConnectedError,

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from faststream_objstore.backends.base import WrongRevision
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, refusal
 from faststream_objstore.backends.jetstream.connection import status_of
-from faststream_objstore.errors import BucketNotFoundError, ObjStoreError, StoreAPIError
+from faststream_objstore.exceptions import BucketNotFoundError, ObjStoreError, StoreAPIError
 from faststream_objstore.settling import to_its_end
 
 __all__ = ("JetStreamUpload",)

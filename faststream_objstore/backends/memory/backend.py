@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ...errors import InvalidOptionError, ObjStoreError
+from ...exceptions import InvalidOptionError, ObjStoreError
 from ..base import Deliver, StoredMessage, StreamState
 from .reader import MemoryReader
 from .stream import MAX_PAYLOAD, Stream, matcher

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ...errors import (
+from ...exceptions import (
     BucketConfigMismatchError,
     BucketFullError,
     BucketNotFoundError,

@@ -1,4 +1,4 @@
-"""`ObjStore`: when buckets are bound, to what, and what is refused."""
+"""`Buckets`: when buckets are bound, to what, and what is refused."""
 
 import asyncio
 import gc
@@ -20,7 +20,8 @@ from nats.aio.client import Client
 from nats.errors import NoServersError
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.errors import (
+from faststream_objstore.buckets import Buckets
+from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketInUseError,
     BucketNotDeclaredError,
@@ -30,7 +31,6 @@ from faststream_objstore.errors import (
     NotConnectedError,
     ServerUnreachableError,
 )
-from faststream_objstore.extension import ObjStore
 from faststream_objstore.models import ObjectInfo, ObjectStoreConfig
 from faststream_objstore.params import FromBucket, FromObject, OpenObject, StatObject
 from faststream_objstore.store import ObjectReader, ObjectStore
@@ -54,7 +54,7 @@ async def test_bucket_is_there_once_the_broker_has_connected(
     nats_server: NatsServer, nats_client: Client, bucket_name: str, enter: str
 ) -> None:
     broker = quiet(nats_server.url)
-    ObjStore(broker, Bucket(bucket_name, description="pictures", ttl=3600))
+    Buckets(broker, Bucket(bucket_name, description="pictures", ttl=3600))
     try:
         if enter == "start":
             await broker.start()
@@ -75,9 +75,9 @@ async def test_stores_rebind_after_stop_and_start(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
     broker = quiet(nats_server.url)
-    objstore = ObjStore(broker, Bucket(bucket_name))
+    buckets = Buckets(broker, Bucket(bucket_name))
     await broker.start()
-    store = await objstore.object_store(bucket_name)
+    store = await buckets.open(bucket_name)
     for number in range(3):
         await store.put(str(number), b"")
         await broker.stop()
@@ -93,8 +93,8 @@ async def test_store_that_is_used_first_connects_the_broker_once(
 ) -> None:
     async with NatsServer(config="max_connections: 1") as server:
         broker = quiet(server.url)
-        objstore = ObjStore(broker, Bucket(bucket_name))
-        store = objstore.handle(bucket_name)
+        buckets = Buckets(broker, Bucket(bucket_name))
+        store = buckets.handle(bucket_name)
         try:
             await soon(asyncio.gather(*(store.put(str(one), b"") for one in range(5))))
             assert len(await store.list()) == 5
@@ -105,24 +105,24 @@ async def test_store_that_is_used_first_connects_the_broker_once(
 async def test_store_of_a_stopped_broker_says_so(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
-    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
-        store = await objstore.object_store(bucket_name)
+    async with running(nats_server.url, Bucket(bucket_name)) as buckets:
+        store = await buckets.open(bucket_name)
 
     with pytest.raises(NotConnectedError, match="stopped"):
         await store.list()
 
 
 async def test_store_without_a_broker_says_so() -> None:
-    objstore = ObjStore(Bucket("photos"))
+    buckets = Buckets(Bucket("photos"))
     with pytest.raises(NotConnectedError, match="attach"):
-        await objstore.object_store("photos")
+        await buckets.open("photos")
 
 
 async def test_prefix_of_the_js_options_is_used(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
     broker = quiet(nats_server.url, js_options={"prefix": "$JS.other.API", "timeout": 1})
-    ObjStore(broker, Bucket(bucket_name))
+    Buckets(broker, Bucket(bucket_name))
     with pytest.raises(JetStreamNotEnabledError):
         await broker.start()
 
@@ -130,9 +130,9 @@ async def test_prefix_of_the_js_options_is_used(
 async def test_domain_of_the_js_options_is_used(bucket_name: str) -> None:
     async with (
         NatsServer(config="jetstream { domain: hub }") as server,
-        running(server.url, Bucket(bucket_name), js_options={"domain": "hub"}) as objstore,
+        running(server.url, Bucket(bucket_name), js_options={"domain": "hub"}) as buckets,
     ):
-        assert await objstore.list_buckets() == [bucket_name]
+        assert await buckets.list() == [bucket_name]
 
 
 # What is refused
@@ -154,7 +154,7 @@ async def test_difference_is_refused_by_name_or_applied_with_update(
     async with running(nats_server.url, Bucket(bucket_name, **{option: exists})):
         pass
     broker = quiet(nats_server.url)
-    ObjStore(broker, Bucket(bucket_name, **{option: declared}))
+    Buckets(broker, Bucket(bucket_name, **{option: declared}))
 
     with pytest.raises(BucketConfigMismatchError) as caught:
         await broker.start()
@@ -184,7 +184,7 @@ async def test_bucket_that_is_only_bound_must_exist(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
     broker = quiet(nats_server.url)
-    ObjStore(broker, Bucket(bucket_name, declare=False))
+    Buckets(broker, Bucket(bucket_name, declare=False))
     with pytest.raises(BucketNotFoundError, match=bucket_name):
         await broker.start()
 
@@ -196,7 +196,7 @@ async def test_bucket_that_is_only_bound_must_exist(
 async def test_server_without_jetstream_is_named(bucket_name: str) -> None:
     async with NatsServer(jetstream=False) as server:
         broker = quiet(server.url)
-        ObjStore(broker, Bucket(bucket_name))
+        Buckets(broker, Bucket(bucket_name))
         with pytest.raises(JetStreamNotEnabledError, match="JetStream"):
             await broker.start()
 
@@ -206,7 +206,7 @@ async def test_stream_that_faststream_would_rewrite_is_refused(
     nats_server: NatsServer, bucket_name: str, where: str
 ) -> None:
     broker = quiet(nats_server.url)
-    ObjStore(broker, Bucket(bucket_name))
+    Buckets(broker, Bucket(bucket_name))
     stream = f"OBJ_{bucket_name}"
     if where == "subscriber":
         broker.subscriber(f"$O.{bucket_name}.M.>", stream=stream)
@@ -228,7 +228,7 @@ async def test_stream_that_is_only_read_is_allowed(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
     broker = quiet(nats_server.url)
-    objstore = ObjStore(broker, Bucket(bucket_name))
+    buckets = Buckets(broker, Bucket(bucket_name))
     received = asyncio.Event()
 
     @broker.subscriber(
@@ -239,7 +239,7 @@ async def test_stream_that_is_only_read_is_allowed(
 
     await broker.start()
     try:
-        await (await objstore.object_store(bucket_name)).put("a", b"")
+        await (await buckets.open(bucket_name)).put("a", b"")
         await soon(received.wait())
     finally:
         await broker.stop()
@@ -247,33 +247,33 @@ async def test_stream_that_is_only_read_is_allowed(
 
 def test_what_is_no_broker_or_bucket_is_refused() -> None:
     with pytest.raises(InvalidOptionError):
-        ObjStore("nats://localhost")  # type: ignore[arg-type]
+        Buckets("nats://localhost")  # type: ignore[arg-type]
     with pytest.raises(InvalidOptionError):
-        ObjStore(NatsBroker(), "photos")  # type: ignore[arg-type]
+        Buckets(NatsBroker(), "photos")  # type: ignore[arg-type]
 
 
 def test_two_declarations_of_one_name_are_refused() -> None:
     broker = NatsBroker()
     with pytest.raises(BucketInUseError, match="photos"):
-        ObjStore(broker, Bucket("photos"), Bucket("photos"))
+        Buckets(broker, Bucket("photos"), Bucket("photos"))
     other = NatsBroker()
-    ObjStore(other, Bucket("photos"))
+    Buckets(other, Bucket("photos"))
     with pytest.raises(BucketInUseError, match="photos"):
-        ObjStore(other, Bucket("photos"))
+        Buckets(other, Bucket("photos"))
 
 
 def test_two_buckets_with_one_context_key_are_refused() -> None:
     with pytest.raises(BucketInUseError, match="context_key"):
-        ObjStore(NatsBroker(), Bucket("a", context_key="x"), Bucket("b", context_key="x"))
+        Buckets(NatsBroker(), Bucket("a", context_key="x"), Bucket("b", context_key="x"))
 
 
 async def test_bucket_of_a_running_broker_is_refused_to_another() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    ObjStore(broker, bucket)
+    Buckets(broker, bucket)
     async with TestNatsBroker(broker):
         with pytest.raises(BucketInUseError, match="running"):
-            ObjStore(NatsBroker(), bucket)
+            Buckets(NatsBroker(), bucket)
 
 
 async def test_bucket_moves_to_another_broker_with_its_handlers() -> None:
@@ -284,9 +284,9 @@ async def test_bucket_moves_to_another_broker_with_its_handlers() -> None:
 
     for _ in range(3):
         broker = NatsBroker()
-        objstore = ObjStore(broker, bucket)
+        buckets = Buckets(broker, bucket)
         async with TestNatsBroker(broker):
-            put = await (await objstore.object_store("photos")).put("a", b"")
+            put = await (await buckets.open("photos")).put("a", b"")
             handle.mock.assert_called_once_with(put)
 
 
@@ -295,12 +295,12 @@ async def test_first_extension_says_that_its_bucket_was_taken_over(
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = quiet(nats_server.url)
-    first = ObjStore(broker, bucket)
-    ObjStore(NatsBroker(), bucket)
+    first = Buckets(broker, bucket)
+    Buckets(NatsBroker(), bucket)
     try:
         await broker.start()
-        with pytest.raises(BucketNotFoundError, match="taken over by another ObjStore"):
-            await first.object_store(bucket_name)
+        with pytest.raises(BucketNotFoundError, match="taken over by another Buckets"):
+            await first.open(bucket_name)
     finally:
         await broker.stop()
 
@@ -308,14 +308,14 @@ async def test_first_extension_says_that_its_bucket_was_taken_over(
 async def test_handlers_of_the_first_broker_say_that_their_bucket_was_taken_over() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
-    first = ObjStore(broker, bucket, Bucket("other"))
-    ObjStore(NatsBroker(), bucket)
+    first = Buckets(broker, bucket, Bucket("other"))
+    Buckets(NatsBroker(), bucket)
 
     @broker.subscriber("ask")
     async def handle(store: Annotated[ObjectStore, FromBucket("photos")]) -> None: ...
 
     async with TestNatsBroker(broker):
-        with pytest.raises(BucketNotDeclaredError, match="taken over by another ObjStore"):
+        with pytest.raises(BucketNotDeclaredError, match="taken over by another Buckets"):
             await broker.publish("", "ask")
         # Taken back, it is as before.
         first.add(bucket)
@@ -327,8 +327,8 @@ async def test_handler_of_an_undeclared_bucket_is_warned_of_once_at_start(
     nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker = quiet(nats_server.url)
-    ObjStore(broker, Bucket(bucket_name))
-    ObjStore(broker, Bucket(f"{bucket_name}-2"))
+    Buckets(broker, Bucket(bucket_name))
+    Buckets(broker, Bucket(f"{bucket_name}-2"))
 
     @broker.subscriber(f"{bucket_name}.a")
     async def stores(
@@ -365,30 +365,28 @@ async def test_handler_of_an_undeclared_bucket_is_warned_of_once_at_start(
 async def test_buckets_can_be_made_listed_and_deleted_at_run_time(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
-    async with running(nats_server.url) as objstore:
+    async with running(nats_server.url) as buckets:
         with pytest.raises(BucketNotFoundError, match=bucket_name):
-            await objstore.object_store(bucket_name)
-        await objstore.create_object_store(
-            ObjectStoreConfig(bucket=bucket_name, description="made")
-        )
-        store = await objstore.create_object_store(bucket_name)
+            await buckets.open(bucket_name)
+        await buckets.create(ObjectStoreConfig(bucket=bucket_name, description="made"))
+        store = await buckets.create(bucket_name)
         await store.put("a", b"1")
         with pytest.raises(BucketConfigMismatchError):
-            await objstore.create_object_store(bucket=bucket_name, description="other")
-        assert bucket_name in await objstore.list_buckets()
-        assert await (await objstore.object_store(bucket_name)).get("a") == b"1"
-        await objstore.delete_object_store(bucket_name)
-        assert bucket_name not in await objstore.list_buckets()
+            await buckets.create(bucket=bucket_name, description="other")
+        assert bucket_name in await buckets.list()
+        assert await (await buckets.open(bucket_name)).get("a") == b"1"
+        await buckets.delete_bucket(bucket_name)
+        assert bucket_name not in await buckets.list()
         with pytest.raises(BucketNotFoundError):
-            await objstore.object_store(bucket_name)
+            await buckets.open(bucket_name)
 
 
 async def test_missing_bucket_is_an_error_that_names_the_declared_ones(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
-    async with running(nats_server.url, Bucket(bucket_name)) as objstore:
+    async with running(nats_server.url, Bucket(bucket_name)) as buckets:
         with pytest.raises(BucketNotFoundError, match=bucket_name):
-            await objstore.object_store("no-such-bucket")
+            await buckets.open("no-such-bucket")
 
 
 # Late
@@ -403,9 +401,9 @@ async def test_buckets_and_subscribers_can_join_a_running_broker(
         bucket = Bucket(bucket_name)
         calls = Names()
         bucket.on_put()(calls.take)
-        objstore = ObjStore(broker, bucket)
-        await objstore.bind()
-        await (await store_of(objstore, bucket)).put("a", b"")
+        buckets = Buckets(broker, bucket)
+        await buckets.bind()
+        await (await store_of(buckets, bucket)).put("a", b"")
         assert await calls.wait_for(1) == ["a"]
     finally:
         await broker.stop()
@@ -420,9 +418,9 @@ async def test_attaching_to_a_running_broker_starts_subscribers_by_itself(
         bucket = Bucket(bucket_name)
         calls = Names()
         bucket.on_put(replay=True)(calls.take)
-        objstore = ObjStore(bucket)
-        objstore.attach(broker)
-        await (await store_of(objstore, bucket)).put("a", b"")
+        buckets = Buckets(bucket)
+        buckets.attach(broker)
+        await (await store_of(buckets, bucket)).put("a", b"")
         assert await calls.wait_for(1) == ["a"]
     finally:
         await broker.stop()
@@ -431,18 +429,18 @@ async def test_attaching_to_a_running_broker_starts_subscribers_by_itself(
 async def test_late_bucket_that_does_not_fit_leaves_the_broker_running(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
-    async with running(nats_server.url, Bucket(bucket_name, ttl=60)) as objstore:
+    async with running(nats_server.url, Bucket(bucket_name, ttl=60)) as buckets:
         broker = quiet(nats_server.url)
         await broker.start()
         try:
-            late = ObjStore(broker)
+            late = Buckets(broker)
             late.add(Bucket(bucket_name, ttl=120))
             with pytest.raises(BucketConfigMismatchError):
                 await late.bind()
             assert await broker.ping(LIMIT)
         finally:
             await broker.stop()
-        assert objstore.broker is not None
+        assert buckets.broker is not None
 
 
 # Test mode
@@ -450,23 +448,23 @@ async def test_late_bucket_that_does_not_fit_leaves_the_broker_running(
 
 async def test_each_entry_of_test_mode_starts_empty() -> None:
     broker = NatsBroker()
-    objstore = ObjStore(broker, Bucket("photos"), Bucket("thumbs", declare=False))
-    store = objstore.handle("photos")
+    buckets = Buckets(broker, Bucket("photos"), Bucket("thumbs", declare=False))
+    store = buckets.handle("photos")
     test = TestNatsBroker(broker)
     for _ in range(2):
         async with test:
-            assert await objstore.list_buckets() == ["photos", "thumbs"]
+            assert await buckets.list() == ["photos", "thumbs"]
             assert await names_in(store) == []
             await store.put("a", b"")
 
 
 async def test_entry_after_a_failed_test_starts_empty() -> None:
     broker = NatsBroker()
-    objstore = ObjStore(broker, Bucket("photos"))
+    buckets = Buckets(broker, Bucket("photos"))
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             async with TestNatsBroker(broker):
-                store = await objstore.object_store("photos")
+                store = await buckets.open("photos")
                 assert await names_in(store) == []
                 await store.put("a", b"")
                 raise ZeroDivisionError
@@ -476,13 +474,13 @@ async def test_real_server_works_after_a_failed_test(
     nats_server: NatsServer, bucket_name: str
 ) -> None:
     broker = quiet(nats_server.url)
-    objstore = ObjStore(broker, Bucket(bucket_name))
+    buckets = Buckets(broker, Bucket(bucket_name))
     with pytest.raises(ZeroDivisionError):
         async with TestNatsBroker(broker):
             raise ZeroDivisionError
     await broker.connect()
     try:
-        status = await (await objstore.object_store(bucket_name)).status()
+        status = await (await buckets.open(bucket_name)).status()
         assert status.backing_store == "JetStream"
     finally:
         # The fake producer that FastStream left behind cannot disconnect.
@@ -491,9 +489,9 @@ async def test_real_server_works_after_a_failed_test(
 
 async def test_memory_of_a_test_is_freed_when_it_ends() -> None:
     broker = NatsBroker()
-    objstore = ObjStore(broker, Bucket("photos"))
+    buckets = Buckets(broker, Bucket("photos"))
     async with TestNatsBroker(broker):
-        server = weakref.ref(await objstore.server_of("photos"))
+        server = weakref.ref(await buckets.server_of("photos"))
         assert server() is not None
     gc.collect()
     assert server() is None
@@ -502,7 +500,7 @@ async def test_memory_of_a_test_is_freed_when_it_ends() -> None:
 async def test_with_real_uses_the_server(nats_server: NatsServer, bucket_name: str) -> None:
     bucket = Bucket(bucket_name)
     broker = quiet(nats_server.url)
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     called = asyncio.Event()
 
     @bucket.on_put()
@@ -510,7 +508,7 @@ async def test_with_real_uses_the_server(nats_server: NatsServer, bucket_name: s
         called.set()
 
     async with TestNatsBroker(broker, with_real=True):
-        store = await objstore.object_store(bucket_name)
+        store = await buckets.open(bucket_name)
         assert (await store.status()).backing_store == "JetStream"
         put = await store.put("a", b"")
         await soon(called.wait())
@@ -526,7 +524,7 @@ async def test_app_has_its_buckets_in_lifespan_hooks_and_handlers(
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = quiet(nats_server.url)
-    objstore = ObjStore(broker, bucket)
+    buckets = Buckets(broker, bucket)
     calls = Names()
     bucket.on_put("late/*")(calls.take)
     Store = Annotated[ObjectStore, FromBucket(bucket_name)]  # noqa: N806 - a type
@@ -537,8 +535,8 @@ async def test_app_has_its_buckets_in_lifespan_hooks_and_handlers(
         yield
 
     app = make(broker, logger=None, lifespan=lifespan)
-    objstore.install(app)
-    objstore.install(app)
+    buckets.install(app)
+    buckets.install(app)
 
     @app.on_startup
     async def start(store: Annotated[ObjectStore, Context(bucket_name)]) -> None:
@@ -547,7 +545,7 @@ async def test_app_has_its_buckets_in_lifespan_hooks_and_handlers(
     # Twice: the second run must not meet what the first has closed.
     for _ in range(2):
         async with TestApp(app):
-            store = await objstore.object_store(bucket_name)
+            store = await buckets.open(bucket_name)
             assert set(await names_in(store)) >= {"lifespan", "startup"}
             await store.put("late/a", b"")
             await calls.wait_for(1)
@@ -587,14 +585,14 @@ async def seen(info: ObjectInfo) -> str:
 import os
 from faststream import FastStream
 from faststream.nats import NatsBroker
-from faststream_objstore.extension import ObjStore
+from faststream_objstore.buckets import Buckets
 from buckets import photos
 from handlers import router
 
 broker = NatsBroker(os.environ["NATS_URL"])
 broker.include_router(router)
-objstore = ObjStore(photos)
-objstore.attach(broker)
+buckets = Buckets(photos)
+buckets.attach(broker)
 app = FastStream(broker)
 
 @app.after_startup
@@ -644,7 +642,7 @@ async def test_faststream_run_serves_what_three_modules_declare(
 
 async def test_unreachable_server_is_named_in_the_error() -> None:
     broker = quiet("nats://127.0.0.1:1", max_reconnect_attempts=1, reconnect_time_wait=0.01)
-    ObjStore(broker, Bucket("unreachable"))
+    Buckets(broker, Bucket("unreachable"))
 
     with pytest.raises(ServerUnreachableError, match=r"nats://127\.0\.0\.1:1") as caught:
         await broker.start()
@@ -656,11 +654,11 @@ async def test_unreachable_server_is_named_in_the_error() -> None:
 async def test_waiting_for_an_unreachable_server_is_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faststream_objstore._faststream._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("faststream_objstore._faststream.hook._SILENT_SECONDS", 0.0)
     broker = quiet(
         "nats://ann:secret@127.0.0.1:1", max_reconnect_attempts=2, reconnect_time_wait=0.01
     )
-    ObjStore(broker, Bucket("unreachable"))
+    Buckets(broker, Bucket("unreachable"))
 
     with pytest.raises(ServerUnreachableError):
         await broker.start()
@@ -673,7 +671,7 @@ async def test_waiting_is_logged_again_after_growing_pauses(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = quiet("nats://127.0.0.1:1")
-    ObjStore(broker, Bucket("unreachable"))
+    Buckets(broker, Bucket("unreachable"))
     loop = asyncio.get_running_loop()
     real, pauses = loop.call_later, list[float]()
     enough = asyncio.Event()
@@ -701,11 +699,11 @@ async def test_waiting_is_logged_again_after_growing_pauses(
 async def test_waiting_is_logged_by_the_brokers_logger_once_that_is_set_up(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faststream_objstore._faststream._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("faststream_objstore._faststream.hook._SILENT_SECONDS", 0.0)
     async with NatsServer() as server:
         options: dict[str, Any] = {"max_reconnect_attempts": 1, "reconnect_time_wait": 0.01}
         broker = NatsBroker(server.url, logger=logging.getLogger("service"), **options)
-        ObjStore(broker, Bucket("photos"))
+        Buckets(broker, Bucket("photos"))
         await broker.start()
         await broker.stop()
     caplog.clear()

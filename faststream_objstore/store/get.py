@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from .. import wire
 from ..backends.base import Backend, MessageStream, StoredMessage
-from ..errors import (
+from ..exceptions import (
     BucketNotFoundError,
     DigestMismatchError,
     IncompleteObjectError,
@@ -24,7 +24,7 @@ from ..models import ObjectData, ObjectInfo
 from . import metadata
 from .content import Content, room_for
 from .digest import Digest
-from .upload import Progress, report
+from .put import Progress, report
 
 __all__ = (
     "Version",

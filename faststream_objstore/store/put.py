@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from .. import wire
 from ..backends.base import Backend, ChunkUpload, StoredMessage, WrongRevision
-from ..errors import (
+from ..exceptions import (
     ConnectionLostError,
     JetStreamNotEnabledError,
     NotConnectedError,
@@ -24,7 +24,7 @@ from . import metadata
 from .digest import BufferDigest, Digest
 from .sources import chunks_of, in_memory, is_repeatable, known_size
 
-__all__ = ("Novelty", "Progress", "PutCondition", "put")
+__all__ = ("Novelty", "Progress", "PutCondition", "put_object")
 
 Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
 """Called with the bytes done and the bytes in all (`None` where unknown)."""
@@ -45,7 +45,7 @@ async def report(progress: Progress, done: int, total: int | None) -> None:
         await told
 
 
-async def put(
+async def put_object(
     backend: Backend,
     info: ObjectInfo,
     data: Any,

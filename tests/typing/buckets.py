@@ -12,13 +12,13 @@ from typing_extensions import assert_type
 
 from faststream_objstore import (
     Bucket,
+    Buckets,
     ClaimCheckMiddleware,
     InvalidOptionError,
     ObjectDeletedError,
     ObjectNotFoundError,
     ObjectStore,
     ObjectStoreConfig,
-    ObjStore,
     ObjStoreError,
     StoreTimeoutError,
 )
@@ -27,28 +27,24 @@ from faststream_objstore.testing import NatsServer
 
 async def extends(broker: NatsBroker, app: FastStream, asgi: AsgiFastStream) -> None:
     photos = Bucket("photos")
-    objstore = ObjStore(broker, photos, Bucket("thumbs"))
-    assert_type(objstore.broker, NatsBroker | None)
-    assert_type(objstore.buckets, Mapping[str, Bucket])
-    unattached = ObjStore(photos)
+    buckets = Buckets(broker, photos, Bucket("thumbs"))
+    assert_type(buckets.broker, NatsBroker | None)
+    assert_type(buckets.buckets, Mapping[str, Bucket])
+    unattached = Buckets(photos)
     unattached.add(Bucket("more"), Bucket("most"))
     unattached.attach(broker)
     unattached.install(app)
     unattached.install(asgi)
-    await objstore.bind()
-    assert_type(await objstore.object_store("photos"), ObjectStore)
-    assert_type(await objstore.object_store(photos), ObjectStore)
-    assert_type(objstore.handle("photos"), ObjectStore)
-    assert_type(await objstore.create_object_store("uploads", ttl=60), ObjectStore)
-    assert_type(
-        await objstore.create_object_store(ObjectStoreConfig(bucket="uploads")), ObjectStore
-    )
-    assert_type(
-        await objstore.create_object_store(bucket="uploads", storage="memory"), ObjectStore
-    )
-    assert_type(await objstore.list_buckets(), list[str])
-    await objstore.delete_object_store("uploads")
-    for live in objstore.live_objects:
+    await buckets.bind()
+    assert_type(await buckets.open("photos"), ObjectStore)
+    assert_type(await buckets.open(photos), ObjectStore)
+    assert_type(buckets.handle("photos"), ObjectStore)
+    assert_type(await buckets.create("uploads", ttl=60), ObjectStore)
+    assert_type(await buckets.create(ObjectStoreConfig(bucket="uploads")), ObjectStore)
+    assert_type(await buckets.create(bucket="uploads", storage="memory"), ObjectStore)
+    assert_type(await buckets.list(), list[str])
+    await buckets.delete_bucket("uploads")
+    for live in buckets.live_objects:
         assert_type(live.loads, int)
         assert_type(live.failures, int)
 
@@ -88,16 +84,16 @@ def error_bases(
     assert {theirs, timeout, value, *every}
 
 
-async def wrong_uses(broker: NatsBroker, objstore: ObjStore) -> None:
-    ObjStore(broker, "photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    ObjStore("nats://127.0.0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    objstore.add("photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    objstore.attach(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    objstore.install(broker)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await objstore.create_object_store("a", size=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    await objstore.create_object_store("a", ttl="1d")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    await objstore.object_store(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    async with objstore.object_store("photos"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+async def wrong_uses(broker: NatsBroker, buckets: Buckets) -> None:
+    Buckets(broker, "photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Buckets("nats://127.0.0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    buckets.add("photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    buckets.attach(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    buckets.install(broker)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await buckets.create("a", size=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await buckets.create("a", ttl="1d")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await buckets.open(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with buckets.open("photos"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
     ObjectStoreConfig(bucket="a", storage="disk")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     NatsServer(port="4222")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -8,17 +8,17 @@ import nats.errors
 import nats.js.errors
 import pytest
 
-from faststream_objstore import errors
-from faststream_objstore.errors import ObjStoreError, StoreAPIError
+from faststream_objstore import exceptions
+from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
 
-CLASSES: list[type[ObjStoreError]] = [getattr(errors, name) for name in errors.__all__]
+CLASSES: list[type[ObjStoreError]] = [getattr(exceptions, name) for name in exceptions.__all__]
 
 
 def drawn() -> dict[str, tuple[str | None, str]]:
     """Each class of the drawing: the class above it, and its note."""
     result: dict[str, tuple[str | None, str]] = {}
     above: list[tuple[int, str]] = []
-    for line in (errors.__doc__ or "").splitlines():
+    for line in (exceptions.__doc__ or "").splitlines():
         found = re.fullmatch(r" {4}([│├└─ ]*)([A-Z]\w+)\s*(.*)", line)
         if found:
             depth, name, note = len(found[1]), found[2], found[3]
@@ -32,12 +32,12 @@ def drawn() -> dict[str, tuple[str | None, str]]:
 def test_every_class_is_in_the_drawing_and_in_all() -> None:
     defined = {
         name
-        for name, one in vars(errors).items()
+        for name, one in vars(exceptions).items()
         if isinstance(one, type) and issubclass(one, Exception)
     }
 
-    assert set(drawn()) == set(errors.__all__) == defined
-    assert list(errors.__all__) == sorted(errors.__all__)
+    assert set(drawn()) == set(exceptions.__all__) == defined
+    assert list(exceptions.__all__) == sorted(exceptions.__all__)
 
 
 @pytest.mark.parametrize("cls", CLASSES)

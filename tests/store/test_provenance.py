@@ -5,7 +5,7 @@ import pytest
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.models import ObjectMeta
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.origin import Origin
+from faststream_objstore.store.provenance import Origin
 
 NAMES = frozenset({"id", "trace"})
 

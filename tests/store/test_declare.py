@@ -8,10 +8,10 @@ import pytest
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.errors import BucketConfigMismatchError, BucketNotFoundError
+from faststream_objstore.exceptions import BucketConfigMismatchError, BucketNotFoundError
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.binding import bind_bucket
+from faststream_objstore.store.declare import bind_bucket
 from tests.store.support import Bench, soon
 
 FULL: dict[str, Any] = {

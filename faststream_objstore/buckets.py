@@ -1,4 +1,4 @@
-"""`ObjStore`: brings declared buckets to a broker, and keeps them bound to it."""
+"""`Buckets`: brings declared buckets to a broker, and keeps them bound to it."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypedDict, overload
+from typing import Any, TypeAlias, TypedDict, overload
 
 from faststream.nats import NatsBroker
 from typing_extensions import Unpack
@@ -22,9 +22,9 @@ from faststream_objstore._faststream import (
     on_lifespan,
 )
 from faststream_objstore.backends.base import Backend, Server
+from faststream_objstore.binding import Binding
 from faststream_objstore.bucket import TAKEN_OVER, Bucket, not_declared
-from faststream_objstore.changes.binding import Binding
-from faststream_objstore.errors import (
+from faststream_objstore.exceptions import (
     BucketInUseError,
     BucketNotFoundError,
     InvalidOptionError,
@@ -34,10 +34,14 @@ from faststream_objstore.live import LiveField, LiveSource, LiveValue
 from faststream_objstore.models import ObjectStoreConfig, Storage, validate_bucket_name
 from faststream_objstore.origin import origin_on
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.binding import bind_bucket
+from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.wire import bucket_of_stream
 
-__all__ = ("BucketField", "ObjStore", "extension_key")
+__all__ = ("BucketField", "Buckets", "extension_key")
+
+# Inside the class, `list` is the method.
+Names: TypeAlias = list[str]
+Attached: TypeAlias = "list[Buckets]"
 
 _logger = logging.getLogger("faststream_objstore")
 
@@ -67,11 +71,11 @@ class BucketField(CustomField):
 
 
 def extension_key(bucket: str) -> str:
-    """Where the context has the `ObjStore` that declares a bucket."""
+    """Where the context has the `Buckets` that declares a bucket."""
     return f"objstore:{bucket}"
 
 
-class ObjStore:
+class Buckets:
     """Object Store buckets for one `NatsBroker`.
 
     Whenever the broker connects, each declared bucket is created, or compared with the one
@@ -79,9 +83,9 @@ class ObjStore:
     that were handed out bind themselves to the new connection after a restart. Under
     `TestNatsBroker` the buckets are in memory, and empty at each entry.
 
-    A `Bucket` belongs to one `ObjStore` at a time: the next one that declares it takes it
+    A `Bucket` belongs to one `Buckets` at a time: the next one that declares it takes it
     over with its handlers, and the errors of the first say so. That is how a factory can
-    build broker and `ObjStore` anew for each test.
+    build broker and `Buckets` anew for each test.
 
     Args:
         broker: The broker, or the first bucket where `attach` gives the broker later.
@@ -110,7 +114,7 @@ class ObjStore:
                 self.attach(broker)
 
     def __repr__(self) -> str:
-        return f"ObjStore({', '.join(map(repr, self._buckets.values()))})"
+        return f"Buckets({', '.join(map(repr, self._buckets.values()))})"
 
     @property
     def broker(self) -> NatsBroker | None:
@@ -123,7 +127,7 @@ class ObjStore:
         return MappingProxyType(self._buckets)
 
     @staticmethod
-    def all_of(broker: NatsBroker) -> "list[ObjStore]":
+    def all_of(broker: NatsBroker) -> Attached:
         """Those attached to a broker."""
         return BrokerHook.attached_to(broker)
 
@@ -136,7 +140,7 @@ class ObjStore:
         """
         for bucket in buckets:
             if not isinstance(bucket, Bucket):
-                msg = f"{bucket!r} is not a bucket; ObjStore takes a NatsBroker, then Buckets."
+                msg = f"{bucket!r} is not a bucket; Buckets takes a NatsBroker, then Buckets."
                 raise InvalidOptionError(msg)
             self._refuse_twin(bucket, self)
             if self._broker is not None:
@@ -153,18 +157,18 @@ class ObjStore:
         started in the background; `await bind()` to wait for that, and to see what fails.
 
         Raises:
-            BucketInUseError: If another `ObjStore` of this broker declares a bucket of the
+            BucketInUseError: If another `Buckets` of this broker declares a bucket of the
                 same name or context key, or a bucket belongs to another broker that is
                 running.
             InvalidOptionError: If it is not a `NatsBroker`.
         """
         if not isinstance(broker, NatsBroker):
-            msg = f"ObjStore needs a NatsBroker, not {broker!r}."
+            msg = f"Buckets needs a NatsBroker, not {broker!r}."
             raise InvalidOptionError(msg)
         if broker is self._broker:
             return
         if self._broker is not None and _is_live(self._broker):
-            msg = "This ObjStore belongs to a broker that is running; stop that one first."
+            msg = "This Buckets belongs to a broker that is running; stop that one first."
             raise BucketInUseError(msg)
         for bucket in self._buckets.values():
             self._claim(bucket, broker)
@@ -280,7 +284,7 @@ class ObjStore:
         self._warned.add((handler, bucket))
         _logger.warning(
             "%s asks for bucket '%s', which is not declared (declared: %s); pass Bucket(%r) "
-            "to ObjStore(broker, ...), or each of its messages fails.",
+            "to Buckets(broker, ...), or each of its messages fails.",
             handler,
             bucket,
             ", ".join(f"'{one}'" for one in sorted(declared)) or "none",
@@ -320,7 +324,7 @@ class ObjStore:
             )
         return self._handles[bucket]
 
-    async def object_store(self, bucket: str | Bucket) -> ObjectStore:
+    async def open(self, bucket: str | Bucket) -> ObjectStore:
         """The store of a bucket: a declared one, or any that exists.
 
         Raises:
@@ -332,19 +336,17 @@ class ObjStore:
         return self.handle(name)
 
     @overload
-    async def create_object_store(self, config: ObjectStoreConfig) -> ObjectStore: ...
+    async def create(self, config: ObjectStoreConfig) -> ObjectStore: ...
 
     @overload
-    async def create_object_store(
-        self, config: str, **params: Unpack[BucketSettings]
-    ) -> ObjectStore: ...
+    async def create(self, config: str, **params: Unpack[BucketSettings]) -> ObjectStore: ...
 
     @overload
-    async def create_object_store(
+    async def create(
         self, *, bucket: str, **params: Unpack[BucketSettings]
     ) -> ObjectStore: ...
 
-    async def create_object_store(
+    async def create(
         self, config: ObjectStoreConfig | str | None = None, **params: Any
     ) -> ObjectStore:
         """Create a bucket that is known only at run time.
@@ -361,7 +363,7 @@ class ObjStore:
         elif config is None:
             config = ObjectStoreConfig(**params)
         elif params or not isinstance(config, ObjectStoreConfig):
-            msg = f"create_object_store takes an ObjectStoreConfig, or settings: {config!r}."
+            msg = f"create takes an ObjectStoreConfig, or settings: {config!r}."
             raise InvalidOptionError(msg)
         binding = await self._bound()
         binding.backends[config.bucket] = await bind_bucket(
@@ -369,8 +371,8 @@ class ObjStore:
         )
         return self.handle(config.bucket)
 
-    async def delete_object_store(self, bucket: str | Bucket) -> None:
-        """Delete a bucket and everything in it.
+    async def delete_bucket(self, bucket: str | Bucket) -> bool:
+        """Delete a bucket and everything in it; `True`, as nats-py returns.
 
         Raises:
             BucketNotFoundError: If it does not exist.
@@ -380,10 +382,16 @@ class ObjStore:
         await binding.server(None).delete(name)
         if name not in self._buckets:
             binding.backends.pop(name, None)
+        return True
 
-    async def list_buckets(self) -> list[str]:
+    async def list(self) -> Names:
         """The names of all buckets, declared or not, sorted."""
         return await (await self._bound()).server(None).buckets()
+
+    # nats-py's names.
+    object_store = open  # noqa: A003
+    create_object_store = create
+    delete_object_store = delete_bucket
 
     async def server_of(self, bucket: str) -> Server:
         """Where a bucket is, once it is bound."""
@@ -435,7 +443,7 @@ class ObjStore:
         for extension in self.all_of(broker):
             self._refuse_twin(bucket, extension)
         holder = bucket.attachment
-        if isinstance(holder, ObjStore) and holder is not self:
+        if isinstance(holder, Buckets) and holder is not self:
             held_by = holder.broker
             if held_by is not None and held_by is not broker and _is_live(held_by):
                 msg = (
@@ -448,14 +456,14 @@ class ObjStore:
         bucket.attachment = self
 
     def release(self, bucket: Bucket) -> None:
-        """Forget a bucket that goes to another `ObjStore`."""
+        """Forget a bucket that goes to another `Buckets`."""
         if self._buckets.pop(bucket.name, None) is not None:
             self._taken_over.add(bucket.name)
         if not self._buckets and self._broker is not None:
             BrokerHook.of(self._broker).discard(self)
 
     def has_lost(self, bucket: str) -> bool:
-        """Whether a bucket was declared here until another `ObjStore` took it over."""
+        """Whether a bucket was declared here until another `Buckets` took it over."""
         return bucket in self._taken_over
 
     def _announce(self, broker: NatsBroker) -> None:
@@ -485,7 +493,7 @@ class ObjStore:
             store = self.handle(bucket.name)
             context.set_global(bucket.context_key, store)
             context.set_global(extension_key(bucket.name), self)
-        context.set_global("objstore", self)
+        context.set_global("buckets", self)
 
     async def _connect(self) -> None:
         await self._attached().connect()
@@ -496,7 +504,7 @@ class ObjStore:
 
     def _attached(self) -> NatsBroker:
         if self._broker is None:
-            msg = "This ObjStore has no broker: use ObjStore(broker, ...) or attach(broker)."
+            msg = "This Buckets has no broker: use Buckets(broker, ...) or attach(broker)."
             raise NotConnectedError(msg)
         return self._broker
 
@@ -508,7 +516,7 @@ class ObjStore:
         return NotConnectedError(msg)
 
     @staticmethod
-    def _refuse_twin(bucket: Bucket, extension: "ObjStore") -> None:
+    def _refuse_twin(bucket: Bucket, extension: "Buckets") -> None:
         for other in extension.buckets.values():
             for option in ("name", "context_key"):
                 if other is not bucket and getattr(other, option) == getattr(bucket, option):

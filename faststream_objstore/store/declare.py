@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import wire
 from ..backends.base import Backend, Server
-from ..errors import BucketConfigMismatchError, BucketNotFoundError
+from ..exceptions import BucketConfigMismatchError, BucketNotFoundError
 from ..models import ObjectStoreConfig
 
 __all__ = ("bind_bucket",)

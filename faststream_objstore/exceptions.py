@@ -148,7 +148,7 @@ class InvalidBucketNameError(BucketError, nats.js.errors.InvalidBucketNameError,
 
 
 class BucketNotDeclaredError(BucketError, LookupError):
-    """A bucket is asked for that no `ObjStore` of this broker declares."""
+    """A bucket is asked for that no `Buckets` of this broker declares."""
 
 
 class BucketNotFoundError(BucketError, nats.js.errors.BucketNotFoundError):

@@ -1,0 +1,53 @@
+"""What this package needs of FastStream beyond its public API, and nothing else.
+
+The only package that imports `faststream._internal` or touches FastStream's private
+attributes: what a new FastStream breaks, it breaks here.
+"""
+
+from fast_depends.dependencies import Dependant
+from fast_depends.library import CustomField
+from faststream._internal.application import Application
+from faststream._internal.context import ContextRepo
+from faststream._internal.endpoint.call_wrapper import HandlerCallWrapper
+from faststream._internal.endpoint.subscriber.call_item import CallsCollection
+from faststream.nats.subscriber.config import NatsSubscriberSpecificationConfig
+from faststream.nats.subscriber.specification import NatsSubscriberSpecification
+from faststream.specification.asyncapi.utils import resolve_payloads, to_camelcase
+
+from .codec import Encoded, encode_body, is_producer
+from .endpoints import PlainSubscriber, register
+from .hook import BrokerHook, on_lifespan
+from .introspection import (
+    api_options,
+    connection_of,
+    custom_fields,
+    declared_streams,
+    fake_brokers,
+    is_installed,
+)
+
+__all__ = (
+    "Application",
+    "BrokerHook",
+    "CallsCollection",
+    "ContextRepo",
+    "CustomField",
+    "Dependant",
+    "Encoded",
+    "HandlerCallWrapper",
+    "NatsSubscriberSpecification",
+    "NatsSubscriberSpecificationConfig",
+    "PlainSubscriber",
+    "api_options",
+    "connection_of",
+    "custom_fields",
+    "declared_streams",
+    "encode_body",
+    "fake_brokers",
+    "is_installed",
+    "is_producer",
+    "on_lifespan",
+    "register",
+    "resolve_payloads",
+    "to_camelcase",
+)

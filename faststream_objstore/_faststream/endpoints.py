@@ -1,0 +1,229 @@
+"""The base of the subscribers that run on changes."""
+# ruff: noqa: SLF001 - that is what this package is for
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
+
+from faststream._internal.broker.registrator import Registrator
+from faststream._internal.context import ContextRepo
+from faststream._internal.di import FastDependsConfig
+from faststream._internal.endpoint.subscriber import SubscriberSpecification
+from faststream._internal.endpoint.subscriber.call_item import CallsCollection
+from faststream._internal.endpoint.subscriber.utils import default_filter
+from faststream._internal.endpoint.utils import ParserComposition, process_msg
+from faststream._internal.utils.path import Address
+from faststream.exceptions import SetupError
+from faststream.middlewares import AckPolicy
+from faststream.nats import JStream, NatsMessage, NatsRouter
+from faststream.nats.subscriber.config import (
+    NatsSubscriberConfig,
+)
+from faststream.nats.subscriber.usecases.stream_basic import StreamSubscriber
+from nats.aio.msg import Msg
+from nats.js.api import ConsumerConfig
+
+from faststream_objstore._faststream.introspection import required_captures
+
+__all__ = (
+    "PlainSubscriber",
+    "register",
+)
+
+
+def register(
+    router: NatsRouter, subscriber: "PlainSubscriber", *, dependencies: Iterable[Any]
+) -> None:
+    """Add a subscriber to a router.
+
+    Around `NatsRegistrator.subscriber`, which would have FastStream rewrite the bucket's
+    stream.
+    """
+    Registrator.subscriber(router, subscriber)
+    subscriber.add_call(parser_=None, decoder_=None, dependencies_=tuple(dependencies))
+
+
+class PlainSubscriber(StreamSubscriber):
+    """A FastStream subscriber that leaves receiving and acknowledging to its subclass.
+
+    Args:
+        router: Where it is registered.
+        subject: What it listens to, whatever prefix the router gets.
+        stream: The stream's name.
+        specification: How AsyncAPI describes it.
+        calls: Where its handlers are kept.
+        parse: Makes FastStream's message of NATS's.
+        decode: Makes the handler's argument of FastStream's message.
+        no_reply: Not to answer requests.
+    """
+
+    def __init__(
+        self,
+        *,
+        router: NatsRouter,
+        subject: str,
+        stream: str,
+        specification: SubscriberSpecification[Any, Any],
+        calls: "CallsCollection[Any]",
+        parse: Callable[[Msg], Awaitable[NatsMessage]],
+        decode: Callable[[Any], Awaitable[Any]],
+        no_reply: bool,
+    ) -> None:
+        config = NatsSubscriberConfig(
+            subject=subject,
+            sub_config=ConsumerConfig(filter_subjects=[]),
+            no_reply=no_reply,
+            _outer_config=router.config,  # type: ignore[arg-type]
+            _ack_policy=AckPolicy.MANUAL,
+        )
+        super().__init__(
+            config, specification, calls, stream=JStream(stream, declare=False), queue=""
+        )
+        self._parser = parse
+        self._decoder = decode
+
+    @property
+    def subject(self) -> Address:
+        """The subject, whatever prefix the routers around it have."""
+        return Address.literal(self._subject)
+
+    @property
+    def subject_label(self) -> str:
+        """What logs show as the subject."""
+        raise NotImplementedError
+
+    @property
+    def innermost_middlewares(self) -> Sequence[Any]:
+        """What stands between FastStream's middlewares and the handler."""
+        return ()
+
+    @property
+    def _broker_middlewares(self) -> Sequence[Any]:
+        return (*super()._broker_middlewares, *self.innermost_middlewares)
+
+    def _get_parser_and_decoder(
+        self, item_parser: Any = None, item_decoder: Any = None
+    ) -> tuple[Any, Any]:
+        # Those of the broker are for messages; a bucket's metadata is ADR-20's.
+        return (
+            ParserComposition(item_parser, self._parser) if item_parser else self._parser,
+            ParserComposition(item_decoder, self._decoder) if item_decoder else self._decoder,
+        )
+
+    @property
+    def context(self) -> ContextRepo:
+        """The broker's context."""
+        return self._outer_config.context
+
+    @property
+    def graceful_seconds(self) -> float | None:
+        """How long handlers may take to finish when the broker stops."""
+        return self._outer_config.graceful_timeout
+
+    def prepare(self) -> None:
+        """Build the handlers' models, if a broker that started has not done so."""
+        if any(call.parser is None for call in self.calls):
+            self._build_fastdepends_model()
+
+    def require_captures(self, handler: str, names: Sequence[str]) -> None:
+        """Refuse a handler that asks for `Path()` values which no message can have.
+
+        Args:
+            handler: Its name.
+            names: The values that it cannot do without.
+        """
+
+    def _build_fastdepends_model(self) -> None:
+        if self._outer_config.fd_config.get_dependent is None:
+            super()._build_fastdepends_model()
+        else:
+            self._build_without_fastapi()
+        for call in self.calls:
+            # A parser of the user's own may fill in whatever it likes.
+            if call.item_parser is None:
+                self.require_captures(call.name, required_captures(call.dependant))
+
+    def _build_without_fastapi(self) -> None:
+        # FastAPI's router would resolve handlers as HTTP routes, with a request for a body;
+        # a change has none. Its dependencies stay with its own subscribers.
+        config = dataclasses.replace(
+            self._outer_config.fd_config,
+            use_fastdepends=True,
+            serializer=FastDependsConfig().serializer,
+            get_dependent=None,
+            call_decorators=(),
+        )
+        for call in self.calls:
+            parser, decoder = self._get_parser_and_decoder(call.item_parser, call.item_decoder)
+            call._setup(
+                parser=parser,
+                decoder=decoder,
+                config=config,
+                broker_dependencies=(),
+                _call_decorators=(),
+            )
+            call.handler.refresh(with_mock=False)
+
+    async def start_late(self, *, in_memory: bool) -> None:
+        """Start a subscriber of a broker that runs already."""
+        if not in_memory:
+            await self.start()
+            return
+        # What entering `TestNatsBroker` has done for the others.
+        self._build_fastdepends_model()
+        for call in self.calls:
+            call.handler.set_test()
+        self._post_start()
+
+    async def is_wanted(self, message: Msg) -> bool:
+        """Whether a handler's filter takes the message; one that fails is to be reported."""
+        for call in self.calls.data:
+            if call.filter is default_filter:
+                return True
+        parsed: dict[Any, Any] = {}
+        for call in self.calls:
+            try:
+                if await call.is_suitable(message, parsed) is not None:
+                    return True
+            except Exception:  # noqa: BLE001 - `process_message` meets it again, and logs it
+                return True
+        return False
+
+    async def as_message(self, message: Msg) -> NatsMessage:
+        """What a handler would get as `NatsMessage`."""
+        parser, decoder = self._get_parser_and_decoder()
+        context = self._outer_config.context
+        parsed = await process_msg(
+            msg=message,
+            middlewares=(
+                middleware(message, context=context)
+                for middleware in self._outer_config.broker_middlewares
+            ),
+            parser=parser,
+            decoder=decoder,
+        )
+        return cast("NatsMessage", parsed)
+
+    def require_no_handlers(self) -> None:
+        """Handlers and iteration would take changes from each other."""
+        if self.calls:
+            msg = "A subscriber with handlers cannot be iterated, nor asked for one change."
+            raise SetupError(msg)
+
+    async def flush(self) -> None:
+        """Return when the server has what was published."""
+        if connected := self._outer_config.connection_state:
+            # nats-py puts the PING before what waits to be sent, and sends all of it: only
+            # the second PING comes after the messages.
+            for _ in range(2):
+                await connected.connection.flush()
+
+    def get_log_context(self, message: Any) -> dict[str, str]:
+        """What a log line says beside its text."""
+        return self.build_log_context(
+            message, subject=self.subject_label, stream=self.stream.name
+        )
+
+    def log(self, level: int, text: str) -> None:
+        """Log with the broker's logger."""
+        self._log(level, text, extra=self.get_log_context(None))

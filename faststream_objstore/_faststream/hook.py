@@ -1,0 +1,177 @@
+"""Steps of ours at the moments when a broker connects, starts and stops."""
+# ruff: noqa: SLF001 - that is what this package is for
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import nats.errors
+from faststream._internal.application import Application
+from faststream._internal.logger.logger_proxy import RealLoggerObject
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+
+from faststream_objstore.exceptions import ServerUnreachableError
+
+__all__ = (
+    "BrokerHook",
+    "on_lifespan",
+)
+
+_HOOK = "_faststream_objstore_hook"
+# Between warnings that no server answers; the pause doubles each time.
+_SILENT_SECONDS, _LONGEST_SILENCE = 3.0, 60.0
+
+_logger = logging.getLogger("faststream_objstore")
+
+
+class BrokerHook:
+    """What runs when a broker has connected: `broker.connect()` is in every mode.
+
+    And, on a server, before its subscribers start, and before they stop.
+
+    Args:
+        broker: The broker; these methods are replaced on the instance.
+    """
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = weakref.ref(broker)
+        self._connect = broker.connect
+        self._start = broker.start
+        self._stop = broker.stop
+        self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._extensions: list[Any] = []
+        broker.connect = self.connect  # type: ignore[method-assign]
+        broker.start = self.start  # type: ignore[method-assign]
+        broker.stop = self.stop  # type: ignore[method-assign]
+
+    @classmethod
+    def of(cls, broker: NatsBroker) -> "BrokerHook":
+        """The broker's hook, made at the first call."""
+        hook: BrokerHook | None = vars(broker).get(_HOOK)
+        if hook is None:
+            hook = cls(broker)
+            setattr(broker, _HOOK, hook)
+        return hook
+
+    @staticmethod
+    def attached_to(broker: NatsBroker) -> list[Any]:
+        """What was added to the broker's hook, in order."""
+        hook: BrokerHook | None = vars(broker).get(_HOOK)
+        return [] if hook is None else list(hook._extensions)
+
+    def add(self, extension: Any) -> None:
+        """Have `bind_now`, `start_now` and `stop_now` run with the broker's own steps."""
+        if extension not in self._extensions:
+            self._extensions.append(extension)
+
+    def discard(self, extension: Any) -> None:
+        """Undo `add`."""
+        if extension in self._extensions:
+            self._extensions.remove(extension)
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """Held while something connects or binds; tests run each in a loop of its own."""
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+    async def connect(self) -> Client:
+        """`broker.connect()`, and then what hangs on it; closed again if that fails."""
+        async with self.lock:
+            connection = await self._reach()
+            try:
+                for extension in tuple(self._extensions):
+                    await extension.bind_now()
+            except BaseException:
+                broker = self._broker()
+                if broker is not None:
+                    # What went wrong first is what the user has to know.
+                    with contextlib.suppress(Exception):
+                        await broker.stop()
+                raise
+            return connection
+
+    async def start(self) -> None:
+        """`broker.start()`, after what subscribers rely on; stopped again if that fails."""
+        broker = self._broker()
+        if broker is not None:
+            was_running = broker.running
+            await broker.connect()
+            try:
+                for extension in tuple(self._extensions):
+                    await extension.start_now()
+            except BaseException:
+                if not was_running:
+                    with contextlib.suppress(Exception):
+                        await broker.stop()
+                raise
+        await self._start()
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """`broker.stop()`, after what runs in the background."""
+        try:
+            for extension in tuple(self._extensions):
+                await extension.stop_now()
+        finally:
+            await self._stop(exc_type, exc_val, exc_tb)
+
+    async def _reach(self) -> Client:
+        # nats-py tries for two minutes by default, and says nothing of it.
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waiting: asyncio.TimerHandle
+
+        def warn(pause: float) -> None:
+            nonlocal waiting
+            self._warn(
+                f"No NATS server answers at {self._servers()} yet, after "
+                f"{loop.time() - began:.0f} s; still trying."
+            )
+            waiting = loop.call_later(pause, warn, min(pause * 2, _LONGEST_SILENCE))
+
+        waiting = loop.call_later(_SILENT_SECONDS, warn, _SILENT_SECONDS * 2)
+        try:
+            return await self._connect()
+        except nats.errors.NoServersError as error:
+            msg = (
+                f"No NATS server answers at {self._servers()}: start one (nats-server -js), "
+                "or give NatsBroker(...) the right address."
+            )
+            raise ServerUnreachableError(msg) from error
+        finally:
+            waiting.cancel()
+
+    def _warn(self, text: str) -> None:
+        broker = self._broker()
+        logger = broker.config.logger if broker is not None else None
+        # It is set up by the first connection; until then it refuses to log.
+        if logger is not None and isinstance(logger.logger, RealLoggerObject):
+            logger.log(text, logging.WARNING)
+        else:
+            _logger.warning("%s", text)
+
+    def _servers(self) -> str:
+        broker = self._broker()
+        return ", ".join(broker.specification.url) if broker is not None else "its address"
+
+
+def on_lifespan(app: Application, enter: Callable[[], None]) -> None:
+    """Call `enter` whenever the app's lifespan begins."""
+    lifespan = app.lifespan_context
+
+    def lifespan_context(*args: Any, **options: Any) -> Any:
+        enter()
+        return lifespan(*args, **options)
+
+    app.lifespan_context = lifespan_context

@@ -1,0 +1,120 @@
+"""What a broker, its handlers and its producers are made of."""
+# ruff: noqa: SLF001 - that is what this package is for
+
+import inspect
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from fast_depends.core import CallModel
+from fast_depends.library import CustomField
+from faststream._internal.constants import PATH_CONTEXT_PREFIX
+from faststream._internal.context import Context as ContextField
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+
+from faststream_objstore.backends.jetstream import JetStreamServer
+
+__all__ = (
+    "api_options",
+    "connection_of",
+    "custom_fields",
+    "declared_streams",
+    "fake_brokers",
+    "is_installed",
+    "required_captures",
+)
+
+
+def connection_of(broker: NatsBroker) -> object | None:
+    """What the broker talks to now: a NATS client, a test's fake producer, or nothing."""
+    client = broker._connection
+    if isinstance(client, Client):
+        return client
+    # Not imported: that takes long, and whoever tests has it already.
+    testing = sys.modules.get("faststream.nats.testing")
+    producer: object = broker.config.broker_config.producer
+    if (
+        testing is not None
+        and isinstance(producer, testing.FakeProducer)
+        # A test that failed leaves its fake producer behind, but not the other patches.
+        and "_connect" in vars(broker)
+    ):
+        fake: object = producer
+        return fake
+    return None
+
+
+def fake_brokers(producer: Any) -> Sequence[NatsBroker]:
+    """The brokers that were entered together with a test's fake producer."""
+    brokers: Sequence[NatsBroker] = producer.brokers
+    return brokers
+
+
+def is_installed(producer: Any) -> bool:
+    """Whether a test's fake producer is in use."""
+    installed: bool = producer.broker.config.broker_config.producer is producer
+    return installed
+
+
+def api_options(broker: NatsBroker) -> tuple[str, float | None]:
+    """The prefix of the JetStream API, and the timeout, of the broker's `js_options`."""
+    options = dict(broker.config.broker_config.js_options)
+    domain = options.get("domain")
+    prefix = JetStreamServer.prefix_of(str(domain)) if domain else options.get("prefix")
+    timeout = options.get("timeout")
+    return str(prefix or "$JS.API"), float(str(timeout)) if timeout else None
+
+
+def declared_streams(broker: NatsBroker) -> list[str]:
+    """The streams that FastStream would create or reconfigure when the broker starts."""
+    return [
+        stream.name for stream, _ in broker._stream_builder.objects.values() if stream.declare
+    ]
+
+
+def custom_fields(broker: NatsBroker) -> list[tuple[str, CustomField]]:
+    """What handlers ask for in `Annotated`, and their dependencies, and those of these.
+
+    Each comes with the name of its handler.
+    """
+    found: list[tuple[str, CustomField]] = []
+    for subscriber in broker.subscribers:
+        if any(call.dependant is None for call in subscriber.calls):
+            subscriber._build_fastdepends_model()
+        for call in subscriber.calls:
+            found += [(call.name, field) for _, field in _fields_of(call.dependant)]
+    return found
+
+
+def _fields_of(model: Any) -> list[tuple[CallModel, CustomField]]:
+    found: list[tuple[CallModel, CustomField]] = []
+    known: set[int] = set()
+
+    def walk(model: Any) -> None:
+        # FastAPI's routers have models of their own kind.
+        if not isinstance(model, CallModel) or id(model) in known:
+            return
+        known.add(id(model))
+        found.extend((model, field) for field in model.custom_fields.values())
+        for key in (*model.dependencies.values(), *model.extra_dependencies):
+            walk(model.dependency_provider.get_dependant(key))
+
+    walk(model)
+    return found
+
+
+def required_captures(model: Any) -> list[str]:
+    """The names of the `Path()` values that a handler cannot do without."""
+    names: list[str] = []
+    for owner, field in _fields_of(model):
+        if not isinstance(field, ContextField) or not field.required or field.initial:
+            continue
+        key = f"{field.prefix}{field.name or field.param_name}"
+        if not key.startswith(PATH_CONTEXT_PREFIX):
+            continue
+        parameter = inspect.signature(owner.call).parameters.get(field.param_name)
+        default = inspect.Parameter.empty if parameter is None else parameter.default
+        if default is inspect.Parameter.empty or isinstance(default, CustomField):
+            names.append(key.removeprefix(PATH_CONTEXT_PREFIX).partition(".")[0])
+    return names
