@@ -16,9 +16,9 @@ _numbers = itertools.count(1)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, because tests wait for a part of their time."""
+    """Two processes for each core, because tests wait for half of their time."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return (len(affinity(0)) if affinity else os.cpu_count() or 1) + 1
+    return 2 * (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
