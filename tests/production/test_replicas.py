@@ -17,7 +17,7 @@ pytestmark = pytest.mark.once
 
 # What a larger run turns up.
 SUBSCRIBERS = 20
-IDLE_SECONDS = 8.0
+IDLE_SECONDS = 4.0
 # A busy loop takes all of a core; tracing and a shared machine take some of this.
 MAX_IDLE_SHARE = 0.06
 """Of a core. It is there to find loops that spin, which take all of one."""
