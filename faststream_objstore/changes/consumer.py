@@ -9,8 +9,8 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.changes.isolation import InOwnContext
-from faststream_objstore.changes.message import Receipt
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.prefetch import Prefetch
 from faststream_objstore.changes.puller import Puller

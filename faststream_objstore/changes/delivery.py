@@ -18,7 +18,8 @@ from faststream.exceptions import (
 from faststream.message import StreamMessage
 from nats.aio.msg import Msg
 
-from faststream_objstore.changes.message import ChangeMessage, Receipt
+from faststream_objstore.backends.jetstream.receipt import Receipt
+from faststream_objstore.changes.message import ChangeMessage
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BadObjectMetaError
 from faststream_objstore.models import ObjectInfo

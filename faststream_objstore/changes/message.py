@@ -1,16 +1,16 @@
 """One change as it travels: the NATS message, read once."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from nats.aio.msg import Msg
 from typing_extensions import Self
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StoredMessage
+from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.models import ObjectInfo
 
-__all__ = ("ChangeMessage", "InProcessChange", "Receipt", "label")
+__all__ = ("ChangeMessage", "InProcessChange", "label")
 
 
 def label(bucket: str) -> str:
@@ -19,45 +19,6 @@ def label(bucket: str) -> str:
     The real one has the object's name in it, so every object would be a label.
     """
     return f"$O.{bucket}.M"
-
-
-class Receipt(NamedTuple):
-    """What the reply subject of a delivered message says of it (nats-server, ADR-15).
-
-    Attributes:
-        deliveries: How often it has been delivered, this time included.
-        sequence: Its sequence in the stream.
-        consumer_sequence: Number of this delivery among the consumer's.
-        time_ns: When the server stored it.
-        pending: How many further messages the consumer had to deliver then.
-    """
-
-    deliveries: int
-    sequence: int
-    consumer_sequence: int
-    time_ns: int
-    pending: int = 0
-
-    @classmethod
-    def of(cls, reply: str) -> Self:
-        """Read `$JS.ACK.…`, in the form with an account and a domain or the one without.
-
-        Raises:
-            ValueError: If it is anything else.
-        """
-        tokens = reply.split(".")
-        if tokens[:2] != ["$JS", "ACK"] or (len(tokens) != 9 and len(tokens) < 11):
-            msg = f"{reply!r} is not the reply subject of a JetStream message"
-            raise ValueError(msg)
-        start = 4 if len(tokens) == 9 else 6
-        return cls(*map(int, tokens[start : start + 5]))
-
-    def reply(self, bucket: str) -> str:
-        """The reply subject that says this."""
-        return (
-            f"$JS.ACK.{wire.stream_name(bucket)}.in-process.{self.deliveries}.{self.sequence}."
-            f"{self.consumer_sequence}.{self.time_ns}.{self.pending}"
-        )
 
 
 @dataclass(eq=False)

@@ -1,10 +1,8 @@
 """Asking a JetStream consumer for messages, as many as there is room for."""
 
 import asyncio
-import itertools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -14,6 +12,7 @@ from faststream_objstore.backends.jetstream.connection import (
     status_of,
     wait_for,
 )
+from faststream_objstore.backends.jetstream.pulling import PullRequests
 from faststream_objstore.exceptions import ObjStoreError
 
 __all__ = ("Puller",)
@@ -32,19 +31,6 @@ _DRAIN_SECONDS = 2.0
 
 # What the server says, in lower case, when the consumer is not where it was.
 _GONE = ("consumer deleted", "consumer is push", "leadership change", "shutdown")
-
-
-@dataclass(slots=True)
-class _Request:
-    """A pull request that is not answered in full.
-
-    Attributes:
-        missing: Messages still to come.
-        until: When the server has surely forgotten it, by the loop's clock.
-    """
-
-    missing: int
-    until: float
 
 
 class Puller:
@@ -77,9 +63,7 @@ class Puller:
         self._receive = receive
         self._inbox = connection.client.new_inbox()
         self._subscription: Subscription | None = None
-        self._tokens = itertools.count()
-        self._requests: dict[str, _Request] = {}
-        self._asked = 0
+        self._requests = PullRequests()
         self._heard = 0.0
         self._lost: str | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -96,7 +80,6 @@ class Puller:
                 f"{self._inbox}.*", self._on_message, bucket=self._bucket
             )
         self._requests.clear()
-        self._asked = 0
         self.backlog = 0
         self._lost = None
         self._next_subject = next_subject
@@ -116,29 +99,19 @@ class Puller:
                 return "the connection was lost"
             if self._connection.client.is_closed:
                 return "the connection is closed"
-            self._forget_overdue()
+            self._requests.end_overdue(loop.time())
             connected = self._connection.client.is_connected
             await self.refill()
             await wait_for(wake, _TICK_SECONDS)
             silent = loop.time() - self._heard
-            if connected and self._asked and silent > _MISSED_SECONDS:
+            if connected and self._requests and silent > _MISSED_SECONDS:
                 return "the server has gone silent"
         return self._lost
-
-    def _forget_overdue(self) -> None:
-        # A leader that dies takes its requests with it and may not say so; while others
-        # are answered, nothing else tells.
-        now = asyncio.get_running_loop().time()
-        for token in [one for one, request in self._requests.items() if request.until < now]:
-            self._forget(token)
-
-    def _forget(self, token: str) -> None:
-        self._asked -= self._requests.pop(token).missing
 
     @property
     def wanted(self) -> int:
         """How many more there is room for."""
-        return self._room(self._asked, self.backlog > 0)
+        return self._room(self._requests.missing, self.backlog > 0)
 
     async def refill(self) -> None:
         """Ask for as many as there is room for."""
@@ -179,7 +152,6 @@ class Puller:
         now = asyncio.get_running_loop().time()
         if not self._requests:
             self._heard = now
-        token = str(next(self._tokens))
         if self.backlog:
             # More than there are free workers. Were it kept for long, what is put later
             # would wait here behind a slow handler.
@@ -188,8 +160,7 @@ class Puller:
         else:
             expires = _EXPIRES_SECONDS
             how = {"idle_heartbeat": _HEARTBEAT_SECONDS * _NANOSECONDS}
-        self._asked += batch
-        self._requests[token] = _Request(batch, now + expires + _GRACE_SECONDS)
+        token = self._requests.add(batch, now + expires + _GRACE_SECONDS)
         await self._connection.publish(
             next_subject,
             json.dumps(
@@ -203,7 +174,7 @@ class Puller:
         self._heard = asyncio.get_running_loop().time()
         # A message of the stream comes with its own subject, a status with the inbox's.
         if not message.subject.startswith(self._inbox):
-            self._settle_one()
+            self._requests.settle_one()
             self._receive(message)
             return
         token = message.subject[len(self._inbox) + 1 :]
@@ -214,18 +185,9 @@ class Puller:
         # A request for what is there at once may end without saying how much it has missed.
         ended = status in {"404", "408"} or "Nats-Pending-Messages" in headers
         if ended and not any(one in described.lower() for one in _GONE):
-            self._forget(token)
+            self._requests.end(token)
             self.backlog = 0
             self.wake()
         else:
             self._lost = f"{status} {described or 'no responders'}".strip()
             self._stop_waiting()
-
-    def _settle_one(self) -> None:
-        # A message does not say whose answer it is; the server serves the oldest first.
-        for token, request in self._requests.items():
-            request.missing -= 1
-            self._asked -= 1
-            if not request.missing:
-                del self._requests[token]
-            return

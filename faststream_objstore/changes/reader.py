@@ -7,8 +7,9 @@ from nats.aio.msg import Msg
 
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.connection import wait_for
+from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.changes.consumer import ChangeConsumer
-from faststream_objstore.changes.message import ChangeMessage, Receipt
+from faststream_objstore.changes.message import ChangeMessage
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BadObjectMetaError
 

@@ -8,7 +8,7 @@ from faststream_objstore import wire
 from faststream_objstore.backends.base import StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
-from faststream_objstore.changes.message import Receipt
+from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BucketConfigMismatchError, StoreAPIError
 

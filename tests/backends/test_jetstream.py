@@ -19,11 +19,11 @@ from nats.aio.client import Client
 from faststream_objstore import wire
 from faststream_objstore.backends.base import Deliver, StoredMessage
 from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamServer
-from faststream_objstore.backends.jetstream import consumer as consumer_module
+from faststream_objstore.backends.jetstream import ordered as ordered_module
 from faststream_objstore.backends.jetstream import stream as stream_module
 from faststream_objstore.backends.jetstream.api import parse_time
 from faststream_objstore.backends.jetstream.connection import Connection, wait_for
-from faststream_objstore.backends.jetstream.consumer import PullConsumer
+from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketFullError,
@@ -506,7 +506,7 @@ async def test_a_slow_reader_gets_everything_in_bounded_memory(
 async def test_a_reader_outlives_its_consumer(
     backend: JetStreamBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer_module, "_INACTIVE_SECONDS", 1)
+    monkeypatch.setattr(ordered_module, "_INACTIVE_SECONDS", 1)
     bodies = numbered(300, 128 * KIB)
     await store(backend, chunks(backend), *bodies)
     async with backend.messages(chunks(backend)) as stream:
@@ -525,15 +525,15 @@ async def test_a_reader_outlives_its_consumer(
 async def test_a_follower_waits_longer_than_one_request_lives(
     backend: JetStreamBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer_module, "_EXPIRES_SECONDS", 1)
-    monkeypatch.setattr(consumer_module, "_HEARTBEAT_SECONDS", 0.4)
+    monkeypatch.setattr(ordered_module, "_EXPIRES_SECONDS", 1)
+    monkeypatch.setattr(ordered_module, "_HEARTBEAT_SECONDS", 0.4)
     monkeypatch.setattr(stream_module, "_TICK_SECONDS", 0.1)
     async with backend.messages(chunks(backend), follow=True) as stream:
         consumer = stream._consumer
         assert consumer is not None
         waiting = asyncio.ensure_future(stream.__anext__())
         # Three requests have been made and two have expired.
-        await until(lambda: next(iter(consumer._requests), "0") >= "2")
+        await until(lambda: (consumer._requests.oldest or "0") >= "2")
         await store(backend, chunks(backend), b"late")
 
         assert (await soon(waiting)).data == b"late"
@@ -564,8 +564,8 @@ async def test_a_consumer_that_never_hears_of_the_server_is_replaced(
         first = stream._consumer
         assert first is not None
         waiting = asyncio.ensure_future(stream.__anext__())
-        await until(lambda: first._outstanding > 0)
-        monkeypatch.setattr(consumer_module, "_HEARTBEAT_SECONDS", -1)
+        await until(lambda: first._requests.missing > 0)
+        monkeypatch.setattr(ordered_module, "_HEARTBEAT_SECONDS", -1)
         await until(lambda: stream._consumer is not first)
         monkeypatch.undo()
         await store(backend, chunks(backend), b"1")
@@ -713,7 +713,7 @@ async def test_a_domain_is_reached_by_its_prefix() -> None:
 async def test_the_reply_subject_tells_of_the_message(
     backend: JetStreamBackend, reply: str
 ) -> None:
-    consumer = PullConsumer(
+    consumer = OrderedConsumer(
         backend._api,
         "b",
         "x",
@@ -770,7 +770,7 @@ async def test_a_larger_window_of_small_messages_is_used(backend: JetStreamBacke
         messages = await soon(rest(stream))
         consumer = stream._consumer
         assert consumer is not None
-        assert next(consumer._tokens) < 12
+        assert next(consumer._requests._tokens) < 12
 
     assert [message.data for message in messages] == bodies
 

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from faststream_objstore.backends.base import Deliver, StoredMessage
 from faststream_objstore.backends.jetstream.api import JetStreamAPI
-from faststream_objstore.backends.jetstream.consumer import PullConsumer
+from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     JetStreamNotEnabledError,
@@ -75,7 +75,7 @@ class JetStreamMessages:
         self._left: int | None = None
         self._timeout = timeout
 
-        self._consumer: PullConsumer | None = None
+        self._consumer: OrderedConsumer | None = None
         self._created: str | None = None
         self._last = 0
         self._attempts = 0
@@ -136,7 +136,7 @@ class JetStreamMessages:
             self._left -= len(taken)
         return taken
 
-    async def _filled(self) -> PullConsumer | None:
+    async def _filled(self) -> OrderedConsumer | None:
         """The consumer, once it has a message; `None` at the end."""
         consumer = self._consumer
         if consumer is None:
@@ -155,7 +155,7 @@ class JetStreamMessages:
         self._attempts = 0
         return consumer
 
-    async def _arrival(self, consumer: PullConsumer) -> PullConsumer | None:
+    async def _arrival(self, consumer: OrderedConsumer) -> OrderedConsumer | None:
         """Wait for a message; the consumer that has it, `None` at the end."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -175,7 +175,7 @@ class JetStreamMessages:
                 await self._look_after(consumer)
         return consumer
 
-    async def _look_after(self, consumer: PullConsumer) -> None:
+    async def _look_after(self, consumer: OrderedConsumer) -> None:
         if not self._client.is_connected:
             return
         if self._follow:
@@ -192,7 +192,7 @@ class JetStreamMessages:
             # The server has messages and does not send them; do not ask in a tight loop.
             await asyncio.sleep(_FIRST_PAUSE)
 
-    async def _resume(self, consumer: PullConsumer, began: float) -> PullConsumer:
+    async def _resume(self, consumer: OrderedConsumer, began: float) -> OrderedConsumer:
         """A new consumer that goes on after the last message."""
         loop = asyncio.get_running_loop()
         cause: Exception | None = None
@@ -227,8 +227,8 @@ class JetStreamMessages:
             )
             raise BucketNotFoundError(msg, bucket=self._bucket)
 
-    async def _open(self) -> PullConsumer:
-        self._consumer = PullConsumer(
+    async def _open(self) -> OrderedConsumer:
+        self._consumer = OrderedConsumer(
             self._api,
             self._bucket,
             self._subject,

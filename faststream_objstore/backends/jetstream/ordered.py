@@ -1,9 +1,9 @@
-"""One ephemeral pull consumer, from its creation to its first fault."""
+"""One ephemeral ordered consumer, from its creation to its first fault."""
 
 import asyncio
-import itertools
 import json
 import logging
+import math
 import time
 from collections import deque
 from typing import Any
@@ -15,11 +15,13 @@ from nats.nuid import NUID
 from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, JetStreamAPI
 from faststream_objstore.backends.jetstream.connection import status_of, wait_for
+from faststream_objstore.backends.jetstream.pulling import PullRequests
+from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
 from faststream_objstore.settling import to_its_end
 from faststream_objstore.wire import stream_name
 
-__all__ = ("PullConsumer",)
+__all__ = ("OrderedConsumer",)
 
 _LOGGER = logging.getLogger("faststream_objstore")
 _NUID = NUID()
@@ -41,7 +43,7 @@ _HEARTBEAT_SECONDS = 2
 _CLOSE_SECONDS = 5.0
 
 
-class PullConsumer:
+class OrderedConsumer:
     """An ordered consumer without acknowledgements, pulled from within a window.
 
     Args:
@@ -104,7 +106,6 @@ class PullConsumer:
         """When the server was last heard of, by the loop's clock."""
 
         self._inbox = self._connection.client.new_inbox()
-        self._tokens = itertools.count()
         self._subscription: Subscription | None = None
         self._creating: asyncio.Task[None] | None = None
         self._reconnects = 0
@@ -112,8 +113,7 @@ class PullConsumer:
         self._largest = 0
         # How much is known of the bodies' size before the first: what the server allows.
         self._window = max(1, min(64, _WINDOW_BYTES // self._connection.client.max_payload))
-        self._requests: dict[str, int] = {}
-        self._outstanding = 0
+        self._requests = PullRequests()
         self._budget = self._connection.budget
         self._reserved = 0
         self._size = size
@@ -200,7 +200,7 @@ class PullConsumer:
     @property
     def has_room(self) -> bool:
         """Whether half of the window is free."""
-        return self._outstanding + len(self.buffer) <= self._window // 2
+        return self._requests.missing + len(self.buffer) <= self._window // 2
 
     async def pull(self, *, taking: bool = False) -> None:
         """Ask for more, if half of the window is free.
@@ -208,7 +208,7 @@ class PullConsumer:
         Args:
             taking: Whether the buffer is about to be emptied.
         """
-        waiting = self._outstanding + (0 if taking else len(self.buffer))
+        waiting = self._requests.missing + (0 if taking else len(self.buffer))
         if waiting > self._window // 2 or self.fault is not None:
             return
         count = self._window - waiting
@@ -222,19 +222,18 @@ class PullConsumer:
             wanted = self.remaining
             if self.limit is not None:
                 wanted = min(wanted, self.limit - self._delivered)
-            count = min(count, wanted - self._outstanding)
+            count = min(count, wanted - self._requests.missing)
             if count <= 0:
                 return
             request = {"no_wait": True}
             if not await self._reserve(count):
                 return
-        if not self._outstanding:
+        if not self._requests.missing:
             self.heard = asyncio.get_running_loop().time()
-        token = str(next(self._tokens))
-        self._requests[token] = count
-        self._outstanding += count
         self.dry = False
         self.asked = self._clock()
+        # Requests that get no answer end with the consumer, by its missed heartbeats.
+        token = self._requests.add(count, math.inf)
         try:
             await self._connection.publish(
                 f"{self._api.prefix}.CONSUMER.MSG.NEXT.{self._id}",
@@ -251,7 +250,7 @@ class PullConsumer:
         if self._size is not None:
             size = min(size, self._size + count * _OVERHEAD_BYTES)
         if not self._budget.take(size):
-            if self._outstanding or self.buffer:
+            if self._requests.missing or self.buffer:
                 return False
             await self._budget.acquire(size)
         self._reserved += size
@@ -271,7 +270,7 @@ class PullConsumer:
 
     async def recount(self) -> None:
         """Ask the server what remains: messages may have been removed meanwhile."""
-        outstanding = self._outstanding
+        outstanding = self._requests.missing
         try:
             info = await self._api.call(
                 f"CONSUMER.INFO.{self._id}", bucket=self._bucket, timeout=self._timeout
@@ -299,12 +298,8 @@ class PullConsumer:
         if self.fault is not None:
             return
         data = message.data
-        tokens = message.reply.split(".")
-        # $JS.ACK.<stream>.<consumer>.<tries>.<stream seq>.<consumer seq>.<time>.<pending>,
-        # or with <domain>.<account> before the stream, and perhaps a token at the end.
-        first = 5 if len(tokens) == 9 else 7
         try:
-            sequence, delivered, time_ns, pending = map(int, tokens[first : first + 4])
+            _, sequence, delivered, time_ns, pending = Receipt.of(message.reply)
             size = (
                 int((message.headers or {})["Nats-Msg-Size"])
                 if self._headers_only
@@ -329,15 +324,8 @@ class PullConsumer:
             self._window = max(2, min(_WINDOW_MESSAGES, _WINDOW_BYTES // weight))
 
     def _settle_one(self) -> None:
-        self._release(self._reserved // (self._outstanding or 1))
-        # The server serves requests in their order.
-        for token, count in self._requests.items():
-            self._outstanding -= 1
-            if count > 1:
-                self._requests[token] = count - 1
-            else:
-                del self._requests[token]
-            return
+        self._release(self._reserved // (self._requests.missing or 1))
+        self._requests.settle_one()
 
     def _heed(self, message: Msg) -> None:
         status = status_of(message)
@@ -347,10 +335,10 @@ class PullConsumer:
         elif status in {"404", "408"}:
             self.heard = asyncio.get_running_loop().time()
             token = message.subject.rpartition(".")[2]
-            count = self._requests.pop(token, 0)
-            self._release(self._reserved * count // (self._outstanding or 1))
-            self._outstanding -= count
-            self.dry = not self._outstanding
+            outstanding = self._requests.missing
+            count = self._requests.end(token)
+            self._release(self._reserved * count // (outstanding or 1))
+            self.dry = not self._requests.missing
         else:
             said = headers.get("Description", "").strip()
             self.fault = f"the server ended the request: {status} {said}"
