@@ -225,6 +225,7 @@ class Backend(Protocol):
         follow: bool = False,
         headers_only: bool = False,
         size: int | None = None,
+        window: int | None = None,
     ) -> MessageStream:
         """Read messages in order.
 
@@ -236,6 +237,8 @@ class Backend(Protocol):
             follow: Wait for new messages instead of stopping at the end.
             headers_only: Leave the bodies on the server.
             size: Bytes that are expected in all, where that is known.
+            window: Bytes that may be under way or wait to be read; the backend's own
+                measure if not given.
         """
 
     async def purge(self, subject: str) -> int:

@@ -252,7 +252,9 @@ async def only_chunk(version: Version) -> bytes:
     return message.data
 
 
-async def verified(version: Version) -> AsyncGenerator[bytes, None]:
+async def verified(
+    version: Version, *, window: int | None = None
+) -> AsyncGenerator[bytes, None]:
     """The chunks in order; an error instead of the last if they are not what was put."""
     info = version.info
     if info.chunks == 1:
@@ -262,7 +264,7 @@ async def verified(version: Version) -> AsyncGenerator[bytes, None]:
     # Handed out one behind: whoever has as many bytes as the object has read on to its
     # end, and must not have them before they are verified.
     held: bytes | None = None
-    async with aclosing(_arrivals(version)) as arrivals:
+    async with aclosing(_arrivals(version, window=window)) as arrivals:
         async for chunks in arrivals:
             for chunk in chunks:
                 await digest.add(chunk)
@@ -274,12 +276,14 @@ async def verified(version: Version) -> AsyncGenerator[bytes, None]:
         yield held
 
 
-async def _arrivals(version: Version) -> AsyncGenerator[list[bytes], None]:
+async def _arrivals(
+    version: Version, *, window: int | None = None
+) -> AsyncGenerator[list[bytes], None]:
     """The chunks as they arrive, in order; an error if number or size are wrong."""
     info = version.info
     received = chunks = 0
     if info.size or info.chunks:
-        async with opened(version) as stream:
+        async with opened(version, window=window) as stream:
             while messages := await stream.take():
                 arrived = [message.data for message in messages]
                 received += sum(map(len, arrived))
@@ -298,9 +302,11 @@ async def _arrivals(version: Version) -> AsyncGenerator[list[bytes], None]:
 class opened:  # noqa: N801 - reads as a function
     """The stream of a version's chunks, refused at once if their number is wrong."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, *, window: int | None = None) -> None:
         self._version = version
-        self._stream = version.backend.messages(version.subject, size=version.info.size)
+        self._stream = version.backend.messages(
+            version.subject, size=version.info.size, window=window
+        )
 
     async def __aenter__(self) -> MessageStream:
         async with AsyncExitStack() as stack:

@@ -1,31 +1,51 @@
 """Ranges: the chunks that hold some bytes of an object, and only those."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
 
 from ..backends.base import MessageStream
 from .get import Version, only_chunk, opened
 
-__all__ = ("read_range",)
+__all__ = ("read_range", "stream_range")
 
 # A few chunks too many cost less than one more look for the first.
 _SKIPPED = 2
 
 
 async def read_range(version: Version, start: int, stop: int) -> bytes:
+    """Bytes `start` to `stop` (exclusive), in one piece; see `stream_range`."""
+    async with aclosing(stream_range(version, start, stop)) as pieces:
+        parts = [piece async for piece in pieces]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def stream_range(
+    version: Version, start: int, stop: int, *, window: int | None = None
+) -> AsyncGenerator[bytes, None]:
     """Bytes `start` to `stop` (exclusive), from the chunks that hold them and one more.
 
     The digest is of the whole, so it cannot be verified here; number and size of the
     chunks are.
+
+    Args:
+        version: What to read.
+        start: First byte.
+        stop: Byte after the last; what lies beyond the end is left out.
+        window: Bytes that may be under way or wait to be read.
     """
     info, backend = version.info, version.backend
     stop = min(stop, info.size)
     if start >= stop:
-        return b""
+        return
     if info.chunks == 1:
-        return (await only_chunk(version))[start:stop]
+        yield (await only_chunk(version))[start:stop]
+        return
     chunk_size = info.options.max_chunk_size if info.options else None
     if not info.chunks or not chunk_size:
-        return await _scan(version, start, stop)
+        async with aclosing(_scan(version, start, stop, window)) as pieces:
+            async for piece in pieces:
+                yield piece
+        return
 
     # Chunks carry no number: where one is missing, the next would be taken for it.
     stored = (await backend.subjects(version.subject)).get(version.subject, 0)
@@ -37,35 +57,51 @@ async def read_range(version: Version, start: int, stop: int) -> bytes:
     # Some clients store short chunks in the middle. If the last one has just the bytes
     # that full chunks before it leave, then they are full.
     if len(last.data) != info.size - (info.chunks - 1) * chunk_size:
-        return await _scan(version, start, stop)
+        async with aclosing(_scan(version, start, stop, window)) as pieces:
+            async for piece in pieces:
+                yield piece
+        return
 
     first_chunk, last_chunk = start // chunk_size, (stop - 1) // chunk_size
-    parts: list[bytes] = []
-    wanted = last_chunk - first_chunk + 1
-    from_stream = wanted - (last_chunk == info.chunks - 1)
+    position = first_chunk * chunk_size
+    from_stream = last_chunk - first_chunk + 1 - (last_chunk == info.chunks - 1)
     if from_stream:
+        left = from_stream
         async with AsyncExitStack() as stack:
-            stream, skip = await _seek(version, stack, first_chunk, last.sequence, from_stream)
+            stream, skip = await _seek(
+                version, stack, first_chunk, last.sequence, from_stream, window
+            )
             async for message in stream:
                 if skip:
                     skip -= 1
                     continue
                 if len(message.data) != chunk_size:
                     raise await version.lost("a chunk has another size than it should")
-                parts.append(message.data)
-                if len(parts) == from_stream:
+                yield _cut(message.data, position, start, stop)
+                position += chunk_size
+                left -= 1
+                if not left:
                     break
-        if len(parts) != from_stream:
+        if left:
             raise await version.lost("chunks are missing")
-    if from_stream != wanted:
-        parts.append(last.data)
-    whole = parts[0] if len(parts) == 1 else b"".join(parts)
-    offset = first_chunk * chunk_size
-    return whole[start - offset : stop - offset]
+    if last_chunk == info.chunks - 1:
+        yield _cut(last.data, position, start, stop)
+
+
+def _cut(chunk: bytes, position: int, start: int, stop: int) -> bytes:
+    """What of a chunk that stands at `position` is within the range."""
+    if start <= position and position + len(chunk) <= stop:
+        return chunk
+    return chunk[max(0, start - position) : max(0, stop - position)]
 
 
 async def _seek(
-    version: Version, stack: AsyncExitStack, index: int, last_sequence: int, count: int
+    version: Version,
+    stack: AsyncExitStack,
+    index: int,
+    last_sequence: int,
+    count: int,
+    window: int | None,
 ) -> tuple[MessageStream, int]:
     """A stream that begins at chunk `index` or a little before, and how many before.
 
@@ -81,7 +117,7 @@ async def _seek(
     while True:
         async with AsyncExitStack() as attempt:
             stream = await attempt.enter_async_context(
-                version.backend.messages(version.subject, start_sequence=guess)
+                version.backend.messages(version.subject, start_sequence=guess, window=window)
             )
             found = chunks - stream.pending
             if found < 0 or (found > index and guess <= 1):
@@ -104,14 +140,16 @@ async def _seek(
             reach *= 4
 
 
-async def _scan(version: Version, start: int, stop: int) -> bytes:
+async def _scan(
+    version: Version, start: int, stop: int, window: int | None
+) -> AsyncGenerator[bytes, None]:
     """The range by reading from the front, where chunk sizes are not known."""
-    parts: list[bytes] = []
     position = 0
-    async with opened(version) as stream:
+    async with opened(version, window=window) as stream:
         async for message in stream:
-            parts.append(message.data[max(0, start - position) : max(0, stop - position)])
+            if part := _cut(message.data, position, start, stop):
+                yield part
             position += len(message.data)
             if position >= stop:
-                return b"".join(parts)
+                return
     raise await version.lost(f"{position} of its {version.info.size} bytes are there")

@@ -9,6 +9,7 @@ from ..backends.base import Backend
 from ..exceptions import IncompleteObjectError, InvalidOptionError
 from ..models import ObjectInfo
 from .get import Version, newest, require_size, verified
+from .ranges import stream_range
 
 __all__ = ("ObjectReader",)
 
@@ -18,7 +19,8 @@ class ObjectReader:
 
     Made by `ObjectStore.open`, used in `async with`; leave it early whenever you like.
     The content is verified as a whole before its last chunk is handed out: a caller that
-    has as many bytes as the object has read what was put, or got an error.
+    has as many bytes as the object has read what was put, or got an error. Of a part of it
+    (`start`, `stop`) only the number and size of the chunks are verified.
     """
 
     def __init__(
@@ -28,11 +30,17 @@ class ObjectReader:
         *,
         show_deleted: bool = False,
         max_size: int | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        window: int | None = None,
     ) -> None:
         self._source = source
         self._target = target
         self._show_deleted = show_deleted
         self._max_size = max_size
+        self._start = start
+        self._stop = stop
+        self._window = window
         self._info: ObjectInfo | None = None
         self._chunks: AsyncGenerator[bytes, None] | None = None
         self._rest = memoryview(b"")
@@ -55,7 +63,7 @@ class ObjectReader:
 
     async def _begin(self, version: Version) -> None:
         require_size(version.info, self._max_size)
-        chunks = verified(version)
+        chunks = self._wanted(version)
         try:
             # The first chunk is fetched here, so that a version that is replaced just
             # now is noticed while there still is another to take.
@@ -66,6 +74,13 @@ class ObjectReader:
             await chunks.aclose()
             raise
         self._info, self._chunks = version.info, chunks
+
+    def _wanted(self, version: Version) -> AsyncGenerator[bytes, None]:
+        size = version.info.size
+        stop = size if self._stop is None else self._stop
+        if self._start == 0 and stop >= size:
+            return verified(version, window=self._window)
+        return stream_range(version, self._start, stop, window=self._window)
 
     async def __aexit__(
         self,

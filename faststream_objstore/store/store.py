@@ -317,13 +317,53 @@ class ObjectStore:
         *,
         show_deleted: bool = False,
         max_size: int | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        window: int | None = None,
     ) -> ObjectReader:
-        """A reader of an object's content, in constant memory.
+        """A reader of an object's content, or of a part of it, in constant memory.
 
         Use it as `async with store.open(name) as reader`, then iterate over it or call
-        `reader.read(n)`. Arguments and errors are those of `get`.
+        `reader.read(n)`. It raises what `get` raises.
+
+        Args:
+            name: The object, or exactly one version of it.
+            show_deleted: Give a deleted object, which is empty, instead of an error.
+            max_size: Most bytes that the whole object may have.
+            start: First byte that is wanted.
+            stop: Byte after the last that is wanted; the object's end if not given. Only
+                the chunks of the part are transferred, and the digest, which is of the
+                whole, is not verified.
+            window: Bytes that may be under way or wait to be read (8 MiB). Less saves
+                memory where there are many slow readers.
+
+        Raises:
+            InvalidOptionError: If `start`, `stop` or `window` cannot work.
         """
-        return ObjectReader(self._source, name, show_deleted=show_deleted, max_size=max_size)
+        self._require_range(name, start, start if stop is None else stop)
+        if window is not None and (type(window) is not int or window < 1):
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: window={window!r} cannot work; "
+                "it must be a positive number of bytes."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket)
+        return ObjectReader(
+            self._source,
+            name,
+            show_deleted=show_deleted,
+            max_size=max_size,
+            start=start,
+            stop=stop,
+            window=window,
+        )
+
+    def _require_range(self, name: str | ObjectInfo, start: int, stop: int) -> None:
+        if type(start) is not int or type(stop) is not int or not 0 <= start <= stop:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: the range {start!r} to {stop!r} "
+                "cannot work; give 0 <= start <= stop, in bytes."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket)
 
     async def get_range(self, name: str | ObjectInfo, start: int, stop: int) -> bytes:
         """Bytes `start` to `stop` (exclusive) of an object.
@@ -339,12 +379,7 @@ class ObjectStore:
         Raises:
             InvalidOptionError: If the range is negative. Otherwise as `get`.
         """
-        if type(start) is not int or type(stop) is not int or not 0 <= start <= stop:
-            msg = (
-                f"Bucket '{self._bucket}', object {name!r}: the range {start!r} to {stop!r} "
-                "cannot work; give 0 <= start <= stop, in bytes."
-            )
-            raise InvalidOptionError(msg, bucket=self._bucket)
+        self._require_range(name, start, stop)
 
         async def read(version: Version) -> bytes:
             return await read_range(version, start, stop)

@@ -256,6 +256,7 @@ class JetStreamBackend:
         follow: bool = False,
         headers_only: bool = False,
         size: int | None = None,
+        window: int | None = None,
     ) -> JetStreamMessages:
         """Read messages in order."""
         if start_sequence is not None and deliver is not Deliver.ALL:
@@ -270,6 +271,7 @@ class JetStreamBackend:
             follow=follow,
             headers_only=headers_only,
             size=size,
+            window=window,
             timeout=self.timeout,
         )
 

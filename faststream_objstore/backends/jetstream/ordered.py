@@ -55,6 +55,7 @@ class OrderedConsumer:
         headers_only: Leave the bodies on the server.
         limit: Ask for no more than this many.
         size: Bytes that are expected in all, where that is known.
+        window: Bytes that may be asked for and not yet be consumed.
         timeout: Seconds for one request.
     """
 
@@ -69,6 +70,7 @@ class OrderedConsumer:
         headers_only: bool,
         limit: int | None,
         size: int | None,
+        window: int | None = None,
         timeout: float,
     ) -> None:
         self._api = api
@@ -112,7 +114,10 @@ class OrderedConsumer:
         self._delivered = 0
         self._largest = 0
         # How much is known of the bodies' size before the first: what the server allows.
-        self._window = max(1, min(64, _WINDOW_BYTES // self._connection.client.max_payload))
+        self._window_bytes = window or _WINDOW_BYTES
+        self._window = max(
+            1, min(64, self._window_bytes // self._connection.client.max_payload)
+        )
         self._requests = PullRequests()
         self._budget = self._connection.budget
         self._reserved = 0
@@ -321,7 +326,7 @@ class OrderedConsumer:
         weight = len(data) + _OVERHEAD_BYTES
         if weight > self._largest:
             self._largest = weight
-            self._window = max(2, min(_WINDOW_MESSAGES, _WINDOW_BYTES // weight))
+            self._window = max(2, min(_WINDOW_MESSAGES, self._window_bytes // weight))
 
     def _settle_one(self) -> None:
         self._release(self._reserved // (self._requests.missing or 1))

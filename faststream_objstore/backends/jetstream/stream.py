@@ -46,6 +46,7 @@ class JetStreamMessages:
         follow: Wait for new messages.
         headers_only: Leave the bodies on the server.
         size: Bytes that are expected in all, where that is known.
+        window: Bytes that may be under way or wait to be read.
         timeout: Seconds that one message may take to come (not followed).
     """
 
@@ -60,6 +61,7 @@ class JetStreamMessages:
         follow: bool,
         headers_only: bool,
         size: int | None,
+        window: int | None = None,
         timeout: float,
     ) -> None:
         self.pending: int = 0
@@ -72,6 +74,7 @@ class JetStreamMessages:
         self._follow = follow
         self._headers_only = headers_only
         self._size = size
+        self._window = window
         self._left: int | None = None
         self._timeout = timeout
 
@@ -237,6 +240,7 @@ class JetStreamMessages:
             headers_only=self._headers_only,
             limit=self._left,
             size=self._size,
+            window=self._window,
             timeout=self._timeout,
         )
         await self._consumer.open()

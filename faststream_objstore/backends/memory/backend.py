@@ -111,6 +111,7 @@ class MemoryBackend:
         follow: bool = False,
         headers_only: bool = False,
         size: int | None = None,  # noqa: ARG002 - nothing is under way
+        window: int | None = None,  # noqa: ARG002 - nothing is under way
     ) -> MemoryReader:
         """Read messages in order; see `Backend`."""
         if start_sequence is not None and deliver is not Deliver.ALL:
