@@ -47,7 +47,6 @@ def fold(
     objects: list[ObjectInfo] = []
     folders: list[str] = []
     last: str | None = None
-    last: str | None = None
     at = 0
     while at < len(infos):
         info = infos[at]
