@@ -16,6 +16,7 @@ import nats.errors
 
 from faststream_objstore._faststream import CustomField
 from faststream_objstore.backends.base import Backend, Deliver
+from faststream_objstore.backoff import Backoff
 from faststream_objstore.exceptions import (
     BadObjectMetaError,
     CorruptObjectError,
@@ -35,7 +36,6 @@ __all__ = ("LiveField", "LiveObjects", "LiveSource", "LiveValue")
 
 _logger = logging.getLogger("faststream_objstore")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 # How often a load may find its version replaced before it pauses.
 _ATTEMPTS = 20
 
@@ -104,7 +104,9 @@ class LiveValue:
         self._problem: ObjStoreError | None = None
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._trouble: str | None = None
+        self._backoff = Backoff(
+            _log, lost=f"{source}: not followed for now", back=f"{source}: followed again"
+        )
         self._ended = False
 
     def __repr__(self) -> str:
@@ -184,10 +186,8 @@ class LiveValue:
             await self._take(backend, info)
 
     async def _follow(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = _FIRST_PAUSE
         while True:
-            began = loop.time()
+            self._backoff.begin()
             try:
                 await self._follow_once()
                 trouble = "the server ended the subscription"
@@ -195,11 +195,8 @@ class LiveValue:
                 trouble = str(error)
             except Exception as error:  # noqa: BLE001 - the loop outlives a surprise
                 trouble = repr(error)
-            self._report(trouble)
-            if loop.time() - began > _LONGEST_PAUSE:
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            self._backoff.failed(trouble)
+            await self._backoff.pause()
 
     async def _follow_once(self) -> None:
         backend = await self._backend()
@@ -207,7 +204,7 @@ class LiveValue:
         async with backend.messages(
             subject, deliver=Deliver.LAST_PER_SUBJECT, follow=True
         ) as stream:
-            self._report(None)
+            self._backoff.succeeded()
             if not stream.pending:
                 self._lost(None)
             async for message in stream:
@@ -296,15 +293,6 @@ class LiveValue:
         )
         return ObjectNotFoundError(msg, bucket=self.source.bucket, name=self.source.name)
 
-    def _report(self, trouble: str | None) -> None:
-        if trouble == self._trouble:
-            return
-        self._trouble = trouble
-        if trouble is None:
-            _logger.info("%s: followed again", self.source)
-        else:
-            _logger.warning("%s: not followed for now, trying again: %s", self.source, trouble)
-
 
 class LiveObjects:
     """The live values of one connection.
@@ -358,3 +346,7 @@ async def _loaded(load: Callable[[ObjectData], Any] | None, data: ObjectData) ->
     # As FastStream runs sync handlers: a model takes long to parse.
     value = await asyncio.to_thread(load, data)
     return await value if inspect.isawaitable(value) else value
+
+
+def _log(level: int, text: str) -> None:
+    _logger.log(level, "%s", text)

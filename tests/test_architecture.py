@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "faststream_objstore"
 
 # A room may import those on the floors below it, and its own.
 FLOORS = [
-    {"exceptions", "models", "wire", "pattern", "settling"},
+    {"exceptions", "models", "wire", "pattern", "settling", "backoff"},
     {"backends"},
     {"store"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "middlewares", "origin"}

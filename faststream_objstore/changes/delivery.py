@@ -1,8 +1,9 @@
-"""One message from its arrival to its acknowledgement."""
+"""One change from its arrival to its acknowledgement."""
 
 import asyncio
 import dataclasses
 import logging
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -17,14 +18,92 @@ from faststream.exceptions import (
 )
 from faststream.message import StreamMessage
 from nats.aio.msg import Msg
+from typing_extensions import Self
 
+from faststream_objstore import wire
+from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.receipt import Receipt
-from faststream_objstore.changes.message import ChangeMessage
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BadObjectMetaError
 from faststream_objstore.models import ObjectInfo
 
-__all__ = ("ChangeHandler", "Delivery", "SupersededGuard")
+__all__ = ("ChangeHandler", "ChangeMessage", "Delivery", "SupersededGuard", "label")
+
+
+def label(bucket: str) -> str:
+    """The subject that handlers, metrics and spans see: one for each bucket.
+
+    The real one has the object's name in it, so every object would be a label.
+    """
+    return f"$O.{bucket}.M"
+
+
+@dataclass(eq=False)
+class ChangeMessage(Msg):
+    """A metadata message, with what was read out of it.
+
+    Attributes:
+        info: The version of the object that it is about.
+        path: What the subscriber's pattern took out of the name.
+        receipt: The counts and the sequence of its delivery.
+        superseded: Whether a newer version has replaced it; `None` if not looked up.
+        given_back: Whether it was negatively acknowledged, so that it comes again.
+    """
+
+    info: ObjectInfo = field(kw_only=True)
+    receipt: Receipt = field(kw_only=True)
+    path: dict[str, str] = field(kw_only=True, default_factory=dict)
+    superseded: bool | None = field(kw_only=True, default=None)
+    given_back: bool = field(kw_only=True, default=False)
+
+    @classmethod
+    def read(cls, raw: Msg, bucket: str, receipt: Receipt | None = None) -> Self:
+        """Read a delivered message.
+
+        Args:
+            raw: As delivered.
+            bucket: The bucket it is of.
+            receipt: What its reply subject says, if that is read already.
+
+        Raises:
+            BadObjectMetaError: If its body is not an object's metadata.
+            ValueError: If it does not come from JetStream.
+        """
+        receipt = receipt or Receipt.of(raw.reply)
+        stored = StoredMessage(raw.subject, raw.data, receipt.sequence, receipt.time_ns)
+        info, _ = wire.info_of(stored, bucket)
+        return cls(
+            raw._client,  # noqa: SLF001 - a Msg acknowledges over it
+            subject=label(bucket),
+            reply=raw.reply,
+            data=raw.data,
+            headers=raw.headers,
+            info=info,
+            receipt=receipt,
+        )
+
+    def is_wanted(self, options: ChangeOptions, *, replayed: bool = False) -> bool:
+        """Whether a subscriber wants it; `path` is what its pattern takes out of the name.
+
+        Args:
+            options: What the subscriber wants.
+            replayed: Whether it is of the state that `replay=True` begins with.
+        """
+        deleted = self.info.deleted
+        if deleted and replayed:
+            return False
+        if options.event != "change" and deleted != (options.event == "delete"):
+            return False
+        path = options.names.match(self.info.name)
+        if path is None:
+            return False
+        self.path = path
+        return True
+
+    async def nak(self, delay: float | None = None) -> None:
+        """Give it back: it is delivered again, after `delay` seconds."""
+        await super().nak(delay)
+        self.given_back = True
 
 
 class ChangeHandler(Protocol):
@@ -76,11 +155,9 @@ class Delivery:
             self._subscriber.log(logging.WARNING, f"{error} The change is passed over.")
             await raw.ack()
             return True
-        path = self._options.captures(change.info)
-        if path is None or (replayed and change.info.deleted):
+        if not change.is_wanted(self._options, replayed=replayed):
             await change.ack()
             return True
-        change.path = path
         try:
             await self._subscriber.handle(change)
         except asyncio.CancelledError:

@@ -1,17 +1,23 @@
 """Test mode: the buckets of one `TestNatsBroker`, and delivery within the process."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from weakref import WeakKeyDictionary
 
 from faststream.nats import NatsBroker
+from nats.aio.msg import Msg
+from typing_extensions import Self
 
 from faststream_objstore._faststream import fake_brokers, is_installed
 from faststream_objstore.backends.base import StoredMessage
+from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.backends.memory import MemoryServer
+from faststream_objstore.changes.delivery import ChangeMessage
 from faststream_objstore.changes.subscriber import ChangeSubscriber
+from faststream_objstore.exceptions import BadObjectMetaError
 
-__all__ = ("memory_server_of",)
+__all__ = ("InProcessChange", "memory_server_of")
 
 # A fake producer lives as long as its TestNatsBroker is entered, and so do its buckets.
 _servers: "WeakKeyDictionary[object, MemoryServer]" = WeakKeyDictionary()
@@ -43,4 +49,49 @@ async def _deliver(brokers: Sequence[NatsBroker], bucket: str, message: StoredMe
     # FastStream keeps them in a set; a test wants the order of their declaration.
     for subscriber in sorted(subscribers, key=lambda one: one.number):
         if subscriber.calls:
-            await subscriber.deliver(message)
+            try:
+                change = InProcessChange.of(message, bucket)
+            except BadObjectMetaError as error:
+                subscriber.log(logging.WARNING, f"{error} The change is passed over.")
+            else:
+                await subscriber.deliver(change)
+
+
+class InProcessChange(ChangeMessage):
+    """A change in the memory of this process: there is nobody to acknowledge it to."""
+
+    @classmethod
+    def of(cls, stored: StoredMessage, bucket: str) -> Self:
+        """The message that a server would deliver for what is stored.
+
+        Raises:
+            BadObjectMetaError: If its body is not an object's metadata.
+        """
+        receipt = Receipt(1, stored.sequence, stored.sequence, stored.time_ns)
+        raw = Msg(
+            None,  # type: ignore[arg-type]  # never used, see below
+            subject=stored.subject,
+            reply=receipt.reply(bucket),
+            data=stored.data,
+        )
+        return cls.read(raw, bucket)
+
+    async def ack(self) -> None:
+        """Nothing is sent."""
+        self._ackd = True
+
+    async def ack_sync(self, timeout: float = 1.0) -> Msg:  # noqa: ARG002
+        """Nothing is sent."""
+        self._ackd = True
+        return self
+
+    async def nak(self, delay: float | None = None) -> None:  # noqa: ARG002
+        """Nothing is sent, and nothing delivered again."""
+        self._ackd = True
+
+    async def term(self) -> None:
+        """Nothing is sent."""
+        self._ackd = True
+
+    async def in_progress(self) -> None:
+        """Nothing is sent."""

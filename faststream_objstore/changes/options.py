@@ -7,7 +7,6 @@ from typing import Literal
 
 from faststream_objstore.changes.retry import Retry, seconds_of
 from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
-from faststream_objstore.models import ObjectInfo
 from faststream_objstore.pattern import NamePattern
 
 __all__ = ("ChangeOptions", "Event")
@@ -116,12 +115,6 @@ class ChangeOptions:
     def title(self) -> str:
         """The subscription in one line: `photos: put {user}/*.png`."""
         return f"{self.bucket}: {self.event} {self.pattern}"
-
-    def captures(self, info: ObjectInfo) -> dict[str, str] | None:
-        """What the pattern takes out of the object's name; `None` if it is not wanted."""
-        if self.event != "change" and info.deleted != (self.event == "delete"):
-            return None
-        return self.names.match(info.name)
 
 
 def _is_subject(text: str) -> bool:

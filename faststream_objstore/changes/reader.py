@@ -8,8 +8,8 @@ from nats.aio.msg import Msg
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.connection import wait_for
 from faststream_objstore.backends.jetstream.receipt import Receipt
-from faststream_objstore.changes.consumer import ChangeConsumer
-from faststream_objstore.changes.message import ChangeMessage
+from faststream_objstore.changes.delivery import ChangeMessage
+from faststream_objstore.changes.loop import ChangeLoop
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BadObjectMetaError
 
@@ -33,19 +33,17 @@ class ChangeReader:
         log: Callable[[int, str], None],
     ) -> None:
         self._options = options
-        self._consumer = ChangeConsumer(
-            server, options, deliver=self._deliver, log=log, prefetch=False
-        )
+        self._loop = ChangeLoop(server, options, handle=self._handle, log=log, prefetch=False)
         self._waiting: list[asyncio.Future[ChangeMessage | None]] = []
         self._asked = asyncio.Event()
 
     async def start(self) -> None:
         """Make the consumer and begin to pull."""
-        await self._consumer.start()
+        await self._loop.start()
 
     async def stop(self) -> None:
         """Give back what nobody has taken."""
-        await self._consumer.stop(None)
+        await self._loop.stop(None)
 
     async def next(self, timeout: float | None) -> ChangeMessage | None:
         """The next change, or `None` after so many seconds."""
@@ -60,17 +58,15 @@ class ChangeReader:
             if future in self._waiting:
                 self._waiting.remove(future)
 
-    async def _deliver(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:
+    async def _handle(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:
         try:
             change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError:
             await raw.ack()
             return True
-        path = self._options.captures(change.info)
-        if path is None or (replayed and change.info.deleted):
+        if not change.is_wanted(self._options, replayed=replayed):
             await change.ack()
             return True
-        change.path = path
         try:
             while True:
                 while self._waiting:

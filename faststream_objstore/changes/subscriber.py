@@ -17,13 +17,17 @@ from nats.aio.msg import Msg
 
 from faststream_objstore import wire
 from faststream_objstore._faststream import CallsCollection, PlainSubscriber
-from faststream_objstore.backends.base import Backend, Server, StoredMessage
+from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.changes.message import ChangeMessage, InProcessChange, label
+from faststream_objstore.changes.delivery import (
+    ChangeMessage,
+    Delivery,
+    SupersededGuard,
+    label,
+)
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.specification import ChangeSpecification
 from faststream_objstore.exceptions import (
-    BadObjectMetaError,
     InvalidPatternError,
     NotConnectedError,
     ObjStoreError,
@@ -31,7 +35,7 @@ from faststream_objstore.exceptions import (
 from faststream_objstore.models import ObjectInfo
 
 if TYPE_CHECKING:
-    from faststream_objstore.changes.consumer import ChangeConsumer
+    from faststream_objstore.changes.loop import ChangeLoop
     from faststream_objstore.changes.reader import ChangeReader
 
 __all__ = ("Attachment", "ChangeSubscriber", "Declaration")
@@ -117,13 +121,13 @@ class ChangeSubscriber(PlainSubscriber):
         """How many changes were replaced while their handler ran, and failed for it."""
         self._bucket = bucket
         self._guards: tuple[Any, ...] = ()
-        self._consumer: ChangeConsumer | None = None
+        self._loop: ChangeLoop | None = None
         self._reader: ChangeReader | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Make the consumer on the server and begin to receive; called by the broker."""
-        if self._consumer is not None:
+        if self._loop is not None:
             return
         await super().start()
 
@@ -132,30 +136,27 @@ class ChangeSubscriber(PlainSubscriber):
         # In test mode there is nothing to receive: puts call the handlers.
         if isinstance(server, JetStreamServer):
             # Services without change handlers, and tests in memory, do without it.
-            from faststream_objstore.changes.consumer import ChangeConsumer  # noqa: PLC0415
-            from faststream_objstore.changes.delivery import Delivery  # noqa: PLC0415
+            from faststream_objstore.changes.loop import ChangeLoop  # noqa: PLC0415
 
-            consumer = ChangeConsumer(
-                server, self.options, deliver=Delivery(self), log=self.log
-            )
-            await consumer.start()
-            self._consumer = consumer
+            loop = ChangeLoop(server, self.options, handle=Delivery(self), log=self.log)
+            await loop.start()
+            self._loop = loop
 
     async def stop(self) -> None:
-        """Stop to receive, and let the handlers that run finish; called by the broker."""
+        """Stop receiving, and let the handlers that run finish; called by the broker."""
         self.running = False
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.stop()
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await consumer.stop(self.graceful_seconds)
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            await loop.stop(self.graceful_seconds)
         await super().stop()
 
     def stop_soon(self, *, exit_app: bool) -> None:
         """Stop in a task of its own, since the caller is a handler that `stop` waits for."""
-        if self._consumer is not None:
-            self._consumer.begin_no_more()
+        if self._loop is not None:
+            self._loop.begin_no_more()
         if self._stopping is None or self._stopping.done():
             self._stopping = asyncio.create_task(self.stop())
         if exit_app and (app := self.context.get("app")):
@@ -166,21 +167,14 @@ class ChangeSubscriber(PlainSubscriber):
         if await self.is_wanted(change):
             await self.process_message(change)
 
-    async def deliver(self, stored: StoredMessage) -> None:
+    async def deliver(self, change: ChangeMessage) -> None:
         """Run the handler for a change in this process's memory, as `TestNatsBroker` does.
 
         Raises:
             Exception: What the handler raises.
         """
-        try:
-            change = InProcessChange.of(stored, self.options.bucket)
-        except BadObjectMetaError as error:
-            self.log(logging.WARNING, f"{error} The change is passed over.")
+        if not change.is_wanted(self.options):
             return
-        path = self.options.captures(change.info)
-        if path is None:
-            return
-        change.path = path
         self.prepare()
         # AckMessage and its like are answers to a server, not errors.
         with contextlib.suppress(HandlerException):
@@ -286,8 +280,6 @@ class ChangeSubscriber(PlainSubscriber):
     def innermost_middlewares(self) -> Sequence[Any]:
         """What stands between FastStream's middlewares and the handler."""
         if not self._guards:
-            from faststream_objstore.changes.delivery import SupersededGuard  # noqa: PLC0415
-
             self._guards = (partial(SupersededGuard, self),)
         return self._guards
 

@@ -66,7 +66,7 @@ class Address(NamedTuple):
         message = context.get("message") if context is not None else None
         if self.bucket is None:
             # Who asks for the object that fired has a change handler, and so loaded this.
-            from faststream_objstore.changes.message import ChangeMessage  # noqa: PLC0415
+            from faststream_objstore.changes.delivery import ChangeMessage  # noqa: PLC0415
 
             raw = getattr(message, "raw_message", None)
             if not isinstance(raw, ChangeMessage):

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.changes import consumer
+from faststream_objstore.changes import loop as change_loop
 from faststream_objstore.changes.retry import Retry
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
@@ -185,7 +185,7 @@ async def test_stop_gives_back_at_once_what_has_not_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # It is the stop that gives back, not patience that ends.
-    monkeypatch.setattr(consumer, "_PATIENCE_SECONDS", ACK_WAIT)
+    monkeypatch.setattr(change_loop, "_PATIENCE_SECONDS", ACK_WAIT)
     ending, other = Bucket(filled), Bucket(filled)
     job, names = Blocking(), Names()
     ending.on_put(durable="worker", replay=True, ack_wait=ACK_WAIT)(job.take)

@@ -2,24 +2,25 @@
 
 import asyncio
 import contextlib
+import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 import nats.errors
 from nats.aio.msg import Msg
 
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.receipt import Receipt
-from faststream_objstore.changes.isolation import InOwnContext
+from faststream_objstore.backoff import Backoff, Log
+from faststream_objstore.changes.durable import DurableConsumer
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.prefetch import Prefetch
 from faststream_objstore.changes.puller import Puller
-from faststream_objstore.changes.server_consumer import ServerConsumer
 from faststream_objstore.exceptions import ObjStoreError
 
-__all__ = ("ChangeConsumer",)
+__all__ = ("ChangeLoop",)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _REFRESH_SECONDS = 30.0
 # So long may all handlers take before what waits behind them is given back. Far above what
 # is meant to wait, so that a moment's standstill of the process does not count.
@@ -28,12 +29,14 @@ _MOST_RETURNED = 1000
 # How long handlers that do not suspend may keep the event loop to themselves.
 _TURN_SECONDS = 0.01
 
-Deliver = Callable[[Msg, Receipt, bool], Awaitable[bool]]
+_T = TypeVar("_T")
+
+Handle = Callable[[Msg, Receipt, bool], Awaitable[bool]]
 """Handles a message and acknowledges it; whether it will not be delivered again."""
 
 
-class ChangeConsumer:
-    """Receives the changes of a bucket and runs `deliver` for each.
+class ChangeLoop:
+    """Receives the changes of a bucket and runs `handle` for each.
 
     Not more than `max_workers` at a time, and never two of one object. Where handlers are
     quick, further changes wait here; what a slow one holds up is given back.
@@ -41,7 +44,7 @@ class ChangeConsumer:
     Args:
         server: Where the bucket is.
         options: What the subscriber wants.
-        deliver: Called with a message, its receipt, and whether the message is of the
+        handle: Called with a message, its receipt, and whether the message is of the
             state that `replay=True` begins with.
         log: Called with a level and a text.
         prefetch: Whether changes may wait here.
@@ -52,16 +55,18 @@ class ChangeConsumer:
         server: JetStreamServer,
         options: ChangeOptions,
         *,
-        deliver: Deliver,
-        log: Callable[[int, str], None],
+        handle: Handle,
+        log: Log,
         prefetch: bool = True,
     ) -> None:
         self._options = options
-        self._deliver = deliver
+        self._title = options.title
+        self._handle = handle
         self._log = log
         self._connection = server.api.connection
         self._client = server.client
-        self._on_server = ServerConsumer(server, options)
+        self._on_server = DurableConsumer(server, options)
+        self._position = _Position()
         self._puller = Puller(
             self._connection, options.bucket, room=self._room, receive=self._receive
         )
@@ -75,13 +80,17 @@ class ChangeConsumer:
         self._returned: dict[int, int] = {}
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._trouble: str | None = None
+        self._backoff = Backoff(
+            log,
+            lost=f"{self._title}: no changes for now",
+            back=f"{self._title}: receives changes again",
+        )
 
     async def start(self) -> None:
-        """Make the consumer and begin to pull; raises as `ServerConsumer.ensure`."""
-        await self._on_server.ensure()
+        """Make the consumer and begin to pull; raises as `DurableConsumer.ensure`."""
+        await self._ensure()
         self._background = [
-            asyncio.create_task(work, name=f"{self._options.title}: {what}")
+            asyncio.create_task(work, name=f"{self._title}: {what}")
             for what, work in (
                 ("pull", self._run()),
                 ("renew", self._renew()),
@@ -126,16 +135,18 @@ class ChangeConsumer:
             return 0
         return workers + ahead - held
 
+    async def _ensure(self) -> None:
+        info, made_now = await self._on_server.ensure(self._position.resume_at)
+        self._position.learn(info, made_now=made_now)
+
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = _FIRST_PAUSE
         made = True
         while True:
-            began = loop.time()
+            self._backoff.begin()
             try:
                 if not made:
-                    await self._on_server.ensure()
-                    self._report(None)
+                    await self._ensure()
+                    self._backoff.succeeded()
                 lost = await self._puller.run(self._on_server.next_subject)
             except (ObjStoreError, nats.errors.Error, OSError) as error:
                 lost = str(error)
@@ -147,34 +158,21 @@ class ChangeConsumer:
             if self._client.is_closed:
                 self._log(
                     logging.ERROR,
-                    f"{self._options.title}: no more changes: nats-py has given up on the "
+                    f"{self._title}: no more changes: nats-py has given up on the "
                     "connection. Restart the service, or have NatsBroker("
                     "max_reconnect_attempts=-1) never give up.",
                 )
                 return
-            self._report(lost)
-            if loop.time() - began > _LONGEST_PAUSE:
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
-
-    def _report(self, trouble: str | None) -> None:
-        if trouble == self._trouble:
-            return
-        self._trouble = trouble
-        title = self._options.title
-        if trouble is None:
-            self._log(logging.INFO, f"{title}: receives changes again")
-        else:
-            self._log(logging.WARNING, f"{title}: no changes for now, trying again: {trouble}")
+            self._backoff.failed(lost)
+            await self._backoff.pause()
 
     def _receive(self, message: Msg) -> None:
         try:
             receipt = Receipt.of(message.reply)
         except ValueError as error:
-            self._log(logging.WARNING, f"{self._options.title}: passed over: {error}")
+            self._log(logging.WARNING, f"{self._title}: passed over: {error}")
             return
-        self._on_server.position.received(receipt)
+        self._position.received(receipt)
         self._puller.backlog = receipt.pending
         sequence = receipt.sequence
         if sequence in self._working or sequence in self._waiting:
@@ -188,7 +186,7 @@ class ChangeConsumer:
 
     def _begin(self) -> None:
         while len(self._workers) < self._options.max_workers and (first := self._next()):
-            worker = asyncio.create_task(self._work(first), name=self._options.title)
+            worker = asyncio.create_task(self._work(first), name=self._title)
             self._workers.add(worker)
             worker.add_done_callback(self._ended)
         if self._waiting:
@@ -215,7 +213,7 @@ class ChangeConsumer:
         while following:
             message, receipt = following
             try:
-                await InOwnContext(self._handle(message, receipt))
+                await _InOwnContext(self._handle_one(message, receipt))
             finally:
                 del self._working[receipt.sequence]
                 self._objects.discard(message.subject)
@@ -236,18 +234,18 @@ class ChangeConsumer:
         self._begin()
         self._puller.wake()
 
-    async def _handle(self, message: Msg, receipt: Receipt) -> None:
+    async def _handle_one(self, message: Msg, receipt: Receipt) -> None:
         try:
-            replayed = self._on_server.was_there_before(receipt)
-            if await self._deliver(message, receipt, replayed):
-                self._on_server.position.finished(receipt)
+            replayed = receipt.sequence <= self._on_server.replayed_until
+            if await self._handle(message, receipt, replayed):
+                self._position.finished(receipt)
                 if self._returned:
                     self._returned.pop(receipt.sequence, None)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             # It could not be acknowledged, so it will be delivered again.
             self._log(
                 logging.WARNING,
-                f"{self._options.title}: revision {receipt.sequence} was not acknowledged, "
+                f"{self._title}: revision {receipt.sequence} was not acknowledged, "
                 f"so it will come again: {error!r}",
             )
 
@@ -287,8 +285,93 @@ class ChangeConsumer:
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
+            if self._position.complete:
+                continue
+            # How far all replicas have come.
             with contextlib.suppress(ObjStoreError):
-                await self._on_server.refresh()
+                if (info := await self._on_server.info()) is not None:
+                    self._position.learn(info, made_now=False)
+
+
+class _Position:
+    """How far a consumer has come, should the server lose it.
+
+    As long as every delivery came to this process, its own knowledge is exact. When other
+    replicas share the consumer, what they have not finished is unknown here, and the
+    server's acknowledgement floor is what is safe: late or twice, never lost.
+    """
+
+    def __init__(self) -> None:
+        self.complete: bool = False
+        self._floor = 0
+        self._last = 0
+        self._consumer_sequence = 0
+        self._unfinished: set[int] = set()
+
+    def learn(self, info: dict[str, Any], *, made_now: bool) -> None:
+        """Take over what the server says of the consumer."""
+        delivered = info["delivered"]
+        if made_now:
+            self._consumer_sequence = 0
+            self._unfinished.clear()
+        self._floor = info["ack_floor"]["stream_seq"]
+        self.complete = (
+            not info["num_ack_pending"]
+            and delivered["consumer_seq"] >= self._consumer_sequence
+        )
+        if self.complete:
+            self._last = delivered["stream_seq"]
+            self._consumer_sequence = delivered["consumer_seq"]
+            self._unfinished = {one for one in self._unfinished if one > self._last}
+
+    def received(self, receipt: Receipt) -> None:
+        """A message has come."""
+        if receipt.consumer_sequence > self._consumer_sequence:
+            if receipt.consumer_sequence > self._consumer_sequence + 1:
+                self.complete = False
+            self._consumer_sequence = receipt.consumer_sequence
+        self._last = max(self._last, receipt.sequence)
+        self._unfinished.add(receipt.sequence)
+
+    def finished(self, receipt: Receipt) -> None:
+        """A message will not be delivered again."""
+        self._unfinished.discard(receipt.sequence)
+
+    @property
+    def resume_at(self) -> int:
+        """The first sequence that a new consumer must deliver."""
+        if self.complete:
+            return min(self._unfinished, default=self._last + 1)
+        return self._floor + 1
+
+
+class _InOwnContext(Generic[_T]):
+    """Awaits a coroutine in a copy of the current context, as a task of its own would.
+
+    Args:
+        work: The coroutine.
+    """
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Coroutine[Any, Any, _T]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        """Run each step of it in that context."""
+        run = contextvars.copy_context().run
+        step, given = self._work.send, None
+        try:
+            while True:
+                awaited = run(step, given)
+                step = self._work.send
+                try:
+                    given = yield awaited
+                except BaseException as error:  # noqa: BLE001 - a cancellation, most likely
+                    step, given = self._work.throw, error
+        except StopIteration as done:
+            result: _T = done.value
+            return result
 
 
 async def _cancel(*tasks: "asyncio.Task[None]") -> None:

@@ -1,4 +1,7 @@
-"""The JetStream consumer of one change subscriber: made, kept up to date, made again."""
+"""The consumer of one change subscriber on the server: made, kept up to date, made again.
+
+A durable, which all replicas share; a broadcast has one of its own in each process.
+"""
 
 from typing import Any
 
@@ -8,11 +11,10 @@ from faststream_objstore import wire
 from faststream_objstore.backends.base import StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
-from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BucketConfigMismatchError, StoreAPIError
 
-__all__ = ("Position", "ServerConsumer")
+__all__ = ("DurableConsumer",)
 
 _NANOSECONDS = 1_000_000_000
 # A broadcast consumer whose process died is removed by the server after this.
@@ -26,59 +28,7 @@ _REPLAY = "faststream-objstore.replay"
 _nuid = NUID()
 
 
-class Position:
-    """How far a consumer has come, should the server lose it.
-
-    As long as every delivery came to this process, its own knowledge is exact. When other
-    replicas share the consumer, what they have not finished is unknown here, and the
-    server's acknowledgement floor is what is safe: late or twice, never lost.
-    """
-
-    def __init__(self) -> None:
-        self.complete: bool = False
-        self._floor = 0
-        self._last = 0
-        self._consumer_sequence = 0
-        self._unfinished: set[int] = set()
-
-    def learn(self, info: dict[str, Any], *, made_now: bool) -> None:
-        """Take over what the server says of the consumer."""
-        delivered = info["delivered"]
-        if made_now:
-            self._consumer_sequence = 0
-            self._unfinished.clear()
-        self._floor = info["ack_floor"]["stream_seq"]
-        self.complete = (
-            not info["num_ack_pending"]
-            and delivered["consumer_seq"] >= self._consumer_sequence
-        )
-        if self.complete:
-            self._last = delivered["stream_seq"]
-            self._consumer_sequence = delivered["consumer_seq"]
-            self._unfinished = {one for one in self._unfinished if one > self._last}
-
-    def received(self, receipt: Receipt) -> None:
-        """A message has come."""
-        if receipt.consumer_sequence > self._consumer_sequence:
-            if receipt.consumer_sequence > self._consumer_sequence + 1:
-                self.complete = False
-            self._consumer_sequence = receipt.consumer_sequence
-        self._last = max(self._last, receipt.sequence)
-        self._unfinished.add(receipt.sequence)
-
-    def finished(self, receipt: Receipt) -> None:
-        """A message will not be delivered again."""
-        self._unfinished.discard(receipt.sequence)
-
-    @property
-    def resume_at(self) -> int:
-        """The first sequence that a new consumer must deliver."""
-        if self.complete:
-            return min(self._unfinished, default=self._last + 1)
-        return self._floor + 1
-
-
-class ServerConsumer:
+class DurableConsumer:
     """The consumer on the server.
 
     Args:
@@ -91,21 +41,23 @@ class ServerConsumer:
         self._options = options
         self._stream = wire.stream_name(options.bucket)
         self._created: str | None = None
-        self._replayed_until = 0
+        self.replayed_until: int = 0
+        """The last sequence of the state that `replay=True` begins with."""
         self.name: str = options.durable or f"objstore-{_nuid.next().decode()}"
-        self.position: Position = Position()
 
     @property
     def next_subject(self) -> str:
         """Where to ask for messages."""
         return f"{self._server.api.prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self.name}"
 
-    def was_there_before(self, receipt: Receipt) -> bool:
-        """Whether this is of the state that `replay=True` begins with."""
-        return receipt.sequence <= self._replayed_until
-
-    async def ensure(self) -> None:
+    async def ensure(self, resume_at: int = 1) -> tuple[dict[str, Any], bool]:
         """Make the consumer, or bring the one that exists up to date.
+
+        Args:
+            resume_at: The first sequence to deliver, should the server have lost it.
+
+        Returns:
+            What the server says of it, and whether it was made now.
 
         Raises:
             BucketNotFoundError: If the bucket is gone.
@@ -115,10 +67,10 @@ class ServerConsumer:
             state = await self._server.api.state(
                 self._options.bucket, timeout=self._server.timeout
             )
-            known = await self._info()
+            known = await self.info()
             if known is not None:
                 self._check_kind(known["config"])
-            config = self._config(state, known)
+            config = self._config(state, known, resume_at)
             try:
                 info = await self._call(
                     "CREATE", {"stream_name": self._stream, "config": config}
@@ -126,20 +78,15 @@ class ServerConsumer:
             except StoreAPIError as error:
                 if known is not None:
                     raise self._refused(str(error.description)) from error
-                if attempt < 2 and await self._info() is not None:
+                if attempt < 2 and await self.info() is not None:
                     # Another replica made it between our requests, a little differently.
                     continue
                 raise
             self._created = state.created
             noted = (info["config"].get("metadata") or {}).get(_REPLAY, "no")
-            self._replayed_until = int(noted) if noted.isdigit() else 0
-            self.position.learn(info, made_now=known is None)
-            return
-
-    async def refresh(self) -> None:
-        """Ask how far all replicas have come, where that is not known."""
-        if not self.position.complete and (info := await self._info()) is not None:
-            self.position.learn(info, made_now=False)
+            self.replayed_until = int(noted) if noted.isdigit() else 0
+            return info, known is None
+        raise AssertionError  # the last attempt has returned or raised
 
     async def delete(self) -> None:
         """Remove the consumer from the server."""
@@ -153,7 +100,8 @@ class ServerConsumer:
             timeout=self._server.timeout,
         )
 
-    async def _info(self) -> dict[str, Any] | None:
+    async def info(self) -> dict[str, Any] | None:
+        """What the server says of it; `None` if it has none."""
         try:
             return await self._call("INFO")
         except StoreAPIError as error:
@@ -161,7 +109,9 @@ class ServerConsumer:
                 return None
             raise
 
-    def _config(self, state: StreamState, known: dict[str, Any] | None) -> dict[str, Any]:
+    def _config(
+        self, state: StreamState, known: dict[str, Any] | None, resume_at: int
+    ) -> dict[str, Any]:
         options = self._options
         config: dict[str, Any] = {
             "name": self.name,
@@ -181,7 +131,7 @@ class ServerConsumer:
             config["num_replicas"] = 1
 
         if known is None:
-            return config | self._beginning(state)
+            return config | self._beginning(state, resume_at)
         # What an operator has set, and what the server cannot change, stays as it is.
         existing = {
             key: value
@@ -191,7 +141,7 @@ class ServerConsumer:
         config["metadata"] = config["metadata"] | (existing.get("metadata") or {})
         return existing | config
 
-    def _beginning(self, state: StreamState) -> dict[str, Any]:
+    def _beginning(self, state: StreamState, resume_at: int) -> dict[str, Any]:
         if self._created is None:
             policy = "last_per_subject" if self._options.replay else "new"
             return {"deliver_policy": policy}
@@ -199,7 +149,7 @@ class ServerConsumer:
             return {"deliver_policy": "all"}
         return {
             "deliver_policy": "by_start_sequence",
-            "opt_start_seq": max(1, self.position.resume_at),
+            "opt_start_seq": max(1, resume_at),
         }
 
     def _check_kind(self, existing: dict[str, Any]) -> None:
