@@ -68,9 +68,9 @@ async def report_on(
 
 
 def store_of(bucket: Bucket) -> Any:
-    async def store(request: Request) -> ObjectStore:
+    def store(request: Request) -> ObjectStore:
         buckets: Buckets = request.app.state.buckets
-        return await buckets.open(bucket)
+        return buckets.handle(bucket.name)
 
     return Depends(store)
 

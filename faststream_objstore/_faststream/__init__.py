@@ -19,7 +19,6 @@ from .endpoints import PlainSubscriber, register
 from .hook import BrokerHook, on_lifespan
 from .introspection import (
     api_options,
-    brokers_of,
     connection_of,
     custom_fields,
     declared_streams,
@@ -40,7 +39,6 @@ __all__ = (
     "NatsSubscriberSpecificationConfig",
     "PlainSubscriber",
     "api_options",
-    "brokers_of",
     "connection_of",
     "custom_fields",
     "declared_streams",

@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import nats.errors
 from faststream._internal.application import Application
@@ -19,7 +19,6 @@ from faststream_objstore.exceptions import ServerUnreachableError
 
 __all__ = (
     "BrokerHook",
-    "Extension",
     "on_lifespan",
 )
 
@@ -28,19 +27,6 @@ _HOOK = "_faststream_objstore_hook"
 _SILENT_SECONDS, _LONGEST_SILENCE = 3.0, 60.0
 
 _logger = logging.getLogger("faststream_objstore")
-
-
-class Extension(Protocol):
-    """What takes part in a broker's steps."""
-
-    async def on_connect(self) -> None:
-        """Run when the broker has a connection, locked."""
-
-    async def on_start(self) -> None:
-        """Run before the broker's subscribers start."""
-
-    async def on_stop(self) -> None:
-        """Run before the broker stops."""
 
 
 class BrokerHook:
@@ -60,7 +46,7 @@ class BrokerHook:
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
             weakref.WeakKeyDictionary()
         )
-        self._extensions: list[Extension] = []
+        self._extensions: list[Any] = []
         broker.connect = self.connect  # type: ignore[method-assign]
         broker.start = self.start  # type: ignore[method-assign]
         broker.stop = self.stop  # type: ignore[method-assign]
@@ -75,17 +61,17 @@ class BrokerHook:
         return hook
 
     @staticmethod
-    def attached_to(broker: NatsBroker) -> list[Extension]:
+    def attached_to(broker: NatsBroker) -> list[Any]:
         """What was added to the broker's hook, in order."""
         hook: BrokerHook | None = vars(broker).get(_HOOK)
         return [] if hook is None else list(hook._extensions)
 
-    def add(self, extension: Extension) -> None:
-        """Have `on_connect`, `on_start` and `on_stop` run with the broker's own steps."""
+    def add(self, extension: Any) -> None:
+        """Have `bind_now`, `start_now` and `stop_now` run with the broker's own steps."""
         if extension not in self._extensions:
             self._extensions.append(extension)
 
-    def discard(self, extension: Extension) -> None:
+    def discard(self, extension: Any) -> None:
         """Undo `add`."""
         if extension in self._extensions:
             self._extensions.remove(extension)
@@ -101,7 +87,7 @@ class BrokerHook:
             connection = await self._reach()
             try:
                 for extension in tuple(self._extensions):
-                    await extension.on_connect()
+                    await extension.bind_now()
             except BaseException:
                 broker = self._broker()
                 if broker is not None:
@@ -119,7 +105,7 @@ class BrokerHook:
             await broker.connect()
             try:
                 for extension in tuple(self._extensions):
-                    await extension.on_start()
+                    await extension.start_now()
             except BaseException:
                 if not was_running:
                     with contextlib.suppress(Exception):
@@ -136,7 +122,7 @@ class BrokerHook:
         """`broker.stop()`, after what runs in the background."""
         try:
             for extension in tuple(self._extensions):
-                await extension.on_stop()
+                await extension.stop_now()
         finally:
             await self._stop(exc_type, exc_val, exc_tb)
 

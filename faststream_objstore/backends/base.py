@@ -8,24 +8,50 @@ Every wait is bounded by `timeout`, except a followed `MessageStream`.
 """
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timezone
 from enum import Enum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from typing_extensions import Self
 
-from ..messages import StoredMessage
-
 __all__ = (
     "Backend",
     "ChunkUpload",
     "Deliver",
     "MessageStream",
+    "Room",
     "Server",
     "StoredMessage",
     "StreamState",
     "WrongRevision",
 )
+
+
+class StoredMessage(NamedTuple):
+    """A message as the bucket's stream holds it.
+
+    Attributes:
+        subject: Its subject.
+        data: Its body; empty where only headers were asked for.
+        sequence: Its sequence in the stream, from 1.
+        time_ns: When the server stored it, nanoseconds since the epoch.
+        pending: How many messages that match come after it (`MessageStream` only).
+        size: Bytes of the body, also where only headers were asked for.
+    """
+
+    subject: str
+    data: bytes
+    sequence: int
+    time_ns: int
+    pending: int = 0
+    size: int = 0
+
+    @property
+    def time(self) -> datetime:
+        """`time_ns`, in UTC; microseconds are what `datetime` can hold."""
+        # Exact: a float tells microseconds apart until the year 2242.
+        return datetime.fromtimestamp(self.time_ns // 1000 / 1e6, timezone.utc)
 
 
 class StreamState(NamedTuple):
@@ -89,6 +115,16 @@ class ChunkUpload(Protocol):
         """
 
 
+class Room(Protocol):
+    """Memory that bodies are received into, one after the other."""
+
+    def reserve(self, size: int) -> memoryview | None:
+        """Where the next body goes, the same until `commit`; `None` if there is no room."""
+
+    def commit(self, size: int) -> None:
+        """The next body is there."""
+
+
 class MessageStream(Protocol):
     """Messages in the stream's order, each once, without a gap.
 
@@ -127,6 +163,16 @@ class MessageStream(Protocol):
         """Stop after so many (not followed); no more are transferred.
 
         To be said before the first is asked for: until then, none is.
+        """
+
+    def place(self, room: Room) -> bool:
+        """Have the bodies that arrive from now on put into memory of the caller's.
+
+        To be said right after a `take`, before anything else is awaited. The messages then
+        come with an empty `data`, except for bodies that there was no room for.
+
+        Returns:
+            Whether it is done; otherwise `data` goes on to be the body.
         """
 
     async def take(self) -> list[StoredMessage]:

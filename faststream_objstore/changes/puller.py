@@ -170,7 +170,7 @@ class Puller:
             bucket=self._bucket,
         )
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, message: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
         # A message of the stream comes with its own subject, a status with the inbox's.
         if not message.subject.startswith(self._inbox):

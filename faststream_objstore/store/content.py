@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import io
-import sys
 from typing import Protocol
 
+from ..backends.base import Room
 from ..exceptions import ObjectTooLargeError
 from ..models import ObjectData, ObjectInfo
+from .allocation import allocate
 from .digest import INLINE, BufferDigest
 
 __all__ = ("Content", "room_for")
@@ -23,6 +24,10 @@ class Content(Protocol):
 
     filled: int
     """Bytes that are there."""
+
+    @property
+    def room(self) -> Room | None:
+        """Where further chunks can be received without a copy; they are not appended then."""
 
     def append(self, chunk: bytes) -> None:
         """Add the next chunk.
@@ -63,11 +68,7 @@ def _too_large(info: ObjectInfo) -> ObjectTooLargeError:
 
 
 class _InPlace:
-    """An `ObjectData` that is written before anybody sees it.
-
-    An instance of a subclass of `bytes` can otherwise only be made as a copy of finished
-    bytes. That takes twice the memory, and a quarter more time for 256 MiB, because fresh
-    memory costs as much as the network.
+    """An `ObjectData` that is filled as its chunks arrive.
 
     Raises:
         NotImplementedError: If this is not possible here.
@@ -75,18 +76,31 @@ class _InPlace:
 
     def __init__(self, info: ObjectInfo) -> None:
         self.filled = 0
-        self._data = bytes.__new__(ObjectData, info.size)
-        self._data.info = info
-        self._view = _writable(self._data)
+        self._data, self._view = allocate(info)
         self._sha256 = hashlib.sha256()
         self._hashed = 0
         self._hashing: asyncio.Future[None] | None = None
 
+    @property
+    def room(self) -> Room | None:
+        return self
+
     def append(self, chunk: bytes) -> None:
         end = self.filled + len(chunk)
         self._view[self.filled : end] = chunk
-        self.filled = end
-        if end - self._hashed >= _LEAST and (self._hashing is None or self._hashing.done()):
+        self.commit(len(chunk))
+
+    def reserve(self, size: int) -> memoryview | None:
+        """Where the next bytes go; see `Room`."""
+        end = self.filled + size
+        return self._view[self.filled : end] if end <= len(self._view) else None
+
+    def commit(self, size: int) -> None:
+        """They are there; see `Room`."""
+        self.filled += size
+        if self.filled - self._hashed >= _LEAST and (
+            self._hashing is None or self._hashing.done()
+        ):
             self._hash_beside()
 
     async def finish(self) -> tuple[ObjectData, bytes]:
@@ -108,22 +122,6 @@ class _InPlace:
         self._sha256.update(self._view[start:end])
 
 
-def _writable(data: bytes) -> memoryview:
-    """The memory of a `bytes` object that was made just now and that nobody else has.
-
-    CPython's C API allows to fill it then (`PyBytes_FromStringAndSize`, `PyBytes_AsString`).
-    """
-    if sys.implementation.name != "cpython":
-        raise NotImplementedError
-    try:
-        import ctypes  # noqa: PLC0415 - 10 ms, for those who read large objects
-    except ImportError:
-        raise NotImplementedError from None
-    prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)
-    address = prototype(("PyBytes_AsString", ctypes.pythonapi))(data)
-    return memoryview((ctypes.c_char * len(data)).from_address(address)).cast("B")
-
-
 class _Growing:
     """Room that grows with what arrives."""
 
@@ -131,6 +129,10 @@ class _Growing:
         self.filled = 0
         self._info = info
         self._whole = io.BytesIO()
+
+    @property
+    def room(self) -> Room | None:
+        return None
 
     def append(self, chunk: bytes) -> None:
         try:

@@ -225,14 +225,22 @@ async def content(version: Version, progress: Progress | None = None) -> ObjectD
     if info.chunks and info.size > info.chunks * _LARGEST_CHUNK:
         raise await version.lost(f"{info.size} bytes cannot be in {info.chunks} chunks")
     whole: Content | None = None
+    placed = False
+    done = 0
     async with aclosing(_arrivals(version)) as arrivals:
-        async for chunks in arrivals:
+        async for stream, messages in arrivals:
             if whole is None:
-                whole = room_for(info, chunks[0])
-            for chunk in chunks:
-                whole.append(chunk)
-                if progress is not None:
-                    await report(progress, whole.filled, info.size)
+                whole = room_for(info, messages[0].data)
+                for message in messages:
+                    whole.append(message.data)
+                placed = whole.room is not None and stream.place(whole.room)
+            elif not placed:
+                for message in messages:
+                    whole.append(message.data)
+            if progress is not None:
+                for message in messages:
+                    done += message.size
+                    await report(progress, done, info.size)
     if whole is None:
         verify_digest(info, hashlib.sha256().digest())
         return ObjectData(b"", info)
@@ -265,8 +273,9 @@ async def verified(
     # end, and must not have them before they are verified.
     held: bytes | None = None
     async with aclosing(_arrivals(version, window=window)) as arrivals:
-        async for chunks in arrivals:
-            for chunk in chunks:
+        async for _, messages in arrivals:
+            for message in messages:
+                chunk = message.data
                 await digest.add(chunk)
                 if held is not None:
                     yield held
@@ -278,21 +287,20 @@ async def verified(
 
 async def _arrivals(
     version: Version, *, window: int | None = None
-) -> AsyncGenerator[list[bytes], None]:
+) -> AsyncGenerator[tuple[MessageStream, list[StoredMessage]], None]:
     """The chunks as they arrive, in order; an error if number or size are wrong."""
     info = version.info
     received = chunks = 0
     if info.size or info.chunks:
         async with opened(version, window=window) as stream:
             while messages := await stream.take():
-                arrived = [message.data for message in messages]
-                received += sum(map(len, arrived))
-                chunks += len(arrived)
+                received += sum(message.size for message in messages)
+                chunks += len(messages)
                 if received > info.size or (info.chunks and chunks > info.chunks):
                     raise await version.lost(
                         f"there is more than its {info.size} bytes in {info.chunks} chunks"
                     )
-                yield arrived
+                yield stream, messages
     if info.chunks and chunks != info.chunks:
         raise await version.lost(f"{chunks} of its {info.chunks} chunks are there")
     if received != info.size:

@@ -726,7 +726,7 @@ async def test_the_reply_subject_tells_of_the_message(
     )
     message: Any = SimpleNamespace(subject="$O.b.C.N", data=b"12", reply=reply, headers=None)
 
-    await consumer._receive(message)
+    consumer._receive(message)
 
     assert list(consumer.buffer) == [
         StoredMessage("$O.b.C.N", b"12", 42, 1700000000123456789, 7, 2)

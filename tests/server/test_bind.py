@@ -5,8 +5,12 @@ from datetime import timedelta
 import pytest
 from nats.aio.client import Client
 
-from faststream_objstore import BucketNotFoundError, ObjectStore, ObjectStoreConfig
-from faststream_objstore.exceptions import BucketConfigMismatchError
+from faststream_objstore import (
+    BucketConfigMismatchError,
+    BucketNotFoundError,
+    ObjectStore,
+    ObjectStoreConfig,
+)
 
 
 async def test_a_bucket_that_exists_is_bound_by_its_name(

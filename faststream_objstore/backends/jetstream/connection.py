@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import nats.errors
@@ -20,9 +20,10 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.settling import to_its_end
 
-__all__ = ("Connection", "Receive", "in_bucket", "status_of", "wait_for")
+__all__ = ("Connection", "Destination", "Receive", "in_bucket", "status_of", "wait_for")
 
 Receive = Callable[[Msg], None]
+Destination = Callable[[int], "memoryview | None"]
 _T = TypeVar("_T")
 
 # nats-py suspends inside `publish` only when more than 2 MiB (its default) wait to be
@@ -140,7 +141,7 @@ class Connection:
         finally:
             self._subscribing = None
 
-    async def _receive(self, message: Msg) -> None:
+    def _receive(self, message: Msg) -> None:
         token = message.subject[len(self._inbox) :]
         future = self._replies.pop(token, None)
         if future is not None:
@@ -329,11 +330,19 @@ class Connection:
     async def subscribe(
         self,
         subject: str,
-        receive: Callable[[Msg], Awaitable[None]],
+        receive: Receive,
         *,
+        destination: Destination | None = None,  # noqa: ARG002 - for a lane
         bucket: str | None = None,
     ) -> Subscription:
         """Subscribe without nats-py's limits, past which it drops messages silently.
+
+        Args:
+            subject: The subject, wildcards allowed.
+            receive: Called with each message.
+            destination: Says where the next body may be received; its message then has a
+                `memoryview` as `data`. A hint, which a nats-py client cannot follow.
+            bucket: The bucket that errors name.
 
         Raises:
             NotConnectedError: If the connection is closed, or was never opened.
@@ -342,9 +351,13 @@ class Connection:
         if not (client.is_connected or client.is_reconnecting):
             msg = "the client is not connected"
             raise self._not_connected(msg, bucket)
+
+        async def call(message: Msg) -> None:
+            receive(message)
+
         try:
             return await client.subscribe(
-                subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=0
+                subject, cb=call, pending_msgs_limit=0, pending_bytes_limit=0
             )
         except _REFUSALS as error:
             raise self._refused(error, bucket) from error

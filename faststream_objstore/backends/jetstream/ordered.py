@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.nuid import NUID
 
-from faststream_objstore.backends.base import StoredMessage
+from faststream_objstore.backends.base import Room, StoredMessage
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, JetStreamAPI
 from faststream_objstore.backends.jetstream.connection import status_of, wait_for
 from faststream_objstore.backends.jetstream.pulling import PullRequests
@@ -57,6 +57,7 @@ class OrderedConsumer:
         size: Bytes that are expected in all, where that is known.
         window: Bytes that may be asked for and not yet be consumed.
         timeout: Seconds for one request.
+        room: Where bodies go, if not into the messages.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class OrderedConsumer:
         size: int | None,
         window: int | None = None,
         timeout: float,
+        room: Room | None = None,
     ) -> None:
         self._api = api
         self._connection = api.connection
@@ -92,6 +94,8 @@ class OrderedConsumer:
         if headers_only:
             self._config["headers_only"] = True
 
+        self.room = room
+        """Where bodies go, if not into the messages."""
         self.limit = limit
         """Most messages that are asked for."""
         self.buffer: deque[StoredMessage] = deque()
@@ -153,7 +157,10 @@ class OrderedConsumer:
 
     async def _subscribe(self) -> None:
         self._subscription = await self._connection.subscribe(
-            self._inbox + ".*", self._receive, bucket=self._bucket
+            self._inbox + ".*",
+            self._receive,
+            destination=self._destination,
+            bucket=self._bucket,
         )
 
     async def close(self, *, wait: bool = True) -> None:
@@ -291,7 +298,7 @@ class OrderedConsumer:
         ):
             self.remaining = info["num_pending"]
 
-    async def _receive(self, message: Msg) -> None:
+    def _receive(self, message: Msg) -> None:
         if message.reply:
             self._take(message)
         else:
@@ -303,12 +310,11 @@ class OrderedConsumer:
         if self.fault is not None:
             return
         data = message.data
+        length = len(data)
         try:
             _, sequence, delivered, time_ns, pending = Receipt.of(message.reply)
             size = (
-                int((message.headers or {})["Nats-Msg-Size"])
-                if self._headers_only
-                else len(data)
+                int((message.headers or {})["Nats-Msg-Size"]) if self._headers_only else length
             )
         except (ValueError, KeyError):
             self.fault = f"the message's reply subject {message.reply!r} cannot be read"
@@ -320,13 +326,31 @@ class OrderedConsumer:
         self.remaining = pending
         self.heard = self._clock()
         self._settle_one()
+        if self.room is not None:
+            data = self._put_into(self.room, data)
         self.buffer.append(
             StoredMessage(message.subject, data, sequence, time_ns, pending, size)
         )
-        weight = len(data) + _OVERHEAD_BYTES
+        weight = length + _OVERHEAD_BYTES
         if weight > self._largest:
             self._largest = weight
             self._window = max(2, min(_WINDOW_MESSAGES, self._window_bytes // weight))
+
+    def _destination(self, size: int) -> memoryview | None:
+        """Where the body of the next message may be received."""
+        if self.room is None or self.fault is not None:
+            return None
+        return self.room.reserve(size)
+
+    def _put_into(self, room: Room, data: bytes | memoryview) -> bytes:
+        """The body, if there was no room for it."""
+        if not isinstance(data, memoryview):
+            view = room.reserve(len(data))
+            if view is None:
+                return data
+            view[:] = data
+        room.commit(len(data))
+        return b""
 
     def _settle_one(self) -> None:
         self._release(self._reserved // (self._requests.missing or 1))

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from faststream_objstore.backends.base import Deliver, StoredMessage
+from faststream_objstore.backends.base import Deliver, Room, StoredMessage
 from faststream_objstore.backends.jetstream.api import JetStreamAPI
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.exceptions import (
@@ -76,6 +76,7 @@ class JetStreamMessages:
         self._size = size
         self._window = window
         self._left: int | None = None
+        self._room: Room | None = None
         self._timeout = timeout
 
         self._consumer: OrderedConsumer | None = None
@@ -125,6 +126,13 @@ class JetStreamMessages:
         self._left = count
         if self._consumer is not None:
             self._consumer.limit = count
+
+    def place(self, room: Room) -> bool:
+        """Have bodies put into memory of the caller's; see `MessageStream`."""
+        self._room = room
+        if self._consumer is not None:
+            self._consumer.room = room
+        return True
 
     async def take(self) -> list[StoredMessage]:
         """All messages that have arrived; see `MessageStream`."""
@@ -242,6 +250,7 @@ class JetStreamMessages:
             size=self._size,
             window=self._window,
             timeout=self._timeout,
+            room=self._room,
         )
         await self._consumer.open()
         return self._consumer

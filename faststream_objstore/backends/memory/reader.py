@@ -8,7 +8,7 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from ..base import Deliver, StoredMessage
+from ..base import Deliver, Room, StoredMessage
 from .stream import Stream, matcher, not_found
 
 __all__ = ("MemoryReader",)
@@ -106,6 +106,10 @@ class MemoryReader:
         """Stop after so many; see `MessageStream`."""
         self._limit = count
         self._ended = self._ended or not self._goes_on(len(self._queue))
+
+    def place(self, room: Room) -> bool:  # noqa: ARG002 - the bodies are here already
+        """Have bodies put into memory of the caller's: not done; see `MessageStream`."""
+        return False
 
     async def take(self) -> list[StoredMessage]:
         """The next message; see `MessageStream`. Those after it may still be removed."""
