@@ -1,0 +1,130 @@
+"""A second connection with the options of a nats-py client, taken over after its handshake.
+
+The only module that touches nats-py's private attributes. What it finds to be other than it
+knows makes it raise `LaneUnavailable`, and everything then goes over the client itself.
+"""
+# ruff: noqa: SLF001 - that is what this module is for
+
+import asyncio
+from typing import Any, NamedTuple
+
+import nats.errors
+from nats.aio.client import Client, Srv
+from nats.aio.transport import TcpTransport
+
+__all__ = ("Established", "LaneUnavailable", "shake_hands")
+
+# What says who the client is, and where it connects.
+_COPIED = (
+    "_auth_configured",
+    "_inbox_prefix",
+    "_nkeys_seed",
+    "_nkeys_seed_str",
+    "_public_nkey",
+    "_signature_cb",
+    "_user_credentials",
+    "_user_jwt_cb",
+    "options",
+)
+_TASKS = ("_reading_task", "_ping_interval_task", "_flusher_task")
+
+
+class LaneUnavailable(Exception):  # noqa: N818 - a signal for the backend, never a user's error
+    """There is no second connection to be had; the text says why."""
+
+
+class Established(NamedTuple):
+    """A connection after its handshake.
+
+    Attributes:
+        transport: asyncio's transport, with TLS where the server asks for it.
+        received: What the server has sent after the handshake.
+        info: The server's `INFO`.
+        keep: What must live as long as the transport.
+    """
+
+    transport: asyncio.WriteTransport
+    received: bytes
+    info: dict[str, Any]
+    keep: object
+
+
+async def shake_hands(client: Client) -> Established:
+    """Connect to the server that a client is connected to, as that client did.
+
+    Raises:
+        LaneUnavailable: If the server refuses it, or nats-py is not as it is known here.
+    """
+    try:
+        second = _twin(client)
+    except (AttributeError, TypeError, KeyError) as error:
+        msg = f"this nats-py keeps its options elsewhere: {error!r}"
+        raise LaneUnavailable(msg) from error
+    try:
+        await second._connect_to_server(second._server_pool[0])
+        await second._process_connect_init()
+        # They have been made and have not begun to run.
+        for name in _TASKS:
+            getattr(second, name).cancel()
+        return _taken_over(second)
+    except (nats.errors.Error, OSError, asyncio.TimeoutError, ValueError) as error:
+        _close(second)
+        msg = f"no second connection: {error!r}"
+        raise LaneUnavailable(msg) from error
+    except (AttributeError, TypeError, KeyError) as error:
+        _close(second)
+        msg = f"this nats-py is made otherwise: {error!r}"
+        raise LaneUnavailable(msg) from error
+    except BaseException:
+        _close(second)
+        raise
+
+
+def _twin(client: Client) -> Client:
+    server = client._current_server
+    if server is None or server.uri.scheme not in {"nats", "tls"}:
+        scheme = "nothing" if server is None else server.uri.scheme
+        msg = f"the client is connected by {scheme}"
+        raise LaneUnavailable(msg)
+    twin = Client()
+    for name in _COPIED:
+        setattr(twin, name, getattr(client, name))
+    twin.options = {**client.options, "allow_reconnect": False, "verbose": False}
+    twin._current_server = Srv(
+        uri=server.uri, tls_name=server.tls_name, server_version=server.server_version
+    )
+    twin._server_pool = [twin._current_server]
+    # What the server says of itself is for the client; it is not ours to repeat.
+    twin._flush_queue = asyncio.Queue()
+    twin._error_cb = _ignore
+    return twin
+
+
+async def _ignore(error: Exception) -> None:
+    """The callbacks of the client are not for the second connection."""
+
+
+def _taken_over(second: Client) -> Established:
+    carrier = second._transport
+    if not isinstance(carrier, TcpTransport) or not second.is_connected:
+        msg = f"the connection is a {type(carrier).__name__}"
+        raise LaneUnavailable(msg)
+    writer, reader = carrier._io_writer, carrier._io_reader
+    if writer is None or reader is None:
+        msg = "the connection has no stream"
+        raise LaneUnavailable(msg)
+    transport = writer.transport
+    if not hasattr(transport, "set_protocol"):
+        msg = f"a {type(transport).__name__} cannot change its protocol"
+        raise LaneUnavailable(msg)
+    received = bytes(reader._buffer)  # type: ignore[attr-defined]
+    return Established(transport, received, dict(second._server_info), second)
+
+
+def _close(second: Client) -> None:
+    for name in _TASKS:
+        task = getattr(second, name, None)
+        if task is not None:
+            task.cancel()
+    if second._transport:
+        second._transport.close()  # type: ignore[no-untyped-call]

@@ -1,0 +1,177 @@
+"""A second connection for large transfers, in the place of a nats-py client."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.nuid import NUID
+
+from .handshake import shake_hands
+from .protocol import Destination, LaneProtocol, Receive
+
+__all__ = ("Lane",)
+
+_nuid = NUID()
+# Above this, asyncio's transport asks writers to wait.
+_HIGH_WATER = 2 * 1024 * 1024
+_CRLF = b"\r\n"
+
+
+class Lane:
+    """A connection that reads bodies into their destination and writes them without a copy.
+
+    It has those members of a nats-py `Client` that `Connection` uses. It never reconnects:
+    once lost it is closed, and another one is opened for the next transfer.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._protocol = LaneProtocol(
+            on_error=self._on_error, on_info=self._on_info, on_lost=self._on_lost
+        )
+        self._inbox_prefix = client.new_inbox().rpartition(".")[0]
+        self._keep: object = None
+        self._sids = 0
+        self.max_payload: int = client.max_payload
+        self.stats: dict[str, int] = {"reconnects": 0}
+        self.last_error: Exception | None = None
+        self.retired: bool = False
+        """Whether the server has asked its clients to leave (lame duck)."""
+        self.error_listeners: list[Callable[[Exception], None]] = []
+        """Called with each error that the server reports."""
+
+    @classmethod
+    async def open(cls, client: Client) -> "Lane":
+        """Connect as `client` did.
+
+        Raises:
+            LaneUnavailable: If there is no second connection to be had.
+        """
+        lane = cls(client)
+        established = await shake_hands(client)
+        lane._keep = established.keep
+        lane.max_payload = established.info.get("max_payload", client.max_payload)
+        transport = established.transport
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        transport.set_protocol(lane._protocol)
+        lane._protocol.attach(transport, established.received)
+        return lane
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages go out and come in."""
+        return not self._protocol.is_lost
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is gone for good."""
+        return self._protocol.is_lost
+
+    @property
+    def is_reconnecting(self) -> bool:
+        """Never: see `is_closed`."""
+        return False
+
+    @property
+    def pending_data_size(self) -> int:
+        """How much waits to be sent; here whether a message would have to wait."""
+        return 0 if self._protocol.paused is None else _HIGH_WATER
+
+    def new_inbox(self) -> str:
+        """A subject of its own for replies, with the client's prefix."""
+        return f"{self._inbox_prefix}.{_nuid.next().decode()}"
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Send a message.
+
+        The payload may be reused at once unless it is `bytes`, or a view of `bytes`.
+
+        Raises:
+            nats.errors.ConnectionClosedError: If the lane is lost.
+        """
+        while (paused := self._protocol.paused) is not None and self.is_connected:
+            await asyncio.shield(paused)
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        size = len(payload)
+        if headers:
+            lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+            block = f"NATS/1.0\r\n{lines}\r\n".encode()
+            command = f"HPUB {subject} {reply} {len(block)} {len(block) + size}\r\n".encode()
+            command += block
+        else:
+            command = f"PUB {subject} {reply} {size}\r\n".encode()
+        if size < _SMALL_BYTES:
+            self._protocol.write(b"".join((command, payload, _CRLF)))
+        else:
+            self._protocol.writelines((command, _lasting(payload), _CRLF))
+
+    def listen(
+        self, subject: str, receive: Receive, destination: Destination | None = None
+    ) -> str:
+        """Subscribe; the subscription's id, for `unlisten`.
+
+        Raises:
+            nats.errors.ConnectionClosedError: If the lane is lost.
+        """
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        self._sids += 1
+        sid = str(self._sids)
+        self._protocol.listeners[sid] = (receive, destination)
+        self._protocol.write(f"SUB {subject} {sid}\r\n".encode())
+        return sid
+
+    def unlisten(self, sid: str) -> None:
+        """Unsubscribe; what still comes is dropped."""
+        if self._protocol.listeners.pop(sid, None) is not None:
+            self._protocol.write(f"UNSUB {sid}\r\n".encode())
+
+    async def flush(self) -> None:
+        """Return when the server has what was sent.
+
+        Raises:
+            asyncio.CancelledError: If the lane is lost meanwhile.
+        """
+        pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._protocol.pongs.append(pong)
+        self._protocol.write(b"PING\r\n")
+        await pong
+
+    def close(self) -> None:
+        """End the connection."""
+        self._protocol.close()
+
+    def _on_error(self, text: str) -> None:
+        self.last_error = nats.errors.Error(f"nats: {text}")
+        for listener in tuple(self.error_listeners):
+            listener(self.last_error)
+
+    def _on_info(self, info: dict[str, Any]) -> None:
+        self.retired = self.retired or bool(info.get("ldm"))
+        self.max_payload = info.get("max_payload", self.max_payload)
+
+    def _on_lost(self, error: Exception | None) -> None:
+        self.stats["reconnects"] += 1
+        self.last_error = error or self.last_error
+        self._keep = None
+
+
+# Up to here a copy is cheaper than a further piece for the transport.
+_SMALL_BYTES = 8 * 1024
+
+
+def _lasting(payload: bytes | bytearray | memoryview) -> bytes | memoryview:
+    """The payload in memory that nobody changes while the transport still has it."""
+    if isinstance(payload, bytes):
+        return payload
+    if isinstance(payload, memoryview) and isinstance(payload.obj, bytes):
+        return payload
+    return bytes(payload)

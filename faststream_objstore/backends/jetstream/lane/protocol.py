@@ -1,0 +1,330 @@
+"""The NATS client protocol as an asyncio protocol that reads bodies into their destination.
+
+https://docs.nats.io/reference/reference-protocols/nats-protocol
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias
+
+__all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
+
+# What one `recv` brings where no large body is under way: many small messages, or the line
+# before a large body and its beginning, which is then copied.
+_SCRATCH_BYTES = 64 * 1024
+# A body that is larger than this and not complete yet is received where it will stay.
+_LARGE_BYTES = 8 * 1024
+
+_CRLF = b"\r\n"
+_STATUS_LINE = b"NATS/1.0"
+
+
+class LaneMessage(NamedTuple):
+    """A message as it came, with the attributes of nats-py's `Msg` that are used here.
+
+    Attributes:
+        subject: Its subject.
+        reply: Its reply subject, or an empty string.
+        data: Its body; a view of the destination if the listener has named one.
+        headers: Its headers, one value each; `Status` and `Description` of a status line.
+    """
+
+    subject: str
+    reply: str
+    data: bytes | memoryview
+    headers: dict[str, str] | None
+
+
+Receive: TypeAlias = Callable[[LaneMessage], None]
+"""Takes a message; called inside the event loop's read, so it must not block."""
+
+Destination: TypeAlias = Callable[[int], "memoryview | None"]
+"""Where the body of the next message goes, of so many bytes; `None` for fresh `bytes`."""
+
+
+class LaneProtocol(asyncio.BufferedProtocol):
+    """Parses what a server sends; writes what a client sends, with backpressure.
+
+    Args:
+        opened: Bytes that were received before this protocol took over.
+        on_error: Called with the text of each `-ERR`.
+        on_info: Called with each `INFO`.
+        on_lost: Called once, when the connection has gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_error: Callable[[str], None],
+        on_info: Callable[[dict[str, Any]], None],
+        on_lost: Callable[[Exception | None], None],
+    ) -> None:
+        self.listeners: dict[str, tuple[Receive, Destination | None]] = {}
+        """Who listens, by subscription id."""
+        self.pongs: list[asyncio.Future[None]] = []
+        """Who waits for a `PONG`, in order."""
+        self._on_error = on_error
+        self._on_info = on_info
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._resumed: asyncio.Future[None] | None = None
+        self._lost = False
+
+        self._scratch = bytearray(_SCRATCH_BYTES)
+        self._window = memoryview(self._scratch)
+        # What is received and not parsed: from here, up to there.
+        self._start = self._end = 0
+        # The message whose body is under way: subscription, subject, reply, length of its
+        # headers, and of all.
+        self._under_way: tuple[str, str, str, int, int] | None = None
+        self._body: memoryview | None = None
+        self._filled = 0
+        # Whether the body is where its listener wanted it.
+        self._placed = False
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; `attach` is for a transport that had another protocol before."""
+        self.attach(transport)
+
+    def attach(self, transport: asyncio.BaseTransport, received: bytes = b"") -> None:
+        """Take over a transport, with what its former protocol had received already."""
+        self._transport = transport  # type: ignore[assignment]
+        for offset in range(0, len(received), _SCRATCH_BYTES):
+            piece = memoryview(received)[offset : offset + _SCRATCH_BYTES]
+            while piece:
+                room = memoryview(self.get_buffer(len(piece)))
+                count = min(len(room), len(piece))
+                room[:count] = piece[:count]
+                self.buffer_updated(count)
+                piece = piece[count:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who waits."""
+        self._lost = True
+        self._body = None
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)
+        for pong in self.pongs:
+            if not pong.done():
+                pong.cancel()
+        self._on_lost(exc)
+
+    def eof_received(self) -> bool:
+        """The server has ended the connection; so do we."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        if self._resumed is None:
+            self._resumed = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None and not resumed.done():
+            resumed.set_result(None)
+
+    # Writing
+
+    @property
+    def paused(self) -> "asyncio.Future[None] | None":
+        """What to await (shielded) before more is written."""
+        return self._resumed
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection has gone."""
+        return self._lost or self._transport is None or self._transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send a command."""
+        if self._transport is not None and not self._lost:
+            self._transport.write(data)
+
+    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Send the pieces of a command; from Python 3.12 on without a copy.
+
+        Their memory must not change until it was sent.
+        """
+        if self._transport is not None and not self._lost:
+            self._transport.writelines(pieces)
+
+    def close(self) -> None:
+        """End the connection, after what was written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Reading
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Where the next bytes go: the destination of the body that is under way."""
+        if self._body is not None:
+            return self._body[self._filled :]
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end == _SCRATCH_BYTES:
+            left = self._end - self._start
+            self._window[:left] = bytes(self._window[self._start : self._end])
+            self._start, self._end = 0, left
+        return self._window[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what has come."""
+        if self._body is not None:
+            self._filled += nbytes
+            if self._filled == len(self._body):
+                self._deliver()
+            return
+        self._end += nbytes
+        try:
+            self._parse()
+        except (ValueError, IndexError) as error:
+            line = bytes(self._window[self._start : min(self._end, self._start + 200)])
+            self._start = self._end = 0
+            self._on_error(f"cannot parse what the server sends ({error}): {line!r}")
+            self.abort()
+
+    def _parse(self) -> None:
+        scratch = self._scratch
+        while not self._lost:
+            if self._under_way is not None and not self._parse_body():
+                return
+            begin = self._start
+            at = scratch.find(_CRLF, begin, self._end)
+            if at < 0:
+                if self._end - begin == _SCRATCH_BYTES:
+                    msg = "a line without an end"
+                    raise ValueError(msg)
+                return
+            self._start = at + 2
+            first = scratch[begin] if at > begin else 0
+            if first == 77:  # MSG
+                parts = scratch[begin:at].decode().split(" ")
+                if len(parts) == 4:
+                    _, subject, sid, size = parts
+                    reply = ""
+                else:
+                    _, subject, sid, reply, size = parts
+                self._under_way = (sid, subject, reply, 0, int(size))
+            elif first == 72:  # HMSG
+                parts = scratch[begin:at].decode().split(" ")
+                if len(parts) == 5:
+                    _, subject, sid, head, size = parts
+                    reply = ""
+                else:
+                    _, subject, sid, reply, head, size = parts
+                self._under_way = (sid, subject, reply, int(head), int(size))
+            elif at > begin:
+                self._command(bytes(scratch[begin:at]))
+
+    def _parse_body(self) -> bool:
+        """Whether the body is complete, and parsing can go on."""
+        assert self._under_way is not None  # noqa: S101
+        sid, subject, reply, head, size = self._under_way
+        there = self._end - self._start
+        if self._filled:
+            # It was received in place; only its end is missing.
+            if there < 2:
+                return False
+            self._start += 2
+            self._under_way = None
+            self._filled = 0
+            return True
+        receive, destination = self.listeners.get(sid, (_drop, None))
+        if there >= size + 2:
+            begin = self._start
+            self._start += size + 2
+            self._under_way = None
+            headers = None
+            if head:
+                headers = _headers_of(bytes(self._window[begin : begin + head]))
+                begin += head
+                size -= head
+            body: bytes | memoryview = self._window[begin : begin + size]
+            into = destination(size) if destination and size > _LARGE_BYTES else None
+            if into is None:
+                body = bytes(body)
+            else:
+                into[:] = body
+                body = into
+            receive(LaneMessage(subject, reply, body, headers))
+            return True
+        if size <= _LARGE_BYTES or there < head:
+            return False
+        # The rest is received where it stays.
+        into = destination(size) if destination and not head else None
+        self._placed = into is not None
+        body = memoryview(bytearray(size)) if into is None else into
+        have = min(there, size)
+        body[:have] = self._window[self._start : self._start + have]
+        self._start += have
+        self._filled = have
+        if have == size:
+            self._body = body
+            self._deliver()
+            return self._parse_body()
+        self._body = body
+        return False
+
+    def _deliver(self) -> None:
+        """Hand over the body that was received in place."""
+        assert self._under_way is not None  # noqa: S101
+        sid, subject, reply, head, _ = self._under_way
+        body, self._body = self._body, None
+        receive, _ = self.listeners.get(sid, (_drop, None))
+        if body is None:
+            return
+        headers = _headers_of(bytes(body[:head])) if head else None
+        receive(
+            LaneMessage(subject, reply, body if self._placed else bytes(body[head:]), headers)
+        )
+
+    def _command(self, line: bytes) -> None:
+        if line == b"PING":
+            self.write(b"PONG\r\n")
+        elif line == b"PONG":
+            if self.pongs:
+                pong = self.pongs.pop(0)
+                if not pong.done():
+                    pong.set_result(None)
+        elif line.startswith(b"INFO "):
+            self._on_info(json.loads(line[5:]))
+        elif line.startswith(b"-ERR"):
+            self._on_error(line[4:].strip().strip(b"'").decode(errors="replace"))
+        elif line != b"+OK":
+            msg = f"unknown command {line[:60]!r}"
+            raise ValueError(msg)
+
+
+def _drop(message: LaneMessage) -> None:
+    """What comes after an UNSUB was sent."""
+
+
+def _headers_of(raw: bytes) -> dict[str, str]:
+    """A header block, one value for each key; the last one wins, as in nats-py."""
+    lines = raw.split(_CRLF)
+    if not lines[0].startswith(_STATUS_LINE):
+        msg = "a header block without NATS/1.0"
+        raise ValueError(msg)
+    headers: dict[str, str] = {}
+    status = lines[0][len(_STATUS_LINE) :].strip()
+    if status:
+        code, _, described = status.partition(b" ")
+        headers["Status"] = code.decode()
+        if described.strip():
+            headers["Description"] = described.strip().decode(errors="replace")
+    for line in lines[1:]:
+        key, colon, value = line.partition(b":")
+        if colon:
+            headers[key.strip().decode(errors="surrogateescape")] = value.strip().decode(
+                errors="surrogateescape"
+            )
+    return headers

@@ -1,0 +1,166 @@
+"""The lane's protocol: whatever the pieces that bytes come in, the messages are the same."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faststream_objstore.backends.jetstream.lane import LaneMessage, LaneProtocol
+
+LARGE = bytes(range(256)) * 400  # 102,400 bytes
+
+
+class Inbox:
+    """A listener that keeps what it gets, in memory of its own if there is some."""
+
+    def __init__(self, room: int = 0) -> None:
+        self.memory = memoryview(bytearray(room))
+        self.filled = 0
+        self.messages: list[LaneMessage] = []
+
+    def destination(self, size: int) -> memoryview | None:
+        end = self.filled + size
+        return self.memory[self.filled : end] if end <= len(self.memory) else None
+
+    def receive(self, message: LaneMessage) -> None:
+        if isinstance(message.data, memoryview):
+            self.filled += len(message.data)
+        self.messages.append(message)
+
+
+class Wire(asyncio.Transport):
+    """What the protocol has written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+class Side:
+    """A protocol, its transport and what it has said."""
+
+    def __init__(self, **listeners: Inbox) -> None:
+        self.errors: list[str] = []
+        self.infos: list[dict[str, Any]] = []
+        self.lost: list[Exception | None] = []
+        self.protocol = LaneProtocol(
+            on_error=self.errors.append, on_info=self.infos.append, on_lost=self.lost.append
+        )
+        self.protocol.listeners.update(
+            {sid[1:]: (one.receive, one.destination) for sid, one in listeners.items()}
+        )
+        self.wire = Wire()
+        self.protocol.attach(self.wire)
+
+    def feed(self, data: bytes, pieces: list[int] | None = None) -> None:
+        """Have the bytes arrive, in pieces of these sizes, in turn."""
+        sizes = pieces or [len(data)]
+        turn = 0
+        while data and not self.wire.closed:
+            room = memoryview(self.protocol.get_buffer(-1))
+            count = min(len(room), len(data), sizes[turn % len(sizes)])
+            room[:count] = data[:count]
+            data = data[count:]
+            turn += 1
+            self.protocol.buffer_updated(count)
+
+
+CONVERSATION = (
+    b'INFO {"max_payload": 1048576}\r\n'
+    b"MSG a.b 1 5\r\nhello\r\n"
+    b"PING\r\n"
+    b"MSG a.b 1 $JS.ACK.x.y.1.2.3.4.5 102400\r\n" + LARGE + b"\r\n"
+    b"HMSG a.c 2 reply.to 30 35\r\nNATS/1.0\r\nKey: a value: b \r\n\r\nworld\r\n"
+    b"+OK\r\n"
+    b"MSG nobody 9 102400\r\n" + LARGE + b"\r\n"
+    b"MSG a.b 1 0\r\n\r\n"
+    b"-ERR 'Permissions Violation for Publish to \"x\"'\r\n"
+    b"MSG a.b 1 9000\r\n" + b"x" * 9000 + b"\r\n"
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 70_000), min_size=1, max_size=8))
+def test_messages_are_the_same_whatever_pieces_they_come_in(pieces: list[int]) -> None:
+    first, second = Inbox(room=len(LARGE)), Inbox()
+    side = Side(s1=first, s2=second)
+    side.feed(CONVERSATION, pieces)
+
+    assert [(one.subject, one.reply, bytes(one.data)) for one in first.messages] == [
+        ("a.b", "", b"hello"),
+        ("a.b", "$JS.ACK.x.y.1.2.3.4.5", LARGE),
+        ("a.b", "", b""),
+        ("a.b", "", b"x" * 9000),
+    ]
+    assert bytes(first.memory) == LARGE
+    assert second.messages == [
+        LaneMessage("a.c", "reply.to", b"world", {"Key": "a value: b"}),
+    ]
+    assert side.infos == [{"max_payload": 1048576}]
+    assert side.wire.written == b"PONG\r\n"
+    assert side.errors == ['Permissions Violation for Publish to "x"']
+    assert not side.wire.closed
+
+
+def test_a_body_larger_than_any_read_is_received_in_its_destination() -> None:
+    inbox = Inbox(room=len(LARGE))
+    side = Side(s1=inbox)
+    side.feed(b"MSG a 1 102400\r\n" + LARGE + b"\r\n", [10_000])
+
+    (message,) = inbox.messages
+    assert isinstance(message.data, memoryview)
+    assert message.data.obj is inbox.memory.obj
+
+
+def test_a_status_is_read_from_the_header_line() -> None:
+    inbox = Inbox()
+    side = Side(s1=inbox)
+    head = b"NATS/1.0 404 No Messages\r\n\r\n"
+    side.feed(b"HMSG a 1 %d %d\r\n" % (len(head), len(head)) + head + b"\r\n")
+
+    assert inbox.messages == [
+        LaneMessage("a", "", b"", {"Status": "404", "Description": "No Messages"})
+    ]
+
+
+def test_a_large_message_with_headers_is_whole() -> None:
+    inbox = Inbox(room=len(LARGE))
+    side = Side(s1=inbox)
+    head = b"NATS/1.0\r\nNats-Sequence: 7\r\n\r\n"
+    total = len(head) + len(LARGE)
+    side.feed(b"HMSG a 1 %d %d\r\n" % (len(head), total) + head + LARGE + b"\r\n", [4_000])
+
+    assert inbox.messages == [LaneMessage("a", "", LARGE, {"Nats-Sequence": "7"})]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"HELLO\r\n", b"MSG a\r\n", b"MSG a 1 five\r\n", b"x" * 70_000]
+)
+def test_what_is_not_the_protocol_ends_the_connection(garbage: bytes) -> None:
+    side = Side()
+    side.feed(garbage)
+
+    assert side.wire.closed
+    assert len(side.errors) == 1
+    assert "cannot parse what the server sends" in side.errors[0]
+
+
+def test_what_came_before_it_took_over_is_parsed() -> None:
+    inbox = Inbox()
+    side = Side(s1=inbox)
+    side.protocol.attach(side.wire, b"MSG a 1 2\r\nok\r\nPING\r\n" * 10_000)
+
+    assert len(inbox.messages) == 10_000
+    assert side.wire.written == b"PONG\r\n" * 10_000
