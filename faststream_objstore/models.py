@@ -271,7 +271,8 @@ class ObjectStoreStatus:
         replicas: Copies in the cluster.
         sealed: Whether it is read-only for ever.
         size: Bytes stored, metadata and headers included.
-        count: Live objects and links; deleted ones are left out.
+        count: Live objects and links; deleted ones are left out. `None` if they were not
+            counted.
         backing_store: `"JetStream"`, or `"memory"` in test mode.
         compressed: Whether it is compressed on disk.
         metadata: Free text by key, the server's own `_nats.` keys left out.
@@ -285,7 +286,7 @@ class ObjectStoreStatus:
     replicas: int
     sealed: bool
     size: int
-    count: int
+    count: int | None
     backing_store: str
     compressed: bool
     metadata: dict[str, str]

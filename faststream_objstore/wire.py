@@ -28,12 +28,14 @@ __all__ = (
     "config_of",
     "decode_digest",
     "encode_digest",
+    "has_wildcards",
     "headers_of",
     "info_of",
     "metadata_json",
     "metadata_subject",
     "metadata_wildcard",
     "name_of",
+    "nuid_in",
     "options_of",
     "stream_config",
     "stream_name",
@@ -64,6 +66,8 @@ _KEYS = frozenset(
     }
 )
 _OPTIONS = frozenset({"link", "max_chunk_size"})
+# Characters of a foreign subject in a message; there may be thousands.
+_SHOWN = 120
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -140,12 +144,36 @@ def metadata_subject(bucket: str, name: str, *, limit: int | None = None) -> str
 
 
 def name_of(subject: str) -> str | None:
-    """The object's name in a metadata subject, or `None` if it is not base64 of one."""
-    encoded = subject.rpartition(".")[2]
+    """The object's name in a metadata subject, or `None` if it is the subject of none.
+
+    A name has one subject. Another base64 form of it (`YR==` decodes to `a`, as `YQ==`
+    does) is nobody's: nothing that is asked for by name is looked for there.
+    """
+    encoded = _encoded(subject)
     try:
-        return _base64_decode(encoded).decode()
+        raw = _base64_decode(encoded)
+        name = raw.decode()
     except ValueError:
         return None
+    return name if name and _base64(raw) == encoded else None
+
+
+def has_wildcards(subject: str) -> bool:
+    """Whether a subject, taken as a filter, means others too.
+
+    A server stores what is published to `$O.photos.C.*`, and purging that subject would
+    empty the bucket.
+    """
+    return not {"*", ">"}.isdisjoint(subject.split("."))
+
+
+def _encoded(subject: str) -> str:
+    """What comes after `$O.<bucket>.M.`; more than one token is nobody's name."""
+    return subject.split(".", 3)[-1]
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode()
 
 
 def encode_digest(sha256: bytes) -> str:
@@ -224,9 +252,7 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
         said = get("name")
         name = said if _is_name_of(said, message.subject) else name_of(message.subject)
         if name is None:
-            name = _text(said)
-        if not name:
-            msg = "it has no name"
+            msg = "its subject is the base64url of no name"
             raise ValueError(msg)
         # async-nats leaves a deleted object's digest in the marker.
         deleted = bool(get("deleted"))
@@ -252,10 +278,13 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
         )
     except (ValueError, TypeError, RecursionError) as error:
         name = name or name_of(message.subject)
+        where, remedy = f"object {name!r}", "put or delete the object to repair it"
+        if name is None:
+            where = f"subject {message.subject[:_SHOWN]!r}"
+            remedy = "it is no object's; sweep(purge_nameless=True) removes it"
         msg = (
-            f"Bucket '{bucket}', object {name!r}: the metadata message at revision "
-            f"{message.sequence} does not parse ({error}); put or delete the object to "
-            "repair it."
+            f"Bucket '{bucket}', {where}: the metadata message at revision "
+            f"{message.sequence} does not parse ({error}); {remedy}."
         )
         raise BadObjectMetaError(msg, bucket=bucket, name=name) from error
 
@@ -271,14 +300,26 @@ def _json(data: bytes) -> Any:
 
 
 def _is_name_of(said: object, subject: str) -> bool:
-    """Whether this is the name that the subject has; quicker than to decode it well."""
-    if not isinstance(said, str):
+    """Whether this is the name that the subject has; quicker than to decode it."""
+    if not isinstance(said, str) or not said:
         return False
+    encoded = _encoded(subject)
     try:
-        # Characters of no alphabet are passed over, and those of base64url too.
-        return binascii.a2b_base64(subject[subject.rindex(".") + 1 :]) == said.encode()
+        if _base64(said.encode()) == encoded:
+            return True
+        # nats.js takes the base64 of Latin-1.
+        return not said.isascii() and _base64(said.encode("latin-1")) == encoded
     except ValueError:
         return False
+
+
+def nuid_in(data: bytes) -> str:
+    """The chunks that a message under nobody's subject names; empty if it names none."""
+    try:
+        raw = _json(data)
+        return _nuid(raw.get("nuid")) if isinstance(raw, dict) else ""
+    except (ValueError, TypeError, RecursionError):
+        return ""
 
 
 def _text(value: object) -> str | None:

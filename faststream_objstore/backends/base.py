@@ -7,7 +7,7 @@ Errors are this package's own (`exceptions.py`); a backend lets none of nats-py'
 Every wait is bounded by `timeout`, except a followed `MessageStream`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timezone
 from enum import Enum
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing_extensions import Self
 __all__ = (
     "Backend",
     "ChunkUpload",
+    "ConsumerState",
     "Deliver",
     "MessageStream",
     "Room",
@@ -63,6 +64,7 @@ class StreamState(NamedTuple):
         bytes: Bytes stored, subjects and headers included.
         last_sequence: Sequence of the newest message ever stored.
         created: When it was made; tells a recreated bucket from the old one.
+        time_ns: What the server's clock said, nanoseconds since the epoch.
     """
 
     config: dict[str, Any]
@@ -70,6 +72,41 @@ class StreamState(NamedTuple):
     bytes: int
     last_sequence: int
     created: str
+    time_ns: int
+
+
+class ConsumerState(NamedTuple):
+    """How far a consumer of the stream has come.
+
+    Attributes:
+        name: Its name; a durable's is its own.
+        filters: The subjects that it wants, wildcards allowed; none for all.
+        floor: Up to this sequence, it has all that it wants.
+        idle: Whether it has all that there is: nothing is pending or unacknowledged.
+    """
+
+    name: str
+    filters: tuple[str, ...]
+    floor: int
+    idle: bool
+
+    def has_passed(self, subject: str, sequence: int) -> bool:
+        """Whether it needs a message no more, or never wanted it."""
+        return (
+            self.idle
+            or self.floor >= sequence
+            or not any(_matches(one, subject) for one in self.filters or (">",))
+        )
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    wanted, given = pattern.split("."), subject.split(".")
+    for index, one in enumerate(wanted):
+        if one == ">":
+            return len(given) > index
+        if index >= len(given) or one not in {"*", given[index]}:
+            return False
+    return len(wanted) == len(given)
 
 
 class Deliver(Enum):
@@ -239,7 +276,7 @@ class Backend(Protocol):
 
     def messages(
         self,
-        subject: str,
+        subject: str | Sequence[str],
         *,
         deliver: Deliver = Deliver.ALL,
         start_sequence: int | None = None,
@@ -251,7 +288,7 @@ class Backend(Protocol):
         """Read messages in order.
 
         Args:
-            subject: A subject, wildcards allowed.
+            subject: A subject, wildcards allowed; or several that do not overlap.
             deliver: Where to begin.
             start_sequence: Begin with the first match at or after it; needs
                 `Deliver.ALL`.
@@ -262,11 +299,30 @@ class Backend(Protocol):
                 measure if not given.
         """
 
-    async def purge(self, subject: str) -> int:
+    async def purge(self, subject: str, *, up_to: int | None = None) -> int:
         """Remove every message of a subject; how many there were.
+
+        Args:
+            subject: What to remove. `*` and `>` are wildcards here, also where a client
+                has published to a subject that has them as its own tokens.
+            up_to: The last sequence that is removed; whatever is newer stays.
 
         Raises:
             BucketSealedError, BucketNotFoundError: If refused.
+        """
+
+    async def remove(self, sequence: int) -> bool:
+        """Remove one message; whether it was there.
+
+        Raises:
+            BucketSealedError, BucketNotFoundError: If refused.
+        """
+
+    async def consumers(self) -> list[ConsumerState]:
+        """Every consumer of the stream, whoever made it.
+
+        Raises:
+            StoreAPIError: If some of them did not answer.
         """
 
     async def subjects(self, subject: str) -> dict[str, int]:

@@ -1,23 +1,22 @@
-"""All objects of a bucket: listed, counted, swept."""
+"""All objects of a bucket, and what there is to say of those that cannot be read."""
 
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
 
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
-from ..exceptions import BadObjectMetaError, InvalidOptionError
+from ..exceptions import BadObjectMetaError
 from ..models import ObjectInfo
 
-__all__ = ("entries", "parsed", "sweep")
+__all__ = ("entries", "parsed")
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
-# What has been complained of: a list in a loop must not fill the log with one bad
-# message. Bounded, because buckets and revisions are not.
-_complained: dict[tuple[str, int], None] = {}
-_COMPLAINTS = 1024
+# Each message is complained of once: a list in a loop must not fill the log with it. And
+# a bucket is only so often: thousands of bad messages say no more than the first hundred.
+_COMPLAINTS = 100
+_BUCKETS = 1024
+_complained: dict[str, set[tuple[str, int]]] = {}
 
 
 def parsed(message: StoredMessage, bucket: str) -> ObjectInfo | None:
@@ -25,13 +24,27 @@ def parsed(message: StoredMessage, bucket: str) -> ObjectInfo | None:
     try:
         return wire.info_of(message, bucket)[0]
     except BadObjectMetaError as error:
-        key = (message.subject, message.sequence)
-        if key not in _complained:
-            if len(_complained) >= _COMPLAINTS:
-                _complained.clear()
-            _complained[key] = None
-            logger.warning("%s It is passed over.", error)
+        _complain(error, message, bucket)
         return None
+
+
+def _complain(error: BadObjectMetaError, message: StoredMessage, bucket: str) -> None:
+    if bucket not in _complained and len(_complained) >= _BUCKETS:
+        _complained.clear()
+    known = _complained.setdefault(bucket, set())
+    key = (message.subject, message.sequence)
+    if key in known or len(known) > _COMPLAINTS:
+        return
+    known.add(key)
+    if len(known) <= _COMPLAINTS:
+        logger.warning("%s It is passed over.", error)
+    else:
+        logger.warning(
+            "Bucket '%s': more than %s metadata messages do not parse; no more of them are "
+            "named here.",
+            bucket,
+            _COMPLAINTS,
+        )
 
 
 async def entries(
@@ -56,46 +69,3 @@ async def entries(
             if matches is not None:
                 infos = [info for info in infos if matches(info.name)]
             yield infos
-
-
-async def sweep(backend: Backend, older_than: timedelta) -> int:
-    """Remove chunks that no metadata refers to; how many bytes that freed.
-
-    Chunks whose newest is younger than `older_than` may belong to a put that is under
-    way, and stay.
-
-    Raises:
-        BadObjectMetaError: If metadata does not parse; nothing is removed then.
-    """
-    if not isinstance(older_than, timedelta):
-        msg = (
-            f"Bucket '{backend.bucket}': older_than={older_than!r} cannot work; give a "
-            "timedelta."
-        )
-        raise InvalidOptionError(msg, bucket=backend.bucket)
-    stored = await backend.subjects(wire.all_chunks_subject(backend.bucket))
-    # Read after the chunks, so that whatever is committed meanwhile is seen. A marker
-    # or a link names a nuid too, but has no chunks.
-    wanted: set[str] = set()
-    async with backend.messages(
-        wire.all_metadata_subject(backend.bucket), deliver=Deliver.LAST_PER_SUBJECT
-    ) as stream:
-        async for message in stream:
-            if not message.data:
-                # The server's own marker of an object that has expired.
-                continue
-            info, _ = wire.info_of(message, backend.bucket)
-            if info.nuid and not info.deleted and not info.is_link():
-                wanted.add(wire.chunk_subject(backend.bucket, info.nuid))
-
-    oldest_kept_ns = time.time_ns() - int(older_than.total_seconds() * 1_000_000_000)
-    freed = 0
-    for subject in stored.keys() - wanted:
-        size, newest_ns = 0, 0
-        async with backend.messages(subject, headers_only=True) as stream:
-            async for message in stream:
-                size += message.size
-                newest_ns = max(newest_ns, message.time_ns)
-        if size and newest_ns <= oldest_kept_ns and await backend.purge(subject):
-            freed += size
-    return freed

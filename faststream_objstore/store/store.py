@@ -39,6 +39,7 @@ from .put import Novelty, Progress, put_object
 from .ranges import read_range
 from .reader import ObjectReader
 from .sources import PutData, require_supported
+from .sweep import Sweeping
 from .watch import ObjectWatch, ObjectWatcher
 
 __all__ = ("ObjectStore", "PutMode")
@@ -65,7 +66,7 @@ class PutOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class ObjectStore:
+class ObjectStore(Sweeping):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise
@@ -701,12 +702,17 @@ class ObjectStore:
 
         return ObjectWatch(start)
 
-    async def status(self) -> ObjectStoreStatus:
-        """The bucket's settings and size; counting its objects reads their metadata."""
+    async def status(self, *, count: bool = True) -> ObjectStoreStatus:
+        """The bucket's settings and size, and how many objects it has.
+
+        Args:
+            count: Count the objects, which reads the metadata of each. With `False` it is
+                one request, whatever the bucket holds, and the result's `count` is `None`.
+        """
         backend = await self._source()
         state = await backend.state()
         config = wire.config_of(state.config)
-        count = len(await self.list())
+        objects = len(await self.list()) if count else None
         return ObjectStoreStatus(
             bucket=self._bucket,
             description=config.description or None,
@@ -715,7 +721,7 @@ class ObjectStore:
             replicas=config.replicas or 1,
             sealed=bool(state.config.get("sealed")),
             size=state.bytes,
-            count=count,
+            count=objects,
             backing_store=backend.name,
             compressed=bool(config.compression),
             metadata=dict(config.metadata or {}),
@@ -731,22 +737,6 @@ class ObjectStore:
         backend = await self._source()
         await backend.seal()
         return True
-
-    async def sweep(self, older_than: timedelta = timedelta(hours=1)) -> int:
-        """Remove chunks that no object refers to: those of writers that died.
-
-        Args:
-            older_than: Younger chunks may belong to a put that is under way, and stay.
-                Clocks of this machine and the server are compared.
-
-        Returns:
-            Bytes of content freed.
-
-        Raises:
-            BadObjectMetaError: If an object's metadata does not parse: which chunks are
-                its own is then unknown, and nothing is removed.
-        """
-        return await listing.sweep(await self._source(), older_than)
 
 
 async def _announce(backend: Backend, *messages: StoredMessage | None) -> None:

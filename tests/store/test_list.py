@@ -9,7 +9,7 @@ from faststream_objstore.backends.base import Backend
 from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
-from tests.store.support import Bench, everything, soon, write_raw
+from tests.store.support import Audit, Bench, everything, soon, write_raw
 
 NAMES = [
     "a",
@@ -177,6 +177,20 @@ async def test_metadata_that_does_not_parse_is_passed_over_and_logged_once(
     await soon(store.delete("bad"))
     await soon(store.put("worse", b"x"))
     assert names_of(await soon(store.list())) == ["a", "b", "worse"]
+
+
+async def test_many_messages_that_do_not_parse_do_not_fill_the_log(
+    store: ObjectStore, backend: Backend, audit: Audit, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit.orphans = True
+    await asyncio.gather(*(write_raw(backend, f"{n:04}", b"not json") for n in range(1500)))
+
+    with caplog.at_level(logging.WARNING, "faststream_objstore"):
+        assert await soon(store.list()) == []
+        assert len(caplog.records) == 101
+        assert "more than 100 metadata messages do not parse" in caplog.text
+        assert await soon(store.list()) == []
+    assert len(caplog.records) == 101
 
 
 async def test_only_metadata_that_does_not_parse_is_an_empty_list(

@@ -83,6 +83,10 @@ async def writes(store: ObjectStore, old: ObjectInfo, file: BinaryIO) -> None:
     assert_type(await store.seal(), bool)
     assert_type(await store.sweep(), int)
     assert_type(await store.sweep(timedelta(days=1)), int)
+    assert_type(
+        await store.sweep(markers_older_than=timedelta(days=7), purge_nameless=True), int
+    )
+    assert_type(await store.status(count=False), ObjectStoreStatus)
 
 
 async def reads(store: ObjectStore, old: ObjectInfo, file: BinaryIO) -> None:
@@ -125,7 +129,7 @@ async def surveys(store: ObjectStore) -> None:
     assert_type(status, ObjectStoreStatus)
     assert_type(status.bucket, str)
     assert_type(status.size, int)
-    assert_type(status.count, int)
+    assert_type(status.count, int | None)
     assert_type(status.ttl, timedelta | None)
     assert_type(status.sealed, bool)
 

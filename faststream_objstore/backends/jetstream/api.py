@@ -24,7 +24,14 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.wire import stream_name
 
-__all__ = ("CONSUMER_NOT_FOUND", "NO_MESSAGE", "JetStreamAPI", "parse_time", "refusal")
+__all__ = (
+    "CONSUMER_NOT_FOUND",
+    "NOT_DELETED",
+    "NO_MESSAGE",
+    "JetStreamAPI",
+    "parse_time",
+    "refusal",
+)
 
 # The server's errors.json.
 _STREAM_NOT_FOUND = 10059
@@ -42,6 +49,7 @@ _NO_RESOURCES = frozenset(
 _STORE_FAILED = 10077
 _NOT_ENABLED = frozenset({10039, 10076})
 NO_MESSAGE = 10037
+NOT_DELETED = 10057
 CONSUMER_NOT_FOUND = 10014
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both sides of the subtraction are UTC
@@ -181,6 +189,8 @@ class JetStreamAPI:
             bytes=state["bytes"],
             last_sequence=state["last_seq"],
             created=info["created"],
+            # Before 2.10 it does not say; no earlier than its newest message.
+            time_ns=parse_time(info.get("ts") or state["last_ts"]),
         )
 
     async def why_no_responders(

@@ -2,13 +2,20 @@
 
 import base64
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from nats.aio.client import Client
 
-from faststream_objstore.backends.base import Deliver, StoredMessage, StreamState
+from faststream_objstore.backends.base import (
+    ConsumerState,
+    Deliver,
+    StoredMessage,
+    StreamState,
+)
 from faststream_objstore.backends.jetstream.api import (
     NO_MESSAGE,
+    NOT_DELETED,
     JetStreamAPI,
     parse_time,
 )
@@ -21,7 +28,7 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
 )
 from faststream_objstore.models import validate_bucket_name
-from faststream_objstore.wire import bucket_of_stream, stream_name
+from faststream_objstore.wire import all_chunks_subject, bucket_of_stream, stream_name
 
 __all__ = ("JetStreamBackend", "JetStreamServer")
 
@@ -91,8 +98,11 @@ class JetStreamServer:
         names: list[str] = []
         offset = 0
         while True:
+            # Only streams that can hold chunks: an account may have thousands of others.
             answer = await self.api.call(
-                "STREAM.NAMES", {"offset": offset}, timeout=self.timeout
+                "STREAM.NAMES",
+                {"offset": offset, "subject": all_chunks_subject("*")},
+                timeout=self.timeout,
             )
             page = answer.get("streams") or []
             names += page
@@ -249,7 +259,7 @@ class JetStreamBackend:
 
     def messages(
         self,
-        subject: str,
+        subject: str | Sequence[str],
         *,
         deliver: Deliver = Deliver.ALL,
         start_sequence: int | None = None,
@@ -275,10 +285,42 @@ class JetStreamBackend:
             timeout=self.timeout,
         )
 
-    async def purge(self, subject: str) -> int:
+    async def purge(self, subject: str, *, up_to: int | None = None) -> int:
         """Remove every message of a subject; how many there were."""
-        answer = await self._call("STREAM.PURGE", {"filter": subject})
+        body: dict[str, Any] = {"filter": subject}
+        if up_to is not None:
+            # The server takes the sequence that stays.
+            body["seq"] = up_to + 1
+        answer = await self._call("STREAM.PURGE", body)
         return int(answer.get("purged", 0))
+
+    async def remove(self, sequence: int) -> bool:
+        """Remove one message; whether it was there."""
+        try:
+            await self._call("STREAM.MSG.DELETE", {"seq": sequence, "no_erase": True})
+        except StoreAPIError as error:
+            if error.err_code in {NO_MESSAGE, NOT_DELETED}:
+                return False
+            raise
+        return True
+
+    async def consumers(self) -> list[ConsumerState]:
+        """Every consumer of the stream, whoever made it."""
+        result: list[ConsumerState] = []
+        offset = 0
+        while True:
+            answer = await self._call("CONSUMER.LIST", {"offset": offset})
+            if missing := answer.get("missing"):
+                msg = (
+                    f"Bucket '{self.bucket}': the consumers {', '.join(map(repr, missing))} "
+                    "of its stream do not answer; try again."
+                )
+                raise StoreAPIError(msg, bucket=self.bucket, code=503)
+            page = answer.get("consumers") or []
+            result += map(_consumer_state, page)
+            offset += len(page)
+            if not page or offset >= answer.get("total", 0):
+                return result
 
     async def subjects(self, subject: str) -> dict[str, int]:
         """The subjects that match, each with its number of messages."""
@@ -317,3 +359,14 @@ class JetStreamBackend:
         return await self._api.call(
             f"{verb}.{self._stream}", body, bucket=self.bucket, timeout=self.timeout
         )
+
+
+def _consumer_state(info: dict[str, Any]) -> ConsumerState:
+    config = info.get("config") or {}
+    only = config.get("filter_subject")
+    return ConsumerState(
+        name=info["name"],
+        filters=(only,) if only else tuple(config.get("filter_subjects") or ()),
+        floor=info["ack_floor"]["stream_seq"],
+        idle=not info.get("num_pending") and not info.get("num_ack_pending"),
+    )

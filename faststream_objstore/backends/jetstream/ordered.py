@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -64,7 +65,7 @@ class OrderedConsumer:
         self,
         api: JetStreamAPI,
         bucket: str,
-        subject: str,
+        subject: str | Sequence[str],
         *,
         begin: dict[str, Any],
         follow: bool,
@@ -84,7 +85,7 @@ class OrderedConsumer:
         self._id = f"{stream_name(bucket)}.objstore-{_NUID.next().decode()}"
         self._config: dict[str, Any] = {
             "name": self._id.partition(".")[2],
-            "filter_subject": subject,
+            **_filter(subject),
             "ack_policy": "none",
             "mem_storage": True,
             "num_replicas": 1,
@@ -371,3 +372,9 @@ class OrderedConsumer:
         else:
             said = headers.get("Description", "").strip()
             self.fault = f"the server ended the request: {status} {said}"
+
+
+def _filter(subject: str | Sequence[str]) -> dict[str, Any]:
+    if isinstance(subject, str):
+        return {"filter_subject": subject}
+    return {"filter_subjects": list(subject)}

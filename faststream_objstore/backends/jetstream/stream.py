@@ -5,6 +5,7 @@ server, a gap. Then a new one goes on after the last message that was handed out
 """
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -54,7 +55,7 @@ class JetStreamMessages:
         self,
         api: JetStreamAPI,
         bucket: str,
-        subject: str,
+        subject: str | Sequence[str],
         *,
         deliver: Deliver,
         start_sequence: int | None,

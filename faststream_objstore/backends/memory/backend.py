@@ -2,13 +2,13 @@
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ...exceptions import InvalidOptionError, ObjStoreError
-from ..base import Deliver, StoredMessage, StreamState
+from ..base import ConsumerState, Deliver, StoredMessage, StreamState
 from .reader import MemoryReader
 from .stream import MAX_PAYLOAD, Stream, matcher
 
@@ -104,7 +104,7 @@ class MemoryBackend:
 
     def messages(
         self,
-        subject: str,
+        subject: str | Sequence[str],
         *,
         deliver: Deliver = Deliver.ALL,
         start_sequence: int | None = None,
@@ -126,9 +126,17 @@ class MemoryBackend:
             headers_only=headers_only,
         )
 
-    async def purge(self, subject: str) -> int:
+    async def purge(self, subject: str, *, up_to: int | None = None) -> int:
         """Remove every message of a subject; see `Backend`."""
-        return (await self._stream()).purge(subject)
+        return (await self._stream()).purge(subject, up_to)
+
+    async def remove(self, sequence: int) -> bool:
+        """Remove one message; see `Backend`."""
+        return (await self._stream()).remove_one(sequence)
+
+    async def consumers(self) -> list[ConsumerState]:
+        """What readers of the stream still have to read; see `Backend`."""
+        return [one.state() for one in (await self._stream()).listeners]
 
     async def subjects(self, subject: str) -> dict[str, int]:
         """The subjects that match and their numbers of messages; see `Backend`."""
@@ -147,6 +155,7 @@ class MemoryBackend:
             bytes=stream.bytes,
             last_sequence=stream.last_sequence,
             created=f"{created:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z",
+            time_ns=stream.now(),
         )
 
     async def seal(self) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
 from typing_extensions import Self
 
-from ..base import Deliver, Room, StoredMessage
+from ..base import ConsumerState, Deliver, Room, StoredMessage
 from .stream import Stream, matcher, not_found
 
 __all__ = ("MemoryReader",)
@@ -22,7 +22,7 @@ class MemoryReader:
     def __init__(
         self,
         find: Callable[[], Stream],
-        subject: str,
+        subject: str | Sequence[str],
         *,
         deliver: Deliver,
         start_sequence: int | None,
@@ -30,8 +30,8 @@ class MemoryReader:
         headers_only: bool,
     ) -> None:
         self._find = find
-        self._subject = subject
-        self._matches = matcher(subject)
+        self._subjects = (subject,) if isinstance(subject, str) else tuple(subject)
+        self._matchers = [matcher(one) for one in self._subjects]
         self._deliver = deliver
         self._start = start_sequence or 0
         self._follow = follow
@@ -48,7 +48,7 @@ class MemoryReader:
         await asyncio.sleep(0)
         stream = self._find()
         if self._deliver is not Deliver.NEW:
-            found = stream.matching(self._subject)
+            found = stream.matching(*self._subjects)
             if self._deliver is Deliver.LAST_PER_SUBJECT:
                 found = [one for one in found if one is stream.last(one.subject)]
             for message in found:
@@ -125,13 +125,25 @@ class MemoryReader:
 
     def offer(self, message: StoredMessage) -> None:
         """Queue a message that was stored, if it matches."""
-        if message.sequence >= self._start and self._matches(message.subject):
+        if message.sequence >= self._start and any(
+            matches(message.subject) for matches in self._matchers
+        ):
             self._queue[message.sequence] = message
             self.wake()
 
     def forget(self, sequence: int) -> None:
         """Leave out a message that was removed."""
         self._queue.pop(sequence, None)
+
+    def state(self) -> ConsumerState:
+        """What it has still to read."""
+        first = next(iter(self._queue), None)
+        return ConsumerState(
+            name=f"reader-{id(self):x}",
+            filters=self._subjects,
+            floor=0 if first is None else first - 1,
+            idle=first is None,
+        )
 
     def wake(self) -> None:
         """Have a waiting reader look again."""

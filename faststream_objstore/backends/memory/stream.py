@@ -13,7 +13,7 @@ from ...exceptions import (
     BucketSealedError,
     StoreAPIError,
 )
-from ..base import StoredMessage, WrongRevision
+from ..base import ConsumerState, StoredMessage, WrongRevision
 
 __all__ = ("MAX_PAYLOAD", "Listener", "Stream", "matcher", "not_found")
 
@@ -69,6 +69,9 @@ class Listener(Protocol):
     def wake(self) -> None:
         """The stream was deleted."""
 
+    def state(self) -> ConsumerState:
+        """What it has still to read."""
+
 
 class Stream:
     """The messages of one bucket. It never awaits, so each call is atomic."""
@@ -83,7 +86,7 @@ class Stream:
         self.messages: OrderedDict[int, StoredMessage] = OrderedDict()
         self.subjects: dict[str, OrderedDict[int, StoredMessage]] = {}
         self.listeners: set[Listener] = set()
-        self._now = now
+        self.now = now
         self._sizes: dict[int, int] = {}
 
     def check_same(self, config: dict[str, Any]) -> None:
@@ -123,12 +126,16 @@ class Stream:
         messages = self.subjects.get(subject)
         return next(reversed(messages.values())) if messages else None
 
-    def matching(self, subject: str) -> list[StoredMessage]:
-        """The messages of a subject, wildcards allowed, in order."""
-        if not _has_wildcards(subject):
-            return list(self.subjects.get(subject, {}).values())
-        matches = matcher(subject)
-        return [message for message in self.messages.values() if matches(message.subject)]
+    def matching(self, *subjects: str) -> list[StoredMessage]:
+        """The messages of subjects, wildcards allowed, in order."""
+        if len(subjects) == 1 and not _has_wildcards(subjects[0]):
+            return list(self.subjects.get(subjects[0], {}).values())
+        matchers = [matcher(one) for one in subjects]
+        return [
+            message
+            for message in self.messages.values()
+            if any(matches(message.subject) for matches in matchers)
+        ]
 
     def replace_last(self, subject: str, data: bytes, expected_sequence: int) -> StoredMessage:
         """Compare-and-set with rollup, as `Backend.publish_metadata` has it."""
@@ -169,7 +176,7 @@ class Stream:
             )
             raise BucketFullError(msg, bucket=self.bucket)
         self.last_sequence += 1
-        message = StoredMessage(subject, data, self.last_sequence, self._now(), size=len(data))
+        message = StoredMessage(subject, data, self.last_sequence, self.now(), size=len(data))
         self.messages[message.sequence] = message
         self.subjects.setdefault(subject, OrderedDict())[message.sequence] = message
         self._sizes[message.sequence] = size
@@ -189,10 +196,20 @@ class Stream:
         for listener in self.listeners:
             listener.forget(sequence)
 
-    def purge(self, subject: str) -> int:
-        """Remove the messages of a subject; how many there were."""
+    def remove_one(self, sequence: int) -> bool:
+        """Remove the message of a sequence; whether it was there."""
         self._check_writable()
-        messages = self.matching(subject)
+        message = self.messages.get(sequence)
+        if message is not None:
+            self.remove(message)
+        return message is not None
+
+    def purge(self, subject: str, up_to: int | None = None) -> int:
+        """Remove the messages of a subject, up to a sequence; how many there were."""
+        self._check_writable()
+        messages = [
+            one for one in self.matching(subject) if up_to is None or one.sequence <= up_to
+        ]
         for message in messages:
             self.remove(message)
         return len(messages)
@@ -201,7 +218,7 @@ class Stream:
         """Remove what is older than `max_age`."""
         if not (max_age := self.config.get("max_age")):
             return
-        oldest = self._now() - max_age
+        oldest = self.now() - max_age
         while self.messages:
             message = next(iter(self.messages.values()))
             if message.time_ns > oldest:

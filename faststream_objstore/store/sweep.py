@@ -1,0 +1,295 @@
+"""Sweep: what nobody needs any more is removed from a bucket.
+
+Writers that die leave chunks that no object refers to, deletions leave markers, and other
+clients leave what is no object's at all. Whether something is old is told by the server's
+clock alone: the time at which it stored a message against the time that it says it is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+
+from .. import wire
+from ..backends.base import Backend, ConsumerState, StoredMessage, StreamState
+from ..exceptions import BadObjectMetaError, InvalidOptionError
+
+__all__ = ("Sweeping",)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger: logging.Logger = logging.getLogger("faststream_objstore")
+
+# Subjects that one consumer reads: the server compares each with each.
+_SUBJECTS = 512
+# Requests that are out at a time.
+_AT_ONCE = 32
+# Subjects that a log line names.
+_NAMED = 3
+_SHOWN = 80
+
+
+class Sweeping:
+    """The part of `ObjectStore` that removes what nobody needs."""
+
+    _source: Callable[[], Awaitable[Backend]]
+
+    async def sweep(
+        self,
+        older_than: timedelta = timedelta(hours=1),
+        *,
+        markers_older_than: timedelta | None = None,
+        purge_nameless: bool = False,
+    ) -> int:
+        """Remove chunks that no object refers to: those of writers that died.
+
+        Example:
+            ```python
+            freed = await store.sweep(markers_older_than=timedelta(days=7))
+            ```
+
+        Args:
+            older_than: Younger chunks may belong to a put that is under way, and stay.
+            markers_older_than: Remove delete markers of this age too, but none that a
+                consumer of the stream has not passed: a change subscriber that is behind
+                must still see it. Afterwards nothing tells that there was such an object.
+                If not given, markers stay.
+            purge_nameless: Remove metadata messages too whose subject is the base64url of
+                no name. They are no object's and nothing but this removes them; until
+                then, they are logged, and the chunks that they name stay.
+
+        Returns:
+            Bytes of content freed.
+
+        Raises:
+            BadObjectMetaError: If an object's metadata does not parse: which chunks are
+                its own is then unknown, and nothing is removed.
+            InvalidOptionError: If an age is not a `timedelta`, or is negative.
+        """
+        backend = await self._source()
+        _require_age(backend, "older_than", older_than)
+        if markers_older_than is not None:
+            _require_age(backend, "markers_older_than", markers_older_than)
+        state = await backend.state()
+        stored = await backend.subjects(wire.all_chunks_subject(backend.bucket))
+        # Read after the chunks, so that whatever is committed meanwhile is seen.
+        survey = await _survey(backend)
+        wanted = survey.chunks(with_nameless=not purge_nameless)
+        if survey.nameless:
+            await _nameless(backend, survey.nameless, purge=purge_nameless)
+        freed = await _remove_orphans(
+            backend, stored.keys() - wanted, _before(state, older_than)
+        )
+        if markers_older_than is not None:
+            await _remove_markers(backend, survey.markers, _before(state, markers_older_than))
+        return freed
+
+
+def _require_age(backend: Backend, option: str, age: timedelta) -> None:
+    if not isinstance(age, timedelta) or age < timedelta(0):
+        msg = (
+            f"Bucket '{backend.bucket}': {option}={age!r} cannot work; give a timedelta "
+            "from 0."
+        )
+        raise InvalidOptionError(msg, bucket=backend.bucket)
+
+
+def _before(state: StreamState, age: timedelta) -> int:
+    return state.time_ns - age // timedelta(microseconds=1) * 1000
+
+
+class _Marker(NamedTuple):
+    subject: str
+    sequence: int
+    time_ns: int
+
+
+class _Survey:
+    """What the metadata of a bucket says, the last message of each subject."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        self._nuids: dict[str, str] = {}
+        self._markers: dict[str, _Marker] = {}
+        self._bad: dict[str, BadObjectMetaError] = {}
+        self.nameless: list[StoredMessage] = []
+        """Messages that are no object's; their bodies are left out."""
+        self._nameless_nuids: set[str] = set()
+
+    @property
+    def markers(self) -> list[_Marker]:
+        """The delete markers, the oldest first."""
+        return sorted(self._markers.values(), key=lambda one: one.sequence)
+
+    def add(self, message: StoredMessage) -> None:
+        """Take a message into account; clients that do not roll up leave several."""
+        subject = message.subject
+        self._nuids.pop(subject, None)
+        self._markers.pop(subject, None)
+        self._bad.pop(subject, None)
+        try:
+            if not message.data and wire.name_of(subject) is not None:
+                # The server's own marker of an object that has expired.
+                return
+            info, _ = wire.info_of(message, self._bucket)
+        except BadObjectMetaError as error:
+            if wire.name_of(subject) is not None:
+                self._bad[subject] = error
+                return
+            self.nameless.append(message._replace(data=b""))
+            if nuid := wire.nuid_in(message.data):
+                self._nameless_nuids.add(nuid)
+            return
+        # A marker or a link names a nuid too, but has no chunks.
+        if info.deleted:
+            self._markers[subject] = _Marker(subject, message.sequence, message.time_ns)
+        elif info.nuid and not info.is_link():
+            self._nuids[subject] = info.nuid
+
+    def require_whole(self) -> None:
+        """Raise the first error there is."""
+        for error in self._bad.values():
+            raise error
+
+    def chunks(self, *, with_nameless: bool) -> set[str]:
+        """The subjects of chunks that metadata refers to."""
+        nuids = set(self._nuids.values())
+        if with_nameless:
+            nuids |= self._nameless_nuids
+        return {wire.chunk_subject(self._bucket, nuid) for nuid in nuids}
+
+
+async def _survey(backend: Backend) -> _Survey:
+    survey = _Survey(backend.bucket)
+    async with backend.messages(wire.all_metadata_subject(backend.bucket)) as stream:
+        while messages := await stream.take():
+            for message in messages:
+                survey.add(message)
+    survey.require_whole()
+    return survey
+
+
+async def _nameless(
+    backend: Backend, messages: Sequence[StoredMessage], *, purge: bool
+) -> None:
+    named = _listed(one.subject for one in messages)
+    if not purge:
+        logger.warning(
+            "Bucket '%s': %s metadata messages are no object's, because their subjects are "
+            "the base64url of no name (%s). They stay; sweep(purge_nameless=True) removes "
+            "them.",
+            backend.bucket,
+            len(messages),
+            named,
+        )
+        return
+    # One by one: such a subject may have wildcards, and then means every object.
+    await _each(messages, lambda one: backend.remove(one.sequence))
+    logger.info(
+        "Bucket '%s': %s metadata messages that were no object's are removed (%s).",
+        backend.bucket,
+        len(messages),
+        named,
+    )
+
+
+def _listed(subjects: Iterable[str]) -> str:
+    distinct = list(dict.fromkeys(subjects))
+    named = ", ".join(repr(one[:_SHOWN]) for one in distinct[:_NAMED])
+    more = len(distinct) - _NAMED
+    return f"{named} and {more} more" if more > 0 else named
+
+
+async def _remove_orphans(backend: Backend, orphans: set[str], before_ns: int) -> int:
+    """Remove the chunks of these subjects, where the newest is old enough; the bytes."""
+    plain = sorted(one for one in orphans if not wire.has_wildcards(one))
+    freed = 0
+    for start in range(0, len(plain), _SUBJECTS):
+        found = await _measured(backend, plain[start : start + _SUBJECTS])
+        old = [one for one in found.items() if one[1].newest_ns <= before_ns]
+
+        async def purge(one: tuple[str, "_Chunks"]) -> int:
+            subject, chunks = one
+            return chunks.size if await backend.purge(subject) else 0
+
+        freed += sum(await _each(old, purge))
+    for subject in orphans.difference(plain):
+        # As a filter it would mean every object's chunks.
+        chunks = (await _measured(backend, subject)).get(subject)
+        if chunks is not None and chunks.newest_ns <= before_ns:
+            await _each(chunks.sequences, backend.remove)
+            freed += chunks.size
+    return freed
+
+
+class _Chunks:
+    """The chunks of one subject."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.newest_ns = 0
+        self.sequences: list[int] = []
+
+
+async def _measured(backend: Backend, subject: str | Sequence[str]) -> dict[str, _Chunks]:
+    found: dict[str, _Chunks] = {}
+    async with backend.messages(subject, headers_only=True) as stream:
+        while messages := await stream.take():
+            for message in messages:
+                chunks = found.setdefault(message.subject, _Chunks())
+                chunks.size += message.size
+                chunks.newest_ns = max(chunks.newest_ns, message.time_ns)
+                if message.subject == subject:
+                    chunks.sequences.append(message.sequence)
+    return found
+
+
+async def _remove_markers(backend: Backend, markers: list[_Marker], before_ns: int) -> None:
+    """Remove markers that are old enough and that every consumer has passed."""
+    old = [one for one in markers if one.time_ns <= before_ns]
+    if not old:
+        return
+    behind = [one for one in await backend.consumers() if not one.idle]
+    passed: list[_Marker] = []
+    blocked: dict[str, int] = {}
+    for marker in old:
+        blocking = _blocking(behind, marker)
+        if blocking is None:
+            passed.append(marker)
+        else:
+            blocked[blocking.name] = blocked.get(blocking.name, 0) + 1
+    for name, count in blocked.items():
+        logger.warning(
+            "Bucket '%s': %s delete markers stay, because the consumer %r has not passed "
+            "them. Delete the consumer if nothing uses it any more.",
+            backend.bucket,
+            count,
+            name,
+        )
+    # Whatever has been put under the name meanwhile is newer than the marker, and stays.
+    await _each(passed, lambda one: backend.purge(one.subject, up_to=one.sequence))
+    if passed:
+        logger.info("Bucket '%s': %s delete markers are removed.", backend.bucket, len(passed))
+
+
+def _blocking(behind: list[ConsumerState], marker: _Marker) -> ConsumerState | None:
+    for consumer in behind:
+        if not consumer.has_passed(marker.subject, marker.sequence):
+            return consumer
+    return None
+
+
+async def _each(items: Sequence[T], act: Callable[[T], Awaitable[R]]) -> list[R]:
+    """Do something with each, some at a time; the first error ends it."""
+    results: list[R] = []
+    for start in range(0, len(items), _AT_ONCE):
+        done = await asyncio.gather(
+            *(act(one) for one in items[start : start + _AT_ONCE]), return_exceptions=True
+        )
+        for one in done:
+            if isinstance(one, BaseException):
+                raise one
+            results.append(one)
+    return results
