@@ -370,7 +370,7 @@ def test_the_json_names_the_object_of_a_latin_1_subject() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "nuid"),
+    "body, nuid",
     [
         (b'{"nuid": "N"}', "N"),
         (b"{}", ""),
@@ -386,7 +386,7 @@ def test_the_nuid_in_a_foreign_body_is_read_where_there_is_one(body: bytes, nuid
 
 
 @pytest.mark.parametrize(
-    ("subject", "has"),
+    "subject, has",
     [("$O.b.C.N", False), ("$O.b.C.a*", False), ("$O.b.C.*", True), ("$O.b.C.>", True)],
 )
 def test_a_subject_with_a_wildcard_is_known(subject: str, has: bool) -> None:
