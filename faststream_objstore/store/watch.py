@@ -1,6 +1,7 @@
 """Watch: the present state of a bucket, then each change as it happens."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any
@@ -56,7 +57,8 @@ class ObjectWatcher:
             ),
             follow=True,
         )
-        self._reading: asyncio.Future[StoredMessage] | None = None
+        self._reading: asyncio.Future[list[StoredMessage]] | None = None
+        self._arrived: deque[StoredMessage] = deque()
         self._stopped = asyncio.Event()
         self._marker_due = False
         self._marks = True
@@ -125,6 +127,9 @@ class ObjectWatcher:
         while True:
             if self._stopped.is_set():
                 raise StopAsyncIteration
+            if self._arrived:
+                # Without a task: the present state of a large bucket comes this way.
+                return self._arrived.popleft()
             if self._reading is None:
                 self._reading = asyncio.ensure_future(self._read())
             reading = self._reading
@@ -148,10 +153,13 @@ class ObjectWatcher:
             # Several tasks may wait; the first of them takes it, the others go on.
             if self._reading is reading:
                 self._reading = None
-                return reading.result()
+                self._arrived.extend(reading.result())
 
-    async def _read(self) -> StoredMessage:
-        return await self._stream.__anext__()
+    async def _read(self) -> list[StoredMessage]:
+        messages = await self._stream.take()
+        if not messages:
+            raise StopAsyncIteration
+        return messages
 
     def __aiter__(self) -> AsyncIterator[ObjectInfo]:
         return self
