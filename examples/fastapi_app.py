@@ -68,9 +68,9 @@ async def report_on(
 
 
 def store_of(bucket: Bucket) -> Any:
-    def store(request: Request) -> ObjectStore:
+    async def store(request: Request) -> ObjectStore:
         buckets: Buckets = request.app.state.buckets
-        return buckets.handle(bucket.name)
+        return await buckets.open(bucket)
 
     return Depends(store)
 

@@ -1,18 +1,68 @@
-"""The buckets on one connection: a NATS server's, or a test's in memory."""
+"""What `Buckets` keeps for its broker, and the buckets on one connection of it."""
 
+import asyncio
+import logging
 import weakref
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
 
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-from faststream_objstore._faststream import api_options
+from faststream_objstore._faststream import (
+    Application,
+    BrokerHook,
+    ContextRepo,
+    CustomField,
+    api_options,
+    connection_of,
+    custom_fields,
+    declared_streams,
+    on_lifespan,
+)
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.live import LiveObjects
+from faststream_objstore.bucket import TAKEN_OVER, Bucket, not_declared
+from faststream_objstore.exceptions import (
+    BucketInUseError,
+    BucketNotFoundError,
+    InvalidOptionError,
+    NotConnectedError,
+)
+from faststream_objstore.live import LiveField, LiveObjects, LiveSource, LiveValue
+from faststream_objstore.origin import origin_on
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.declare import bind_bucket
+from faststream_objstore.wire import bucket_of_stream
 
-__all__ = ("Binding",)
+__all__ = ("Attached", "Binding", "BucketField", "attached_to", "extension_key")
 
 _DEFAULT_TIMEOUT = 10.0
+_BUCKETS_KEY = "buckets"
+
+_logger = logging.getLogger("faststream_objstore")
+
+
+class BucketField(CustomField):
+    """What the handlers of a broker are searched for, to warn of undeclared buckets."""
+
+    __slots__ = ()
+
+    @property
+    def bucket_name(self) -> str | None:
+        """The bucket that it names, if it names one."""
+        return None
+
+
+def extension_key(bucket: str) -> str:
+    """Where the context has the `Attached` that declares a bucket."""
+    return f"objstore:{bucket}"
+
+
+def attached_to(broker: NatsBroker) -> "list[Attached]":
+    """What has been attached to a broker, in order."""
+    return [one for one in BrokerHook.attached_to(broker) if isinstance(one, Attached)]
 
 
 class Binding:
@@ -58,3 +108,407 @@ class Binding:
                 connection, prefix=prefix, timeout=seconds
             )
         return self._servers[seconds]
+
+
+class Attached:
+    """The declared buckets of one `Buckets`, and where they are at this moment.
+
+    The broker's hook, the fields and the change subscribers use it; users call `Buckets`.
+
+    Args:
+        extension: The `Buckets`, which the context offers to handlers and hooks.
+    """
+
+    def __init__(self, extension: object) -> None:
+        self.broker: NatsBroker | None = None
+        self._extension = extension
+        self._declared: dict[str, Bucket] = {}
+        self._handles: dict[str, ObjectStore] = {}
+        self._apps: list[Application] = []
+        self._binding: Binding | None = None
+        self._was_connected = False
+        self._late: set[asyncio.Task[None]] = set()
+        self._taken_over: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
+        self._origin = origin_on(lambda: self.broker)
+
+    def __repr__(self) -> str:
+        return f"Buckets({', '.join(map(repr, self._declared.values()))})"
+
+    @property
+    def declared(self) -> Mapping[str, Bucket]:
+        """The declared buckets by name."""
+        return MappingProxyType(self._declared)
+
+    @property
+    def live_values(self) -> tuple[LiveValue, ...]:
+        """What `LiveObject`s share on the connection of this moment."""
+        return () if self._binding is None else tuple(self._binding.live)
+
+    def attach(self, broker: NatsBroker | None, *buckets: Bucket) -> None:
+        """Declare further buckets, and bring all of them to a broker if one is given.
+
+        Nothing is changed if this fails.
+
+        Raises:
+            BucketInUseError: If another bucket has the name or the context key, or a
+                bucket or this `Buckets` belongs to another broker that is running.
+            InvalidOptionError: If something is not a broker or a bucket, or if the broker's
+                context has something else under a context key.
+        """
+        if broker is not None and not isinstance(broker, NatsBroker):
+            msg = f"Buckets needs a NatsBroker, got {broker!r}."
+            raise InvalidOptionError(msg)
+        for bucket in buckets:
+            if not isinstance(bucket, Bucket):
+                msg = f"Buckets takes a NatsBroker and then Bucket(...), got {bucket!r}."
+                raise InvalidOptionError(msg)
+        if broker is not None and self.broker not in {None, broker} and _is_live(self.broker):
+            msg = "This Buckets belongs to a broker that is running; stop that one first."
+            raise BucketInUseError(msg)
+        target = broker or self.broker
+        moves = target is not self.broker
+        wanted = [*self._declared.values(), *buckets] if moves else list(buckets)
+        self._require_distinct(buckets)
+        if target is not None:
+            for bucket in wanted:
+                self._require_free(bucket, target)
+        # All is well, so all is changed.
+        for bucket in buckets:
+            self._declared[bucket.name] = bucket
+            self._taken_over.discard(bucket.name)
+        if target is None:
+            return
+        for bucket in wanted:
+            self._claim(bucket, target)
+        if moves:
+            if self.broker is not None:
+                BrokerHook.of(self.broker).discard(self)
+            self.broker = target
+            self._binding = None
+        if moves or buckets:
+            self._announce(target)
+
+    def install(self, app: Application) -> None:
+        """Make the stores known to an app, and connect before its later startup hooks."""
+        if app in self._apps:
+            return
+        self._apps.append(app)
+        self._register(app.context)
+        on_lifespan(app, self._expect_connection)
+        app.on_startup(self._connect)
+
+    async def bind(self) -> None:
+        """Connect if need be, bind every bucket, start subscribers that do not run."""
+        broker = self._attached_broker()
+        if connection_of(broker) is None:
+            await broker.connect()
+        # Locked, since `attach` may be at the same in the background.
+        async with BrokerHook.of(broker).lock:
+            await self.on_connect()
+            in_memory = self._binding is not None and self._binding.in_memory
+            if not in_memory and not broker.running:
+                return
+            await self.on_start()
+            for bucket in tuple(self._declared.values()):
+                for subscriber in tuple(bucket.subscribers):
+                    if not subscriber.running:
+                        await subscriber.start_late(in_memory=in_memory)
+
+    async def on_connect(self) -> None:
+        """Bind to the connection that is there; the broker's hook calls it, locked."""
+        broker = self._attached_broker()
+        for stream in declared_streams(broker):
+            if (name := bucket_of_stream(stream)) is not None:
+                msg = (
+                    f"Bucket '{name}': a subscriber or publisher names its stream "
+                    f"{stream!r}, and FastStream would rewrite the stream's settings, which "
+                    f'ruins the bucket. Use JStream("{stream}", declare=False) there.'
+                )
+                raise BucketInUseError(msg, bucket=name)
+        connection = connection_of(broker)
+        if connection is None:
+            raise self._not_connected()
+        # FastStream replaces a broker's context when an app takes the broker in.
+        self._register(broker.context)
+        binding = self._binding
+        if binding is None or not binding.is_of(connection):
+            binding = self._binding = Binding(connection, broker)
+        # A handle that outlives its test must not reach a real server on its own.
+        self._was_connected = True
+        for bucket in tuple(self._declared.values()):
+            bucket.require_distinct_durables()
+            if bucket.name not in binding.backends:
+                binding.backends[bucket.name] = await bind_bucket(
+                    binding.server(bucket.timeout),
+                    bucket.config,
+                    # Nothing exists in memory, so what a service only binds is made.
+                    declare=bucket.declare or binding.in_memory,
+                    update=bucket.update,
+                )
+
+    async def on_start(self) -> None:
+        """Load and follow what handlers' `LiveObject`s name; the broker's hook calls it."""
+        binding = self._binding
+        if binding is None or binding.in_memory:
+            return
+        broker = self._attached_broker()
+        attached = attached_to(broker)
+        declared = {name for one in attached for name in one.declared}
+        wanted: list[tuple[LiveField, LiveValue]] = []
+        for handler, field in custom_fields(broker):
+            if isinstance(field, BucketField) and self in attached[:1]:
+                self._warn_of_undeclared(handler, field, declared)
+            if isinstance(field, LiveField):
+                bucket = field.source.bucket
+                if bucket not in declared:
+                    raise not_declared(
+                        bucket,
+                        declared,
+                        taken_over=any(one.has_lost(bucket) for one in attached),
+                    )
+                if bucket in self._declared:
+                    wanted.append((field, await self.live_value(field.source)))
+        await binding.live.start({value for _, value in wanted})
+        for field, value in wanted:
+            value.get(required=field.must_exist)
+
+    def _warn_of_undeclared(
+        self, handler: str, field: "BucketField", declared: set[str]
+    ) -> None:
+        # No error: the bucket may be attached before the handler's first message.
+        bucket = field.bucket_name
+        if bucket is None or bucket in declared or (handler, bucket) in self._warned:
+            return
+        self._warned.add((handler, bucket))
+        _logger.warning(
+            "%s asks for bucket '%s', which is not declared (declared: %s); pass Bucket(%r) "
+            "to Buckets(broker, ...), or each of its messages fails.",
+            handler,
+            bucket,
+            ", ".join(f"'{one}'" for one in sorted(declared)) or "none",
+            bucket,
+        )
+
+    async def on_stop(self) -> None:
+        """Follow nothing any more; the broker's hook calls it."""
+        if self._binding is not None:
+            await self._binding.live.stop()
+
+    async def live_value(self, source: LiveSource, *, current: bool = False) -> LiveValue:
+        """What `LiveObject`s of one source share, on the connection that is there now.
+
+        Args:
+            source: Which object.
+            current: Bring it up to date, and have it followed where the broker runs.
+        """
+        live = (await self.bound(source.bucket)).live
+        value = live.of(source, partial(self.backend_of, source.bucket))
+        if current and live.running:
+            await value.follow()
+        elif current:
+            await value.refresh()
+        return value
+
+    def handle(self, bucket: str) -> ObjectStore:
+        """The store of a bucket, which binds itself at its first use."""
+        if bucket not in self._handles:
+            self._handles[bucket] = ObjectStore(
+                bucket, partial(self.backend_of, bucket), origin=self._origin
+            )
+        return self._handles[bucket]
+
+    async def server_of(self, bucket: str) -> Server:
+        """Where a bucket is, once it is bound."""
+        await self.backend_of(bucket)
+        declared = self._declared.get(bucket)
+        return (await self.bound()).server(declared.timeout if declared else None)
+
+    async def backend_of(self, bucket: str) -> Backend:
+        """A bucket's stream on the connection that is there now.
+
+        Raises:
+            BucketNotFoundError: If it is not declared and does not exist.
+        """
+        binding = await self.bound(bucket)
+        backend = binding.backends.get(bucket)
+        if backend is None:
+            try:
+                backend = await binding.server(None).open(bucket)
+            except BucketNotFoundError as error:
+                msg = (
+                    f"{error} It was declared here, but {TAKEN_OVER}"
+                    if self.has_lost(bucket)
+                    else f"{error} Declared: {', '.join(sorted(self._declared)) or 'none'}."
+                )
+                raise BucketNotFoundError(msg, bucket=bucket) from None
+            binding.backends[bucket] = backend
+        return backend
+
+    async def bound(self, bucket: str | None = None) -> Binding:
+        """The buckets on the connection that is there now; a declared one is bound.
+
+        Raises:
+            NotConnectedError: If the broker has been stopped, or there is none.
+        """
+        broker = self._attached_broker()
+        connection = connection_of(broker)
+        binding = self._binding
+        if connection is None:
+            if self._was_connected:
+                raise self._not_connected()
+            await broker.connect()
+        elif (
+            binding is None
+            or not binding.is_of(connection)
+            or (bucket in self._declared and bucket not in binding.backends)
+        ):
+            async with BrokerHook.of(broker).lock:
+                await self.on_connect()
+        if self._binding is None:
+            raise self._not_connected()
+        return self._binding
+
+    def _require_distinct(self, buckets: tuple[Bucket, ...]) -> None:
+        together = dict(self._declared)
+        for bucket in buckets:
+            _refuse_twin(bucket, together)
+            together[bucket.name] = bucket
+
+    def _require_free(self, bucket: Bucket, broker: NatsBroker) -> None:
+        """Refuse a bucket that another broker, another `Buckets` or the context holds."""
+        for other in attached_to(broker):
+            _refuse_twin(bucket, other.declared)
+        holder = bucket.attachment
+        if isinstance(holder, Attached) and holder is not self:
+            held_by = holder.broker
+            if held_by is not None and held_by is not broker and _is_live(held_by):
+                msg = (
+                    f"Bucket '{bucket.name}' belongs to another broker, which is running; "
+                    "stop that one first, or declare a second Bucket of this name."
+                )
+                raise BucketInUseError(msg, bucket=bucket.name)
+        self._require_free_key(bucket, broker.context)
+
+    def _require_free_key(self, bucket: Bucket, context: ContextRepo) -> None:
+        key = bucket.context_key
+        present = context.get(key)
+        if present is None or present is self._handles.get(bucket.name):
+            return
+        holder = context.get(extension_key(bucket.name))
+        if (
+            isinstance(holder, Attached)
+            and present is holder.handle(bucket.name)
+            and self._may_follow(holder, bucket, context)
+        ):
+            return
+        msg = (
+            f"Bucket '{bucket.name}': FastStream's context has something else under the key "
+            f"{key!r}, which a store must not replace: {present!r}. Give the bucket another "
+            f"key: Bucket({bucket.name!r}, context_key=...)."
+        )
+        raise InvalidOptionError(msg, bucket=bucket.name)
+
+    def _may_follow(self, holder: object, bucket: Bucket, context: ContextRepo) -> bool:
+        """Whether what the context knows of a bucket is out of date."""
+        return (
+            not isinstance(holder, Attached)
+            or holder is self
+            or holder is bucket.attachment
+            or holder.has_lost(bucket.name)
+            or not holder.is_in(context)
+        )
+
+    def is_in(self, context: ContextRepo) -> bool:
+        """Whether its stores belong in this context."""
+        contexts = [app.context for app in self._apps]
+        if self.broker is not None:
+            contexts.append(self.broker.context)
+        return any(context is one for one in contexts)
+
+    def _claim(self, bucket: Bucket, broker: NatsBroker) -> None:
+        holder = bucket.attachment
+        if isinstance(holder, Attached) and holder is not self:
+            holder.release(bucket)
+        broker.include_router(bucket.router)
+        bucket.attachment = self
+
+    def release(self, bucket: Bucket) -> None:
+        """Forget a bucket that goes to another `Buckets`."""
+        if self._declared.pop(bucket.name, None) is not None:
+            self._taken_over.add(bucket.name)
+        if not self._declared and self.broker is not None:
+            BrokerHook.of(self.broker).discard(self)
+
+    def has_lost(self, bucket: str) -> bool:
+        """Whether a bucket was declared here until another `Buckets` took it over."""
+        return bucket in self._taken_over
+
+    def _announce(self, broker: NatsBroker) -> None:
+        BrokerHook.of(broker).add(self)
+        self._register(broker.context)
+        for app in self._apps:
+            self._register(app.context)
+        if _is_live(broker):
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return
+            task = loop.create_task(self._bind_late(broker))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def _bind_late(self, broker: NatsBroker) -> None:
+        if self.broker is not broker or connection_of(broker) is None:
+            return
+        try:
+            await self.bind()
+        except Exception:
+            _logger.exception("The buckets of a running broker could not be bound")
+
+    def _register(self, context: ContextRepo) -> None:
+        for bucket in self._declared.values():
+            self._require_free_key(bucket, context)
+        for bucket in self._declared.values():
+            context.set_global(bucket.context_key, self.handle(bucket.name))
+            key = extension_key(bucket.name)
+            if self._may_follow(context.get(key), bucket, context):
+                context.set_global(key, self)
+        # A convenience, so it gives way to what a user has put there.
+        if isinstance(context.get(_BUCKETS_KEY), type(self._extension) | None):
+            context.set_global(_BUCKETS_KEY, self._extension)
+
+    async def _connect(self) -> None:
+        await self._attached_broker().connect()
+
+    def _expect_connection(self) -> None:
+        # The app starts again, so a store may connect the broker again.
+        self._was_connected = False
+
+    def _attached_broker(self) -> NatsBroker:
+        if self.broker is None:
+            msg = "This Buckets has no broker: use Buckets(broker, ...) or attach(broker)."
+            raise NotConnectedError(msg)
+        return self.broker
+
+    def _not_connected(self) -> NotConnectedError:
+        msg = (
+            f"The broker of {self!r} is not connected any more: it has been stopped. Connect "
+            "it again, or use the store before it stops (in on_shutdown, not after_shutdown)."
+        )
+        return NotConnectedError(msg)
+
+
+def _is_live(broker: NatsBroker | None) -> bool:
+    return broker is not None and (broker.running or connection_of(broker) is not None)
+
+
+def _refuse_twin(bucket: Bucket, declared: Mapping[str, Bucket]) -> None:
+    for other in declared.values():
+        for option in ("name", "context_key"):
+            if other is not bucket and getattr(other, option) == getattr(bucket, option):
+                msg = (
+                    f"Bucket '{bucket.name}': this broker has another Bucket of the same "
+                    f"{option}; share one declaration, or give it another one."
+                )
+                raise BucketInUseError(msg, bucket=bucket.name)

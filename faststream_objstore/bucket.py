@@ -2,25 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from faststream.nats import NatsRouter
-from typing_extensions import Unpack
 
 from faststream_objstore._faststream import register
+from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.retry import Retry, seconds_of
 from faststream_objstore.exceptions import (
     BucketInUseError,
     BucketNotDeclaredError,
     InvalidOptionError,
 )
-from faststream_objstore.models import ObjectStoreConfig, Storage
+from faststream_objstore.models import ObjectStoreConfig, Storage, validate_bucket_name
 
 if TYPE_CHECKING:
-    from faststream_objstore.changes.options import ChangeOptions, Event
     from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
 
-__all__ = ("TAKEN_OVER", "Bucket", "not_declared")
+__all__ = ("TAKEN_OVER", "Bucket", "name_of", "not_declared")
 
 TAKEN_OVER = (
     "it was taken over by another Buckets, because a Bucket belongs to one Buckets at a "
@@ -40,12 +39,7 @@ _TAKEN_KEYS = frozenset(
         "buckets",
     }
 )
-_SHOWN: dict[str, Any] = {
-    "title": None,
-    "description": None,
-    "include_in_schema": True,
-    "no_reply": False,
-}
+_RETRY = Retry()
 
 
 def not_declared(
@@ -64,26 +58,9 @@ def not_declared(
     listed = ", ".join(f"'{one}'" for one in sorted(declared)) or "none"
     msg = (
         f"Bucket '{bucket}' is not declared here (declared: {listed}). Pass "
-        f"Bucket({bucket!r}) to Buckets(broker, ...); in a lifespan or a hook of an app "
-        "also call install(app) first."
+        f"Bucket({bucket!r}) to the Buckets(broker, ...) of this broker."
     )
     return BucketNotDeclaredError(msg, bucket=bucket)
-
-
-class SubscriberOptions(TypedDict, total=False):
-    """The options of `on_put`, `on_delete` and `on_change`; see there."""
-
-    durable: str | None
-    replay: bool
-    max_workers: int
-    retry: Retry | None
-    dead_letter: str | None
-    ack_wait: float | timedelta
-    title: str | None
-    description: str | None
-    include_in_schema: bool
-    dependencies: Iterable[Any]
-    no_reply: bool
 
 
 class Bucket:
@@ -179,7 +156,20 @@ class Bucket:
         return self.config.bucket
 
     def on_put(
-        self, pattern: str = "**", **options: Unpack[SubscriberOptions]
+        self,
+        pattern: str = "**",
+        *,
+        durable: str | None = None,
+        replay: bool = False,
+        max_workers: int = 1,
+        retry: Retry | None = _RETRY,
+        dead_letter: str | None = None,
+        ack_wait: float | timedelta = 30.0,
+        title: str | None = None,
+        description: str | None = None,
+        include_in_schema: bool = True,
+        dependencies: Iterable[Any] = (),
+        no_reply: bool = False,
     ) -> "ChangeSubscriber":
         """Decorate a function: it runs with the `ObjectInfo` when an object is put.
 
@@ -190,9 +180,6 @@ class Bucket:
             pattern: Which objects, by name: `*` within a `/` segment, `**` across,
                 `{user}` a part of a segment into FastStream's `Path()`, `{rest:path}`
                 across segments. Every other character is itself.
-            **options: As follows.
-
-        Keyword Args:
             durable: Name of a consumer that all replicas share: each change is handled by
                 one of them, acknowledged after the handler returns, and a restarted
                 service goes on where it stopped. Without it, every replica gets every
@@ -214,23 +201,100 @@ class Bucket:
             InvalidPatternError: If the pattern is malformed.
             InvalidOptionError: If another option cannot work.
         """
-        return self._subscriber("put", pattern, options)
+        return self._subscriber(
+            ChangeOptions(
+                bucket=self.name,
+                event="put",
+                pattern=pattern,
+                durable=durable,
+                replay=replay,
+                max_workers=max_workers,
+                retry=retry,
+                dead_letter=dead_letter,
+                ack_wait=ack_wait,
+            ),
+            title=title,
+            description=description,
+            include_in_schema=include_in_schema,
+            dependencies=dependencies,
+            no_reply=no_reply,
+        )
 
     def on_delete(
-        self, pattern: str = "**", **options: Unpack[SubscriberOptions]
+        self,
+        pattern: str = "**",
+        *,
+        durable: str | None = None,
+        replay: bool = False,
+        max_workers: int = 1,
+        retry: Retry | None = _RETRY,
+        dead_letter: str | None = None,
+        ack_wait: float | timedelta = 30.0,
+        title: str | None = None,
+        description: str | None = None,
+        include_in_schema: bool = True,
+        dependencies: Iterable[Any] = (),
+        no_reply: bool = False,
     ) -> "ChangeSubscriber":
         """Decorate a function: it runs when an object is deleted. See `on_put`.
 
         The `ObjectInfo` is that of the deletion: it has a name and a revision, and
         `deleted` is true. What expires with the bucket's `ttl` is not reported.
         """
-        return self._subscriber("delete", pattern, options)
+        return self._subscriber(
+            ChangeOptions(
+                bucket=self.name,
+                event="delete",
+                pattern=pattern,
+                durable=durable,
+                replay=replay,
+                max_workers=max_workers,
+                retry=retry,
+                dead_letter=dead_letter,
+                ack_wait=ack_wait,
+            ),
+            title=title,
+            description=description,
+            include_in_schema=include_in_schema,
+            dependencies=dependencies,
+            no_reply=no_reply,
+        )
 
     def on_change(
-        self, pattern: str = "**", **options: Unpack[SubscriberOptions]
+        self,
+        pattern: str = "**",
+        *,
+        durable: str | None = None,
+        replay: bool = False,
+        max_workers: int = 1,
+        retry: Retry | None = _RETRY,
+        dead_letter: str | None = None,
+        ack_wait: float | timedelta = 30.0,
+        title: str | None = None,
+        description: str | None = None,
+        include_in_schema: bool = True,
+        dependencies: Iterable[Any] = (),
+        no_reply: bool = False,
     ) -> "ChangeSubscriber":
         """Decorate a function: it runs when an object is put or deleted. See `on_put`."""
-        return self._subscriber("change", pattern, options)
+        return self._subscriber(
+            ChangeOptions(
+                bucket=self.name,
+                event="change",
+                pattern=pattern,
+                durable=durable,
+                replay=replay,
+                max_workers=max_workers,
+                retry=retry,
+                dead_letter=dead_letter,
+                ack_wait=ack_wait,
+            ),
+            title=title,
+            description=description,
+            include_in_schema=include_in_schema,
+            dependencies=dependencies,
+            no_reply=no_reply,
+        )
 
     def require_distinct_durables(self) -> None:
         """Refuse two subscribers that would take changes from each other.
@@ -254,27 +318,21 @@ class Bucket:
             seen[options.durable] = options
 
     def _subscriber(
-        self, event: "Event", pattern: str, given: SubscriberOptions
+        self, options: ChangeOptions, *, dependencies: Iterable[Any], **shown: Any
     ) -> "ChangeSubscriber":
         # Services without change handlers do without it.
-        from faststream_objstore.changes.options import ChangeOptions  # noqa: PLC0415
         from faststream_objstore.changes.subscriber import ChangeSubscriber  # noqa: PLC0415
 
-        options: dict[str, Any] = dict(given)
-        known = SubscriberOptions.__annotations__
-        if unknown := [option for option in options if option not in known]:
-            msg = (
-                f"Bucket '{self.name}': on_{event}() has no option {unknown[0]!r}; it takes "
-                f"a pattern and {', '.join(known)}."
-            )
-            raise TypeError(msg)
-        shown = {key: options.pop(key, default) for key, default in _SHOWN.items()}
-        dependencies = options.pop("dependencies", ())
-        subscriber = ChangeSubscriber(
-            self,
-            ChangeOptions(bucket=self.name, event=event, pattern=pattern, **options),
-            **shown,
-        )
+        subscriber = ChangeSubscriber(self, options, **shown)
         register(self.router, subscriber, dependencies=dependencies)
         self.subscribers.append(subscriber)
         return subscriber
+
+
+def name_of(bucket: str | Bucket) -> str:
+    """The bucket's name.
+
+    Raises:
+        InvalidBucketNameError: If it cannot be one.
+    """
+    return bucket.name if isinstance(bucket, Bucket) else validate_bucket_name(bucket)

@@ -19,6 +19,7 @@ from faststream.nats import JStream, NatsBroker, NatsRouter, TestNatsBroker
 from nats.aio.client import Client
 from nats.errors import NoServersError
 
+from faststream_objstore.binding import attached_to
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.buckets import Buckets
 from faststream_objstore.exceptions import (
@@ -93,8 +94,9 @@ async def test_store_that_is_used_first_connects_the_broker_once(
 ) -> None:
     async with NatsServer(config="max_connections: 1") as server:
         broker = quiet(server.url)
-        buckets = Buckets(broker, Bucket(bucket_name))
-        store = buckets.handle(bucket_name)
+        Buckets(broker, Bucket(bucket_name))
+        [attached] = attached_to(broker)
+        store = attached.handle(bucket_name)
         try:
             await soon(asyncio.gather(*(store.put(str(one), b"") for one in range(5))))
             assert len(await store.list()) == 5
@@ -267,6 +269,84 @@ def test_two_buckets_with_one_context_key_are_refused() -> None:
         Buckets(NatsBroker(), Bucket("a", context_key="x"), Bucket("b", context_key="x"))
 
 
+def test_what_a_user_has_under_a_context_key_is_never_replaced() -> None:
+    broker = NatsBroker()
+    album = ["mine"]
+    broker.context.set_global("photos", album)
+
+    with pytest.raises(InvalidOptionError, match=r"Bucket\('photos', context_key=") as caught:
+        Buckets(broker, Bucket("thumbs"), Bucket("photos"))
+
+    assert caught.value.bucket == "photos"
+    assert broker.context.get("photos") is album
+    # Nothing else was registered or attached either.
+    assert broker.context.get("thumbs") is None
+    assert attached_to(broker) == []
+
+
+async def test_context_key_moves_a_store_out_of_the_way_of_a_users_key() -> None:
+    broker = NatsBroker()
+    broker.context.set_global("photos", "mine")
+    Buckets(broker, Bucket("photos", context_key="photo_store"))
+    seen: list[tuple[str, str]] = []
+
+    @broker.subscriber("ask")
+    async def handle(
+        mine: Annotated[str, Context("photos")],
+        store: Annotated[ObjectStore, Context("photo_store")],
+    ) -> None:
+        seen.append((mine, store.bucket))
+
+    async with TestNatsBroker(broker):
+        await broker.publish("", "ask")
+    assert seen == [("mine", "photos")]
+
+
+async def test_key_that_a_user_takes_after_attaching_stops_the_connection() -> None:
+    broker = NatsBroker()
+    Buckets(broker, Bucket("photos"))
+    broker.context.set_global("photos", "mine")
+
+    with pytest.raises(InvalidOptionError, match="context_key"):
+        async with TestNatsBroker(broker):
+            raise AssertionError
+    assert broker.context.get("photos") == "mine"
+
+
+def test_installing_in_an_app_does_not_replace_a_users_key() -> None:
+    broker = NatsBroker()
+    buckets = Buckets(broker, Bucket("photos"))
+    app = FastStream()
+    app.context.set_global("photos", "mine")
+
+    with pytest.raises(InvalidOptionError, match="context_key"):
+        buckets.install(app)
+    assert app.context.get("photos") == "mine"
+
+
+def test_buckets_of_two_brokers_do_not_replace_each_other_in_an_app() -> None:
+    first, second = NatsBroker(), NatsBroker()
+    app = FastStream(first, second)
+    Buckets(first, Bucket("photos")).install(app)
+    store = app.context.get("photos")
+
+    # A broker's handlers see the stores of that broker.
+    other = Buckets(second, Bucket("photos"))
+    assert second.context.get("photos") is not first.context.get("photos")
+    assert first.context.get("photos") is store
+    # The app's hooks see one of them, which is not exchanged in silence.
+    with pytest.raises(InvalidOptionError, match="context_key"):
+        other.install(app)
+    assert app.context.get("photos") is store
+
+
+def test_a_users_own_buckets_key_is_left_alone() -> None:
+    broker = NatsBroker()
+    broker.context.set_global("buckets", "mine")
+    Buckets(broker, Bucket("photos"))
+    assert broker.context.get("buckets") == "mine"
+
+
 async def test_bucket_of_a_running_broker_is_refused_to_another() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()
@@ -318,7 +398,7 @@ async def test_handlers_of_the_first_broker_say_that_their_bucket_was_taken_over
         with pytest.raises(BucketNotDeclaredError, match="taken over by another Buckets"):
             await broker.publish("", "ask")
         # Taken back, it is as before.
-        first.add(bucket)
+        first.attach(broker, bucket)
         await first.bind()
         await broker.publish("", "ask")
 
@@ -434,7 +514,7 @@ async def test_late_bucket_that_does_not_fit_leaves_the_broker_running(
         await broker.start()
         try:
             late = Buckets(broker)
-            late.add(Bucket(bucket_name, ttl=120))
+            late.attach(broker, Bucket(bucket_name, ttl=120))
             with pytest.raises(BucketConfigMismatchError):
                 await late.bind()
             assert await broker.ping(LIMIT)
@@ -449,7 +529,8 @@ async def test_late_bucket_that_does_not_fit_leaves_the_broker_running(
 async def test_each_entry_of_test_mode_starts_empty() -> None:
     broker = NatsBroker()
     buckets = Buckets(broker, Bucket("photos"), Bucket("thumbs", declare=False))
-    store = buckets.handle("photos")
+    [attached] = attached_to(broker)
+    store = attached.handle("photos")
     test = TestNatsBroker(broker)
     for _ in range(2):
         async with test:
@@ -489,9 +570,9 @@ async def test_real_server_works_after_a_failed_test(
 
 async def test_memory_of_a_test_is_freed_when_it_ends() -> None:
     broker = NatsBroker()
-    buckets = Buckets(broker, Bucket("photos"))
+    Buckets(broker, Bucket("photos"))
     async with TestNatsBroker(broker):
-        server = weakref.ref(await buckets.server_of("photos"))
+        server = weakref.ref(await attached_to(broker)[0].server_of("photos"))
         assert server() is not None
     gc.collect()
     assert server() is None
@@ -585,6 +666,7 @@ async def seen(info: ObjectInfo) -> str:
 import os
 from faststream import FastStream
 from faststream.nats import NatsBroker
+from faststream_objstore.binding import attached_to
 from faststream_objstore.buckets import Buckets
 from buckets import photos
 from handlers import router

@@ -16,8 +16,26 @@ def test_all_names_what_is_there_in_order(module: ModuleType) -> None:
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
-def test_every_error_is_offered_at_the_top() -> None:
-    assert set(exceptions.__all__) <= set(faststream_objstore.__all__)
+def test_errors_that_services_catch_are_offered_at_the_top() -> None:
+    offered = set(faststream_objstore.__all__) & set(exceptions.__all__)
+
+    assert offered == {
+        "BucketFullError",
+        "BucketNotFoundError",
+        "BucketSealedError",
+        "CorruptObjectError",
+        "InvalidObjectNameError",
+        "NotConnectedError",
+        "ObjStoreError",
+        "ObjectAlreadyExists",
+        "ObjectChangedError",
+        "ObjectDeletedError",
+        "ObjectLoadError",
+        "ObjectNotFoundError",
+        "ObjectTooLargeError",
+        "RevisionMismatchError",
+        "StoreTimeoutError",
+    }
 
 
 def test_every_error_stands_in_the_tree_that_errors_draws() -> None:

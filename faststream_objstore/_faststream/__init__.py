@@ -19,6 +19,7 @@ from .endpoints import PlainSubscriber, register
 from .hook import BrokerHook, on_lifespan
 from .introspection import (
     api_options,
+    brokers_of,
     connection_of,
     custom_fields,
     declared_streams,
@@ -39,6 +40,7 @@ __all__ = (
     "NatsSubscriberSpecificationConfig",
     "PlainSubscriber",
     "api_options",
+    "brokers_of",
     "connection_of",
     "custom_fields",
     "declared_streams",

@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import nats.errors
 from faststream._internal.application import Application
@@ -19,6 +19,7 @@ from faststream_objstore.exceptions import ServerUnreachableError
 
 __all__ = (
     "BrokerHook",
+    "Extension",
     "on_lifespan",
 )
 
@@ -27,6 +28,19 @@ _HOOK = "_faststream_objstore_hook"
 _SILENT_SECONDS, _LONGEST_SILENCE = 3.0, 60.0
 
 _logger = logging.getLogger("faststream_objstore")
+
+
+class Extension(Protocol):
+    """What takes part in a broker's steps."""
+
+    async def on_connect(self) -> None:
+        """Run when the broker has a connection, locked."""
+
+    async def on_start(self) -> None:
+        """Run before the broker's subscribers start."""
+
+    async def on_stop(self) -> None:
+        """Run before the broker stops."""
 
 
 class BrokerHook:
@@ -46,7 +60,7 @@ class BrokerHook:
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
             weakref.WeakKeyDictionary()
         )
-        self._extensions: list[Any] = []
+        self._extensions: list[Extension] = []
         broker.connect = self.connect  # type: ignore[method-assign]
         broker.start = self.start  # type: ignore[method-assign]
         broker.stop = self.stop  # type: ignore[method-assign]
@@ -61,17 +75,17 @@ class BrokerHook:
         return hook
 
     @staticmethod
-    def attached_to(broker: NatsBroker) -> list[Any]:
+    def attached_to(broker: NatsBroker) -> list[Extension]:
         """What was added to the broker's hook, in order."""
         hook: BrokerHook | None = vars(broker).get(_HOOK)
         return [] if hook is None else list(hook._extensions)
 
-    def add(self, extension: Any) -> None:
-        """Have `bind_now`, `start_now` and `stop_now` run with the broker's own steps."""
+    def add(self, extension: Extension) -> None:
+        """Have `on_connect`, `on_start` and `on_stop` run with the broker's own steps."""
         if extension not in self._extensions:
             self._extensions.append(extension)
 
-    def discard(self, extension: Any) -> None:
+    def discard(self, extension: Extension) -> None:
         """Undo `add`."""
         if extension in self._extensions:
             self._extensions.remove(extension)
@@ -87,7 +101,7 @@ class BrokerHook:
             connection = await self._reach()
             try:
                 for extension in tuple(self._extensions):
-                    await extension.bind_now()
+                    await extension.on_connect()
             except BaseException:
                 broker = self._broker()
                 if broker is not None:
@@ -105,7 +119,7 @@ class BrokerHook:
             await broker.connect()
             try:
                 for extension in tuple(self._extensions):
-                    await extension.start_now()
+                    await extension.on_start()
             except BaseException:
                 if not was_running:
                     with contextlib.suppress(Exception):
@@ -122,7 +136,7 @@ class BrokerHook:
         """`broker.stop()`, after what runs in the background."""
         try:
             for extension in tuple(self._extensions):
-                await extension.stop_now()
+                await extension.on_stop()
         finally:
             await self._stop(exc_type, exc_val, exc_tb)
 

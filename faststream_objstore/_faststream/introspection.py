@@ -8,6 +8,7 @@ from typing import Any
 
 from fast_depends.core import CallModel
 from fast_depends.library import CustomField
+from faststream._internal.application import StartAbleApplication
 from faststream._internal.constants import PATH_CONTEXT_PREFIX
 from faststream._internal.context import Context as ContextField
 from faststream.nats import NatsBroker
@@ -17,6 +18,7 @@ from faststream_objstore.backends.jetstream import JetStreamServer
 
 __all__ = (
     "api_options",
+    "brokers_of",
     "connection_of",
     "custom_fields",
     "declared_streams",
@@ -43,6 +45,13 @@ def connection_of(broker: NatsBroker) -> object | None:
         fake: object = producer
         return fake
     return None
+
+
+def brokers_of(app: object) -> list[NatsBroker]:
+    """The NATS brokers of an app, or none where it is not FastStream's."""
+    if not isinstance(app, StartAbleApplication):
+        return []
+    return [broker for broker in app.brokers if isinstance(broker, NatsBroker)]
 
 
 def fake_brokers(producer: Any) -> Sequence[NatsBroker]:

@@ -4,10 +4,10 @@ import re
 from typing import NamedTuple
 
 from faststream_objstore._faststream import ContextRepo
-from faststream_objstore.bucket import Bucket
+from faststream_objstore.bucket import Bucket, name_of
 from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
-from faststream_objstore.params.field import extension_of, name_of
+from faststream_objstore.params.field import extension_of
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.wire import metadata_subject
 

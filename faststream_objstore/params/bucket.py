@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from faststream_objstore.bucket import Bucket
-from faststream_objstore.params.field import Field, extension_of, name_of
+from faststream_objstore.bucket import Bucket, name_of
+from faststream_objstore.params.field import Field, extension_of
 
 __all__ = ("FromBucket",)
 
@@ -11,8 +11,8 @@ __all__ = ("FromBucket",)
 class FromBucket(Field):
     """Injects the `ObjectStore` of a declared bucket.
 
-    Works in handlers, sync and async `Depends`, and, after `Buckets.install(app)`, in
-    lifespans and hooks of the app:
+    Works in handlers, in sync and async `Depends`, and in lifespans and hooks of an app, where
+    a store connects the broker at its first use:
 
     ```python
     Photos = Annotated[ObjectStore, FromBucket("photos")]

@@ -6,13 +6,12 @@ from typing import Any, Final
 
 from typing_extensions import Self
 
-from faststream_objstore._faststream import ContextRepo
-from faststream_objstore.bucket import Bucket, not_declared
-from faststream_objstore.buckets import BucketField, Buckets, extension_key
+from faststream_objstore._faststream import ContextRepo, brokers_of
+from faststream_objstore.binding import Attached, BucketField, attached_to, extension_key
+from faststream_objstore.bucket import not_declared
 from faststream_objstore.exceptions import InvalidOptionError
-from faststream_objstore.models import validate_bucket_name
 
-__all__ = ("MISSING", "Field", "Missing", "extension_of", "name_of", "validate_max_size")
+__all__ = ("MISSING", "Field", "Missing", "extension_of", "validate_max_size")
 
 
 class Missing(Enum):
@@ -37,15 +36,6 @@ class Field(BucketField):
         return copy.copy(self)
 
 
-def name_of(bucket: str | Bucket) -> str:
-    """The bucket's name.
-
-    Raises:
-        InvalidBucketNameError: If it cannot be one.
-    """
-    return bucket.name if isinstance(bucket, Bucket) else validate_bucket_name(bucket)
-
-
 def validate_max_size(max_size: int | None) -> int | None:
     """Return `max_size` if it is a number of bytes, or `None`.
 
@@ -58,8 +48,8 @@ def validate_max_size(max_size: int | None) -> int | None:
     return max_size
 
 
-def extension_of(context: ContextRepo | None, bucket: str) -> Buckets:
-    """The `Buckets` that declares a bucket, the one of the handler's own broker first.
+def extension_of(context: ContextRepo | None, bucket: str) -> Attached:
+    """What declares a bucket: in the handler's own broker, or in those of the app.
 
     Raises:
         BucketNotDeclaredError: If there is none.
@@ -67,19 +57,18 @@ def extension_of(context: ContextRepo | None, bucket: str) -> Buckets:
     declared: set[str] = set()
     taken_over = False
     if context is not None:
-        # In a handler, its own broker decides; an app's context has no broker.
+        # In a handler, its own broker decides; the context of hooks and lifespans has an
+        # app instead.
         broker = context.get("broker")
-        extensions = Buckets.all_of(broker) if broker is not None else []
+        brokers = brokers_of(context.get("app")) if broker is None else [broker]
+        extensions = [one for each in brokers for one in attached_to(each)]
         for extension in extensions:
-            if bucket in extension.buckets:
+            if bucket in extension.declared:
                 return extension
-            declared.update(extension.buckets)
+            declared.update(extension.declared)
             taken_over = taken_over or extension.has_lost(bucket)
         if broker is None or not extensions:
             known = context.get(extension_key(bucket))
-            if isinstance(known, Buckets):
+            if isinstance(known, Attached):
                 return known
-            installed = context.get("buckets")
-            if isinstance(installed, Buckets):
-                declared.update(installed.buckets)
     raise not_declared(bucket, declared, taken_over=taken_over)

@@ -12,6 +12,7 @@ from nats.js.api import ConsumerConfig
 from nats.js.errors import ObjectNotFoundError
 
 from faststream_objstore.bucket import Bucket
+from faststream_objstore.buckets import Buckets
 from faststream_objstore.exceptions import (
     ClaimNotFoundError,
     InvalidClaimError,
@@ -166,7 +167,7 @@ async def test_link_to_another_bucket_is_not_followed(world: World) -> None:
     errors = Errors()
     broker = world.broker(errors, world.check(threshold=10))
     private = Bucket(f"private-{world.claims.name}")
-    world.buckets.add(private)
+    world.buckets.attach(broker, private)
     world.streams.add(f"OBJ_{private.name}")
     seen = Seen[str]()
 
@@ -188,7 +189,7 @@ async def test_link_that_pretends_to_be_the_body_is_not_followed(on_server: Worl
     errors = Errors()
     broker = on_server.broker(errors, on_server.check(threshold=10))
     private = Bucket(f"private-{on_server.claims.name}")
-    on_server.buckets.add(private)
+    on_server.buckets.attach(broker, private)
     on_server.streams.add(f"OBJ_{private.name}")
     seen = Seen[str]()
 
@@ -264,9 +265,8 @@ async def test_gone_body_is_an_error_that_names_it(in_memory: World) -> None:
 
 async def test_body_whose_ttl_ran_out_is_gone(on_server: World) -> None:
     bucket = Bucket(on_server.claims.name, ttl=timedelta(seconds=1))
-    on_server.buckets.release(on_server.claims)
     on_server.claims = bucket
-    on_server.buckets.add(bucket)
+    on_server.buckets = Buckets(bucket)
     broker = on_server.broker(on_server.check(threshold=10))
     subscriber = broker.subscriber(on_server.subject, stream=JStream(on_server.stream))
 

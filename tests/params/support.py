@@ -7,6 +7,7 @@ from typing import Any
 from faststream import BaseMiddleware
 from faststream.nats import NatsBroker, TestNatsBroker
 
+from faststream_objstore.binding import Attached, attached_to
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.buckets import Buckets
 from faststream_objstore.live import LiveValue
@@ -30,7 +31,11 @@ class Service:
 
     @property
     def store(self) -> ObjectStore:
-        return self.buckets.handle(self.bucket.name)
+        return self.attached.handle(self.bucket.name)
+
+    @property
+    def attached(self) -> Attached:
+        return attached_to(self.broker)[0]
 
     @property
     def live(self) -> LiveValue:

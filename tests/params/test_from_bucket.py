@@ -179,15 +179,47 @@ async def test_lifespan_and_hooks_of_an_installed_app_get_the_store() -> None:
     assert found == [["lifespan", "startup"], ["photos"]]
 
 
-async def test_hook_of_an_app_without_install_says_what_is_missing() -> None:
+async def test_hooks_and_lifespans_of_an_app_find_the_bucket_without_install() -> None:
     broker = NatsBroker()
     Buckets(broker, Bucket("photos"))
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(store: Photos) -> AsyncIterator[None]:
+        seen.append(f"lifespan {store.bucket}")
+        yield
+
+    app = FastStream(broker, lifespan=lifespan)
+
+    @app.on_startup
+    def start(store: Photos) -> None:
+        seen.append(f"sync hook {store.bucket}")
+
+    @app.on_startup
+    async def begin(store: Photos) -> None:
+        # It connects the broker, which has not started yet.
+        await store.put("terms", "be kind")
+
+    @app.after_startup
+    async def check(store: Photos) -> None:
+        seen.append((await store.get("terms")).decode())
+
+    async with TestNatsBroker(broker), TestApp(app):
+        pass
+    assert seen == ["lifespan photos", "sync hook photos", "be kind"]
+
+
+async def test_hook_of_an_app_that_asks_for_an_undeclared_bucket_names_those_there_are() -> (
+    None
+):
+    broker = NatsBroker()
+    Buckets(broker, Bucket("thumbs"))
     app = FastStream(broker)
 
     @app.on_startup
     async def start(store: Photos) -> None: ...
 
-    with pytest.raises(BucketNotDeclaredError, match="install"):
+    with pytest.raises(BucketNotDeclaredError, match=r"'photos' is not declared .*'thumbs'"):
         async with TestNatsBroker(broker), TestApp(app):
             pass
 

@@ -111,7 +111,7 @@ async def test_handler_that_outlives_the_stop_still_gets_the_value(
     service: Service,
 ) -> None:
     began, values = asyncio.Event(), Seen[str]()
-    extension = service.buckets
+    extension = service.attached
     live = LiveObject(service.bucket, "a", load=Loaded().load)
 
     @service.broker.subscriber("ask")
@@ -303,10 +303,10 @@ async def test_object_that_is_first_asked_for_while_the_broker_stops_is_not_foll
 
     live = LiveObject(service.bucket, "a", load=load)
     async with service.running(a="one"):
-        asking = asyncio.create_task(service.buckets.live_value(live.source, current=True))
+        asking = asyncio.create_task(service.attached.live_value(live.source, current=True))
         await soon(loading.wait())
         [value] = service.buckets.live_objects
-        await soon(service.buckets.stop_now())
+        await soon(service.attached.on_stop())
         go_on.set()
         await soon(asking)
         assert value.get(required=True) == "one"
@@ -339,7 +339,7 @@ async def test_object_of_a_handler_that_came_late_is_followed_from_its_first_use
     loaded = Loaded()
     live = LiveObject(service.bucket, "a", load=loaded.load)
     async with service.running(a="one") as store:
-        await service.buckets.live_value(live.source, current=True)
+        await service.attached.live_value(live.source, current=True)
         assert loaded.all == ["one"]
         await store.put("a", "two")
         assert await loaded.wait_for(2) == ["one", "two"]

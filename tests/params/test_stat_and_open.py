@@ -32,7 +32,7 @@ async def test_stat_reads_no_content(service: Service) -> None:
         return info.size
 
     async with service.running(a="123") as store:
-        backend = await service.buckets.backend_of(service.bucket.name)
+        backend = await service.attached.backend_of(service.bucket.name)
         nuid = (await store.get_info("a")).nuid
         # Without its chunks the object cannot be read; metadata is all there is.
         await backend.purge(f"$O.{service.bucket.name}.C.{nuid}")

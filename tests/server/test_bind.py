@@ -5,12 +5,8 @@ from datetime import timedelta
 import pytest
 from nats.aio.client import Client
 
-from faststream_objstore import (
-    BucketConfigMismatchError,
-    BucketNotFoundError,
-    ObjectStore,
-    ObjectStoreConfig,
-)
+from faststream_objstore import BucketNotFoundError, ObjectStore, ObjectStoreConfig
+from faststream_objstore.exceptions import BucketConfigMismatchError
 
 
 async def test_a_bucket_that_exists_is_bound_by_its_name(

@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from faststream_objstore import (
-    BadObjectMetaError,
-    IncompleteObjectError,
-    ObjectStore,
-)
+from faststream_objstore import ObjectStore
+from faststream_objstore.exceptions import BadObjectMetaError, IncompleteObjectError
 from faststream_objstore.wire import chunk_subject, metadata_subject
 
 CONTENT = b"the quick brown fox"

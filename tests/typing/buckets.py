@@ -1,6 +1,5 @@
 """The broker extension, the claim check, the errors, the embedded server."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import nats.errors
@@ -14,7 +13,6 @@ from faststream_objstore import (
     Bucket,
     Buckets,
     ClaimCheckMiddleware,
-    InvalidOptionError,
     ObjectDeletedError,
     ObjectNotFoundError,
     ObjectStore,
@@ -22,6 +20,7 @@ from faststream_objstore import (
     ObjStoreError,
     StoreTimeoutError,
 )
+from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.testing import NatsServer
 
 
@@ -29,16 +28,14 @@ async def extends(broker: NatsBroker, app: FastStream, asgi: AsgiFastStream) -> 
     photos = Bucket("photos")
     buckets = Buckets(broker, photos, Bucket("thumbs"))
     assert_type(buckets.broker, NatsBroker | None)
-    assert_type(buckets.buckets, Mapping[str, Bucket])
     unattached = Buckets(photos)
-    unattached.add(Bucket("more"), Bucket("most"))
     unattached.attach(broker)
+    unattached.attach(broker, Bucket("more"), Bucket("most"))
     unattached.install(app)
     unattached.install(asgi)
     await buckets.bind()
     assert_type(await buckets.open("photos"), ObjectStore)
     assert_type(await buckets.open(photos), ObjectStore)
-    assert_type(buckets.handle("photos"), ObjectStore)
     assert_type(await buckets.create("uploads", ttl=60), ObjectStore)
     assert_type(await buckets.create(ObjectStoreConfig(bucket="uploads")), ObjectStore)
     assert_type(await buckets.create(bucket="uploads", storage="memory"), ObjectStore)
@@ -87,11 +84,10 @@ def error_bases(
 async def wrong_uses(broker: NatsBroker, buckets: Buckets) -> None:
     Buckets(broker, "photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Buckets("nats://127.0.0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    buckets.add("photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    buckets.attach(broker, "photos")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     buckets.attach(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     buckets.install(broker)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await buckets.create("a", size=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    await buckets.create("a", ttl="1d")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await buckets.create(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await buckets.open(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     async with buckets.open("photos"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
