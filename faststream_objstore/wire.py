@@ -16,8 +16,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from .backends.base import StoredMessage
 from .exceptions import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
+from .messages import StoredMessage
 from .models import ObjectInfo, ObjectLink, ObjectMetaOptions, ObjectStoreConfig
 
 __all__ = (

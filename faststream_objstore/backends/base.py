@@ -8,12 +8,13 @@ Every wait is bounded by `timeout`, except a followed `MessageStream`.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timezone
 from enum import Enum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from typing_extensions import Self
+
+from ..messages import StoredMessage
 
 __all__ = (
     "Backend",
@@ -27,32 +28,6 @@ __all__ = (
     "StreamState",
     "WrongRevision",
 )
-
-
-class StoredMessage(NamedTuple):
-    """A message as the bucket's stream holds it.
-
-    Attributes:
-        subject: Its subject.
-        data: Its body; empty where only headers were asked for.
-        sequence: Its sequence in the stream, from 1.
-        time_ns: When the server stored it, nanoseconds since the epoch.
-        pending: How many messages that match come after it (`MessageStream` only).
-        size: Bytes of the body, also where only headers were asked for.
-    """
-
-    subject: str
-    data: bytes
-    sequence: int
-    time_ns: int
-    pending: int = 0
-    size: int = 0
-
-    @property
-    def time(self) -> datetime:
-        """`time_ns`, in UTC; microseconds are what `datetime` can hold."""
-        # Exact: a float tells microseconds apart until the year 2242.
-        return datetime.fromtimestamp(self.time_ns // 1000 / 1e6, timezone.utc)
 
 
 class StreamState(NamedTuple):

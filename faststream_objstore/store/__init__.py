@@ -1,7 +1,8 @@
 """ADR-20's meaning, written once on a `Backend`."""
 
+from .modes import PutMode
 from .reader import ObjectReader
-from .store import ObjectStore, PutMode
+from .store import ObjectStore
 from .watch import ObjectWatch, ObjectWatcher
 
 __all__ = ("ObjectReader", "ObjectStore", "ObjectWatch", "ObjectWatcher", "PutMode")

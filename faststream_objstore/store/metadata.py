@@ -6,48 +6,38 @@ version removes that version's chunks, and only after its own write is acknowled
 """
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import replace
 from secrets import token_hex
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from .. import wire
-from ..backends.base import Backend, StoredMessage, WrongRevision
+from ..backends.base import Backend, WrongRevision
 from ..exceptions import (
     BadObjectMetaError,
     ConnectionLostError,
-    InvalidLinkError,
     InvalidOptionError,
     JetStreamNotEnabledError,
     NotConnectedError,
-    ObjectAlreadyExists,
     ObjectDeletedError,
     ObjectNotFoundError,
     ObjStoreError,
     StoreTimeoutError,
 )
-from ..models import ObjectInfo, ObjectLink, ObjectMetaOptions
+from ..messages import StoredMessage
+from ..models import ObjectInfo
 
 __all__ = (
     "Entry",
-    "amend",
-    "delete",
     "find",
     "new_nuid",
-    "put_link",
     "read",
     "remove_chunks",
-    "rename",
+    "require",
     "require_fits",
     "stored",
     "subject_of",
     "write",
 )
-
-Mark: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
-"""Says of an amended version whose doing that is; see `Origin`."""
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
@@ -288,194 +278,3 @@ async def remove_chunks(backend: Backend, replaced: ObjectInfo | None) -> None:
             replaced.name,
             error,
         )
-
-
-def _unmarked(info: ObjectInfo) -> ObjectInfo:
-    return info
-
-
-async def delete(
-    backend: Backend, name: str, mark: Mark = _unmarked
-) -> tuple[bool, StoredMessage | None]:
-    """Replace an object by a delete marker, then remove its chunks.
-
-    Returns:
-        Whether it was live, and the marker's message if one was written.
-
-    Raises:
-        ObjectNotFoundError: If nothing was ever put under the name.
-    """
-    subject = subject_of(backend, name)
-    while True:
-        entry = await find(backend, subject, leader=True)
-        if entry.error is None and require(backend, name, entry, show_deleted=True).deleted:
-            return False, None
-        known = entry.info or ObjectInfo(name=name, bucket=backend.bucket)
-        try:
-            _, message = await write(
-                backend,
-                subject,
-                _marker(mark(known)),
-                replaces=entry.revision,
-                raw=entry.raw,
-            )
-        except WrongRevision:
-            continue
-        await remove_chunks(backend, entry.live)
-        return True, message
-
-
-def _marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
-    return replace(
-        info,
-        # Go's client refuses to delete what has no nuid.
-        nuid=nuid or info.nuid or new_nuid(),
-        size=0,
-        chunks=0,
-        digest=None,
-        deleted=True,
-    )
-
-
-async def amend(
-    backend: Backend,
-    name: str,
-    change: Callable[[ObjectInfo], ObjectInfo],
-    mark: Mark = _unmarked,
-) -> tuple[ObjectInfo, list[StoredMessage]]:
-    """Rewrite the metadata of a live object, content untouched.
-
-    Args:
-        backend: The bucket.
-        name: The object.
-        change: Makes the new metadata of the newest version; called again for a newer
-            one. If it changes the name, the object is renamed.
-        mark: Applied to the delete marker that a renamed object leaves.
-
-    Raises:
-        ObjectNotFoundError: If there is no such object, or it is deleted.
-        ObjectAlreadyExists: If the new name is taken.
-    """
-    subject = subject_of(backend, name)
-    while True:
-        entry = await find(backend, subject, leader=True)
-        changed = change(require(backend, name, entry))
-        if changed.name != name:
-            return await rename(backend, name, changed.name, change, mark)
-        try:
-            info, message = await write(
-                backend, subject, changed, replaces=entry.revision, raw=entry.raw
-            )
-        except WrongRevision:
-            continue
-        return info, [message]
-
-
-async def rename(
-    backend: Backend,
-    name: str,
-    to: str,
-    change: Callable[[ObjectInfo], ObjectInfo],
-    mark: Mark = _unmarked,
-) -> tuple[ObjectInfo, list[StoredMessage]]:
-    """Move an object's metadata to another name; the chunks stay where they are.
-
-    The new name is written first, so that no failure loses the object: one between the
-    two writes leaves it under both names, and renaming again finishes the move.
-
-    Raises:
-        ObjectNotFoundError: If there is no such object, or it is deleted.
-        ObjectAlreadyExists: If the new name is taken.
-    """
-    subject, target = subject_of(backend, name), subject_of(backend, to)
-    while True:
-        entry = await find(backend, subject, leader=True)
-        info = require(backend, name, entry)
-        taken = await find(backend, target, leader=True)
-        if taken.live and (taken.live.nuid != info.nuid or not info.nuid):
-            msg = (
-                f"Bucket '{backend.bucket}': {name!r} cannot become {to!r}, which exists; "
-                "delete that first, or choose another name."
-            )
-            raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=to)
-        try:
-            moved, arrived = await write(
-                backend,
-                target,
-                replace(change(info), name=to),
-                replaces=taken.revision,
-                raw=entry.raw,
-            )
-        except WrongRevision:
-            continue
-        try:
-            # A nuid of its own: another client that replaces the marker must not
-            # remove the chunks, which now belong to the new name.
-            _, left = await write(
-                backend,
-                subject,
-                _marker(mark(info), _moved_nuid(info.nuid, to)),
-                replaces=entry.revision,
-                raw=entry.raw,
-            )
-        except WrongRevision:
-            now = (await find(backend, subject, leader=True)).info
-            if now is not None and now.nuid == info.nuid and not now.deleted:
-                # Same content, newer metadata, or moved back: what is under the new
-                # name is replaced in the next round.
-                continue
-            if now is not None and now.nuid == _moved_nuid(info.nuid, to):
-                # Another task made the same move, and finished it first.
-                return moved, [arrived]
-            # The old name was replaced meanwhile, and its chunks are being removed; or
-            # they belong to a third name now.
-            await _withdraw(backend, target, moved)
-            continue
-        return moved, [arrived, left]
-
-
-def _moved_nuid(nuid: str, to: str) -> str:
-    """The nuid of the marker that a move leaves; it tells what was moved, and where to."""
-    return hashlib.sha256(f"{nuid} {to}".encode()).hexdigest()[:22]
-
-
-async def _withdraw(backend: Backend, subject: str, info: ObjectInfo) -> None:
-    try:
-        await write(backend, subject, _marker(info, new_nuid()), replaces=info.revision)
-    except WrongRevision:
-        # Whoever replaced it has settled the matter.
-        return
-
-
-async def put_link(
-    backend: Backend, name: str, target: ObjectLink, change: Callable[[ObjectInfo], ObjectInfo]
-) -> tuple[ObjectInfo, StoredMessage]:
-    """Store a link under a name that holds a link, a deleted object, or nothing.
-
-    Raises:
-        ObjectAlreadyExists: If an object with content has the name.
-        InvalidLinkError: If the link would point at itself.
-    """
-    if target == ObjectLink(backend.bucket, name) or target == ObjectLink(backend.bucket):
-        msg = f"Bucket '{backend.bucket}': a link {name!r} to itself leads nowhere."
-        raise InvalidLinkError(msg, bucket=backend.bucket, name=name)
-    subject = subject_of(backend, name)
-    while True:
-        entry = await find(backend, subject, leader=True)
-        if entry.live and not entry.live.is_link():
-            msg = (
-                f"Bucket '{backend.bucket}': {name!r} is an object and is not replaced by "
-                "a link; delete it first, or choose another name."
-            )
-            raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=name)
-        link = ObjectInfo(
-            name=name,
-            bucket=backend.bucket,
-            # nats-py refuses metadata without one, though a link has no chunks.
-            nuid=new_nuid(),
-            options=ObjectMetaOptions(link=target),
-        )
-        try:
-            return await write(backend, subject, change(link), replaces=entry.revision)
-        except WrongRevision:
-            continue

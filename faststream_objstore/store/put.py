@@ -4,27 +4,27 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from .. import wire
-from ..backends.base import Backend, ChunkUpload, StoredMessage, WrongRevision
+from ..backends.base import Backend, ChunkUpload, WrongRevision
 from ..exceptions import (
     ConnectionLostError,
     JetStreamNotEnabledError,
     NotConnectedError,
-    ObjectAlreadyExists,
     ObjStoreError,
-    RevisionMismatchError,
     StoreTimeoutError,
     UnsupportedDataError,
 )
+from ..messages import StoredMessage
 from ..models import ObjectInfo
 from ..settling import to_its_end
-from . import metadata
+from . import metadata, modes
 from .digest import BufferDigest, Digest
-from .sources import chunks_of, in_memory, is_repeatable, known_size
+from .modes import Condition
+from .sources import Source
 
-__all__ = ("Novelty", "Progress", "PutCondition", "put_object")
+__all__ = ("Novelty", "Progress", "put_object", "report")
 
 Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
 """Called with the bytes done and the bytes in all (`None` where unknown)."""
@@ -34,9 +34,6 @@ _PAUSE_SECONDS = 0.3
 # After so many puts of new names the next is taken to be one too: overwriting a few objects
 # in turn never gets there, and a wrong guess costs as much as three right ones save.
 _NEW_IN_A_ROW = 8
-
-PutCondition: TypeAlias = int | None
-"""The revision that may be replaced; 0 for no live object; `None` for any."""
 
 
 async def report(progress: Progress, done: int, total: int | None) -> None:
@@ -48,10 +45,10 @@ async def report(progress: Progress, done: int, total: int | None) -> None:
 async def put_object(
     backend: Backend,
     info: ObjectInfo,
-    data: Any,
+    source: Source,
     *,
     chunk_size: int,
-    condition: PutCondition,
+    condition: Condition,
     progress: Progress | None,
     novelty: "Novelty",
 ) -> tuple[ObjectInfo, StoredMessage]:
@@ -60,7 +57,7 @@ async def put_object(
     Args:
         backend: The bucket.
         info: Name and metadata; the rest is filled in.
-        data: Anything that `sources` supports.
+        source: The content.
         chunk_size: Bytes of each chunk but the last.
         condition: What it may replace.
         progress: Told after each chunk.
@@ -72,16 +69,14 @@ async def put_object(
     """
     subject = metadata.subject_of(backend, info.name)
     metadata.require_fits(backend, info)
-    # May raise, as where there is no such file.
-    total = known_size(data)
     before: metadata.Entry | None = None
     if condition is not None:
         before = await metadata.find(backend, subject, leader=True)
-        _check(backend, info.name, before, condition)
+        modes.require(backend.bucket, info.name, before, condition)
     elif novelty.expected:
         # If it is not new, the stream says so, and then it is looked up.
         before = metadata.Entry()
-    sending = _Sending(backend, subject, info, data, chunk_size, progress, total)
+    sending = _Sending(backend, subject, info, source, chunk_size, progress)
     version, upload, before = await sending.done(before)
     commit = _Commit(backend, subject, version, upload, before, condition)
     written = await commit.done()
@@ -117,18 +112,16 @@ class _Sending:
         backend: Backend,
         subject: str,
         info: ObjectInfo,
-        data: Any,
+        source: Source,
         chunk_size: int,
         progress: Progress | None,
-        total: int | None,
     ) -> None:
         self._backend = backend
         self._subject = subject
         self._info = info
-        self._data = data
+        self._source = source
         self._chunk_size = chunk_size
         self._progress = progress
-        self._total = total
 
     async def done(
         self, before: metadata.Entry | None
@@ -147,8 +140,8 @@ class _Sending:
                 if until is None:
                     # A server that is off from the start, and data that are spent by now,
                     # are not worth a second try.
-                    if not isinstance(error, ConnectionLostError) or not is_repeatable(
-                        self._data
+                    if not (
+                        isinstance(error, ConnectionLostError) and self._source.repeatable
                     ):
                         raise
                     until = loop.time() + self._backend.timeout
@@ -164,7 +157,7 @@ class _Sending:
         nuid = metadata.new_nuid()
         upload = backend.upload(wire.chunk_subject(backend.bucket, nuid))
         try:
-            view = in_memory(self._data)
+            view = self._source.buffer
             send = self._pieces(upload) if view is None else self._buffer(upload, view)
             size, chunks, sha256 = await send
             if before is None:
@@ -201,7 +194,7 @@ class _Sending:
                 chunk = view[start : start + step]
                 await upload.write(chunk)
                 if self._progress is not None:
-                    await report(self._progress, start + len(chunk), self._total)
+                    await report(self._progress, start + len(chunk), self._source.size)
             return size, -(-size // step), await digest.result()
         finally:
             await digest.stop()
@@ -209,14 +202,14 @@ class _Sending:
     async def _pieces(self, upload: ChunkUpload) -> tuple[int, int, bytes]:
         digest = Digest()
         size = chunks = 0
-        async with aclosing(chunks_of(self._data, self._chunk_size)) as source:
+        async with aclosing(self._source.chunks(self._chunk_size)) as source:
             async for chunk in source:
                 await upload.write(chunk)
                 await digest.add(chunk)
                 size += len(chunk)
                 chunks += 1
                 if self._progress is not None:
-                    await report(self._progress, size, self._total)
+                    await report(self._progress, size, self._source.size)
         return size, chunks, await digest.result()
 
 
@@ -230,7 +223,7 @@ class _Commit:
         version: ObjectInfo,
         upload: ChunkUpload,
         before: metadata.Entry,
-        condition: PutCondition,
+        condition: Condition,
     ) -> None:
         self._backend = backend
         self._subject = subject
@@ -260,7 +253,7 @@ class _Commit:
         attempted = again
         try:
             while True:
-                _check(backend, version.name, self._before, self._condition)
+                modes.require(backend.bucket, version.name, self._before, self._condition)
                 attempted = True
                 try:
                     written = await metadata.write(
@@ -300,24 +293,3 @@ async def _is_replaced(
     except ObjStoreError:
         return False
     return now.revision > expected and (now.info is None or now.info.nuid != version.nuid)
-
-
-def _check(
-    backend: Backend, name: str, before: metadata.Entry, condition: PutCondition
-) -> None:
-    if condition is None:
-        return
-    if condition == 0:
-        # Metadata that does not parse is no object: a put repairs it.
-        if before.live is not None:
-            msg = (
-                f"Bucket '{backend.bucket}': {name!r} exists (revision {before.revision}), "
-                'and mode="create" does not replace it; use mode="overwrite" to.'
-            )
-            raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=name)
-    elif before.revision != condition:
-        msg = (
-            f"Bucket '{backend.bucket}': {name!r} is at revision {before.revision}, not at "
-            f"{condition}; read it again and decide anew."
-        )
-        raise RevisionMismatchError(msg, bucket=backend.bucket, name=name)

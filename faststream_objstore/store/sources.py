@@ -11,15 +11,7 @@ from typing import IO, Any, Protocol, TypeAlias
 
 from ..exceptions import UnsupportedDataError
 
-__all__ = (
-    "AsyncReadable",
-    "PutData",
-    "chunks_of",
-    "in_memory",
-    "is_repeatable",
-    "known_size",
-    "require_supported",
-)
+__all__ = ("AsyncReadable", "PutData", "Source")
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -46,76 +38,81 @@ PutData: TypeAlias = (
 _READ = 1024 * 1024
 
 
-def require_supported(data: object, bucket: str, name: str) -> None:
-    """Refuse what cannot be stored, before anything is sent.
+class Source:
+    """The content of a put: what it is was decided once, here, before anything is sent.
 
-    Raises:
-        UnsupportedDataError: Naming the type and what is accepted.
+    Attributes:
+        size: Bytes of the content, where they are known without reading it.
+        repeatable: Whether it can be read a second time: bytes, text and paths can.
+        buffer: The whole of it, where it is bytes or text; nothing is copied of bytes.
     """
-    if isinstance(data, (bytes, str)):
-        return
-    supported = (
-        isinstance(data, os.PathLike)
-        or _view(data) is not None
-        or hasattr(data, "read")
-        or hasattr(data, "__aiter__")
-        or (isinstance(data, Iterable) and not isinstance(data, dict))
-    )
-    # A generator function that was not called is the usual slip.
-    if not supported or isinstance(data, type) or inspect.iscoroutine(data):
-        msg = (
-            f"Bucket '{bucket}', object {name!r}: {type(data).__name__} cannot be stored; "
-            "give bytes, str, a Path, a binary file, or an (async) iterable of bytes."
+
+    __slots__ = ("_data", "buffer", "repeatable", "size")
+
+    def __init__(
+        self, data: Any, *, size: int | None, repeatable: bool, buffer: memoryview | None
+    ) -> None:
+        self._data = data
+        self.size: int | None = size
+        self.repeatable: bool = repeatable
+        self.buffer: memoryview | None = buffer
+
+    @classmethod
+    def of(cls, data: object, bucket: str, name: str) -> "Source":
+        """Decide what `put` was given.
+
+        Args:
+            data: Any `PutData`.
+            bucket: The bucket that it is for.
+            name: The object that it is for.
+
+        Raises:
+            UnsupportedDataError: Naming the type and what is accepted.
+            OSError: If there is no such file.
+        """
+        if isinstance(data, str):
+            try:
+                data = data.encode()
+            except UnicodeEncodeError as error:
+                msg = (
+                    f"Bucket '{bucket}', object {name!r}: the text has no UTF-8 form "
+                    f"({error.reason}); encode it yourself."
+                )
+                raise UnsupportedDataError(msg, bucket=bucket, name=name) from error
+        if (view := _view(data)) is not None:
+            return cls(data, size=view.nbytes, repeatable=True, buffer=view)
+        if isinstance(data, os.PathLike):
+            size = Path(data).stat().st_size
+            return cls(data, size=size, repeatable=True, buffer=None)
+        supported = (
+            hasattr(data, "read")
+            or hasattr(data, "__aiter__")
+            or (isinstance(data, Iterable) and not isinstance(data, dict))
         )
-        raise UnsupportedDataError(msg, bucket=bucket, name=name)
+        # A generator function that was not called is the usual slip.
+        if not supported or isinstance(data, type) or inspect.iscoroutine(data):
+            msg = (
+                f"Bucket '{bucket}', object {name!r}: {type(data).__name__} cannot be stored; "
+                "give bytes, str, a Path, a binary file, or an (async) iterable of bytes."
+            )
+            raise UnsupportedDataError(msg, bucket=bucket, name=name)
+        return cls(data, size=None, repeatable=False, buffer=None)
+
+    def chunks(self, chunk_size: int) -> AsyncGenerator[Buffer, None]:
+        """The content in chunks; the last one may be shorter.
+
+        No chunk is changed after it was yielded, so a reader may lag behind.
+
+        Args:
+            chunk_size: Bytes of each chunk but the last.
+
+        Raises:
+            UnsupportedDataError: If a file or an iterable yields something else than bytes.
+        """
+        return _chunks_of(self._data, chunk_size)
 
 
-def is_repeatable(data: object) -> bool:
-    """Whether the content can be read a second time: bytes, text and paths can."""
-    return isinstance(data, (str, os.PathLike)) or _view(data) is not None
-
-
-def known_size(data: object) -> int | None:
-    """Bytes of the content, where they are known without reading it."""
-    if isinstance(data, str):
-        return None
-    if isinstance(data, bytes):
-        return len(data)
-    view = _view(data)
-    if view is not None:
-        return view.nbytes
-    if isinstance(data, os.PathLike):
-        return Path(data).stat().st_size
-    return None
-
-
-def in_memory(data: object) -> memoryview | None:
-    """The content as one buffer, where it is bytes or text; nothing is copied of bytes.
-
-    Raises:
-        UnsupportedDataError: If the text has no UTF-8 form.
-    """
-    if isinstance(data, str):
-        try:
-            data = data.encode()
-        except UnicodeEncodeError as error:
-            msg = f"the text has no UTF-8 form ({error.reason}); encode it yourself."
-            raise UnsupportedDataError(msg) from error
-    return _view(data)
-
-
-async def chunks_of(data: Any, chunk_size: int) -> AsyncGenerator[Buffer, None]:
-    """The content of a file or an iterable in chunks; the last one may be shorter.
-
-    No chunk is changed after it was yielded, so a reader may lag behind.
-
-    Args:
-        data: Any `PutData` that is not `in_memory`.
-        chunk_size: Bytes of each chunk but the last.
-
-    Raises:
-        UnsupportedDataError: If a file or an iterable yields something else than bytes.
-    """
+async def _chunks_of(data: Any, chunk_size: int) -> AsyncGenerator[Buffer, None]:
     async with aclosing(_pieces(data, max(chunk_size, _READ))) as pieces:
         waiting: list[memoryview] = []
         waiting_bytes = 0

@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict
 
 from nats.aio.client import Client
 from typing_extensions import Unpack
 
 from .. import wire
-from ..backends.base import Backend, StoredMessage
+from ..backends.base import Backend
 from ..backends.jetstream import JetStreamServer
 from ..exceptions import (
     InvalidLinkError,
@@ -23,29 +23,28 @@ from ..models import (
     DEFAULT_CHUNK_SIZE,
     ObjectData,
     ObjectInfo,
-    ObjectLink,
     ObjectStoreConfig,
     ObjectStoreStatus,
-    validate_bucket_name,
 )
 from ..pattern import name_filter
 from ..settling import to_its_end
 from . import files, listing, metadata
+from .amend import delete
 from .declare import bind_bucket
 from .get import Version, content, newest, require_size, verified
 from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
+from .handle import announce
+from .modes import AmendMode, PutMode, amend_condition, put_condition
 from .provenance import Origin
 from .put import Novelty, Progress, put_object
 from .ranges import read_range
 from .reader import ObjectReader
-from .sources import PutData, require_supported
+from .sources import PutData, Source
 from .sweep import Sweeping
+from .update import UpdateVerbs
 from .watch import ObjectWatch, ObjectWatcher
 
 __all__ = ("ObjectStore", "PutMode")
-
-PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo
-"""What a put may replace: anything, nothing, or one revision."""
 
 FILENAME_KEY = "filename"
 
@@ -66,7 +65,7 @@ class PutOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class ObjectStore(Sweeping):
+class ObjectStore(UpdateVerbs, Sweeping):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise
@@ -88,9 +87,7 @@ class ObjectStore(Sweeping):
         *,
         origin: Origin | None = None,
     ) -> None:
-        self._bucket = validate_bucket_name(bucket)
-        self._source = source
-        self._origin = Origin() if origin is None else origin
+        super().__init__(bucket, source, origin=origin)
         self._novelty = Novelty()
 
     @classmethod
@@ -129,11 +126,6 @@ class ObjectStore(Sweeping):
         prefix = "$JS.API" if domain is None else JetStreamServer.prefix_of(domain)
         server = JetStreamServer(client, prefix=prefix, timeout=timeout)
         return cls.on(await bind_bucket(server, config, declare=declare))
-
-    @property
-    def bucket(self) -> str:
-        """The bucket's name."""
-        return self._bucket
 
     def __repr__(self) -> str:
         return f"ObjectStore({self._bucket!r})"
@@ -208,8 +200,8 @@ class ObjectStore(Sweeping):
         size = chunk_size
         if size is None and options is not None:
             size = options.max_chunk_size
-        condition = self._condition(name, mode)
-        require_supported(data, self._bucket, name)
+        condition = put_condition(self._bucket, name, mode)
+        source = Source.of(data, self._bucket, name)
 
         backend = await self._source()
         if size is None:
@@ -223,7 +215,7 @@ class ObjectStore(Sweeping):
         stored, message = await put_object(
             backend,
             self._origin.mark(info),
-            data,
+            source,
             chunk_size=size,
             condition=condition,
             progress=progress,
@@ -231,27 +223,6 @@ class ObjectStore(Sweeping):
         )
         await backend.announce(message)
         return stored
-
-    def _condition(self, name: str, mode: PutMode) -> int | None:
-        if mode == "overwrite":
-            return None
-        if mode == "create":
-            return 0
-        if isinstance(mode, ObjectInfo):
-            if (mode.bucket, mode.name) != (self._bucket, name):
-                msg = (
-                    f"Bucket '{self._bucket}', object {name!r}: mode is a version of "
-                    f"{mode.name!r} in '{mode.bucket}'; give one of this object."
-                )
-                raise InvalidOptionError(msg, bucket=self._bucket, name=name)
-            mode = mode.revision
-        if type(mode) is not int or mode < 1:
-            msg = (
-                f"Bucket '{self._bucket}', object {name!r}: mode={mode!r} cannot work; give "
-                '"overwrite", "create", a revision from 1, or an ObjectInfo.'
-            )
-            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
-        return mode
 
     async def put_file(
         self, name: str, path: str | PathLike[str], **options: Unpack[PutOptions]
@@ -488,160 +459,48 @@ class ObjectStore(Sweeping):
                 for info in infos:
                     yield info
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str | ObjectInfo, *, mode: AmendMode = "overwrite") -> bool:
         """Delete an object: a marker replaces it, then its chunks are removed.
 
         A link is deleted, never its target.
+
+        Args:
+            name: The object, whatever its newest version is; or an `ObjectInfo` for
+                exactly that version.
+            mode: Which version may be deleted: `"overwrite"` for any, or the revision
+                (or the `ObjectInfo`) that must be the newest.
 
         Returns:
             Whether it was live; `False` if it was deleted before.
 
         Raises:
             ObjectNotFoundError: If there never was one.
+            RevisionMismatchError: If the object is at another revision; nothing is
+                deleted.
+
+        Example:
+            ```python
+            info = await store.get_info("report.csv")
+            ...
+            await store.delete(info)  # unless it was put again meanwhile
+            ```
         """
+        if isinstance(name, ObjectInfo):
+            if mode != "overwrite" and mode not in (name, name.revision):
+                msg = (
+                    f"Bucket '{self._bucket}', object {name.name!r}: revision "
+                    f"{name.revision} is to be deleted, and mode={mode!r} asks for another "
+                    "one; leave mode out."
+                )
+                raise InvalidOptionError(msg, bucket=self._bucket, name=name.name)
+            mode, name = name, name.name
+        condition = amend_condition(self._bucket, name, mode)
         backend = await self._source()
-        was_live, message = await to_its_end(metadata.delete(backend, name, self._amended))
-        await _announce(backend, message)
+        was_live, message = await to_its_end(
+            delete(backend, name, self._amended, condition=condition)
+        )
+        await announce(backend, message)
         return was_live
-
-    async def update_meta(self, name: str, meta: AnyMeta) -> ObjectInfo:
-        """Replace description, headers and metadata; rename; or make a link.
-
-        The newest version is changed, whatever is put meanwhile; its content stays.
-
-        Args:
-            name: The object.
-            meta: What it shall say; what it leaves out is removed, but for the name.
-                Another name renames the object. A link in its options is stored, as
-                `add_link` does, and then `name` need not exist.
-
-        Raises:
-            ObjectNotFoundError: If there is no such object, or it is deleted.
-            ObjectAlreadyExists: If the new name is taken.
-        """
-        given = Given.of(meta)
-
-        def change(info: ObjectInfo) -> ObjectInfo:
-            renamed = replace(info, name=given.name or name)
-            # nats-py's class has no metadata; then there is nothing to say about it.
-            texts = given.metadata if given.has_metadata else info.metadata
-            said = described(
-                renamed, description=given.description, headers=given.headers, texts=texts
-            )
-            return self._origin.mark(said, before=info)
-
-        backend = await self._source()
-        link = given.options.link if given.options else None
-        if link is not None:
-            entry = await metadata.find(
-                backend, metadata.subject_of(backend, name), leader=True
-            )
-            # The same link again is an update like any other: a rename, a description.
-            if entry.live is None or entry.live.link != link:
-                if given.name not in {None, "", name}:
-                    msg = (
-                        f"Bucket '{self._bucket}', object {name!r}: a new link and the new "
-                        f"name {given.name!r} in one; make the link under that name."
-                    )
-                    raise InvalidOptionError(msg, bucket=self._bucket, name=name)
-                await self._require_target(backend, name, link)
-                return await self._link(name, link, change)
-        info, messages = await to_its_end(metadata.amend(backend, name, change, self._amended))
-        await _announce(backend, *messages)
-        return info
-
-    async def rename(self, name: str, to: str) -> ObjectInfo:
-        """Give an object another name; no content is moved.
-
-        Watchers see the old name deleted and the new one put.
-
-        Raises:
-            ObjectNotFoundError: If there is no such object, or it is deleted.
-            ObjectAlreadyExists: If the new name is taken.
-        """
-        backend = await self._source()
-        metadata.subject_of(backend, to)
-        info, messages = await to_its_end(
-            metadata.amend(
-                backend,
-                name,
-                lambda info: replace(self._amended(info), name=to),
-                self._amended,
-            )
-        )
-        await _announce(backend, *messages)
-        return info
-
-    async def add_link(self, name: str, target: str | ObjectInfo) -> ObjectInfo:
-        """Store a link: reading `name` then reads the target's newest version.
-
-        Args:
-            name: The link's name; free, deleted, or a link already.
-            target: A name in this bucket, or an object of any bucket.
-
-        Raises:
-            ObjectNotFoundError: If the target does not exist or is deleted.
-            InvalidLinkError: If the target is a link, or `name` itself.
-            ObjectAlreadyExists: If `name` is an object with content.
-        """
-        backend = await self._source()
-        link = (
-            ObjectLink(target.bucket, target.name)
-            if isinstance(target, ObjectInfo)
-            else ObjectLink(self._bucket, target)
-        )
-        # Not `None`, which would be a link to the bucket.
-        wire.metadata_subject(link.bucket, link.name)  # type: ignore[arg-type]
-        await self._require_target(backend, name, link)
-        return await self._link(name, link, self._amended)
-
-    async def add_bucket_link(self, name: str, bucket: "str | ObjectStore") -> ObjectInfo:
-        """Store a link to a whole bucket; it names the bucket and has no content.
-
-        Args:
-            name: The link's name; free, deleted, or a link already.
-            bucket: Another bucket, which exists.
-
-        Raises:
-            BucketNotFoundError: If that bucket does not exist.
-            InvalidLinkError: If it is this bucket.
-            ObjectAlreadyExists: If `name` is an object with content.
-        """
-        of = bucket.bucket if isinstance(bucket, ObjectStore) else validate_bucket_name(bucket)
-        link = ObjectLink(of)
-        await self._require_target(await self._source(), name, link)
-        return await self._link(name, link, self._amended)
-
-    def _amended(self, info: ObjectInfo) -> ObjectInfo:
-        return self._origin.mark(info, before=info)
-
-    async def _require_target(self, backend: Backend, name: str, link: ObjectLink) -> None:
-        """Refuse a link that ADR-20 forbids, or whose target is not there."""
-        metadata.subject_of(backend, name)
-        # What is wrong with a link to itself is `put_link`'s to say.
-        if link in {ObjectLink(self._bucket, name), ObjectLink(self._bucket)}:
-            return
-        holder = (
-            backend
-            if link.bucket == self._bucket
-            else await backend.other(validate_bucket_name(link.bucket))
-        )
-        if link.name is None:
-            return
-        if (await metadata.read(holder, link.name, leader=True)).is_link():
-            msg = (
-                f"Bucket '{self._bucket}': {name!r} cannot link to {link.name!r} in "
-                f"'{link.bucket}', which is a link itself (ADR-20); link to its target."
-            )
-            raise InvalidLinkError(msg, bucket=self._bucket, name=name)
-
-    async def _link(
-        self, name: str, target: ObjectLink, change: Callable[[ObjectInfo], ObjectInfo]
-    ) -> ObjectInfo:
-        backend = await self._source()
-        info, message = await to_its_end(metadata.put_link(backend, name, target, change))
-        await _announce(backend, message)
-        return info
 
     async def copy(
         self, name: str | ObjectInfo, to: str, bucket: str | None = None
@@ -738,8 +597,3 @@ class ObjectStore(Sweeping):
         await backend.seal()
         return True
 
-
-async def _announce(backend: Backend, *messages: StoredMessage | None) -> None:
-    for message in messages:
-        if message is not None:
-            await backend.announce(message)

@@ -1,0 +1,86 @@
+"""`mode`: which version of an object a change may replace."""
+
+from typing import Literal, TypeAlias
+
+from ..exceptions import InvalidOptionError, ObjectAlreadyExists, RevisionMismatchError
+from ..models import ObjectInfo
+from .metadata import Entry
+
+__all__ = ("AmendMode", "Condition", "PutMode", "amend_condition", "put_condition", "require")
+
+PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo
+"""What a put may replace: anything, nothing, or one revision."""
+
+AmendMode: TypeAlias = Literal["overwrite"] | int | ObjectInfo
+"""Which version may be changed or deleted: any, or one revision."""
+
+Condition: TypeAlias = int | None
+"""The revision that may be replaced; 0 for no live object; `None` for any."""
+
+
+def put_condition(bucket: str, name: str, mode: PutMode) -> Condition:
+    """The condition that a `mode` of `put` or `add_link` means.
+
+    Raises:
+        InvalidOptionError: If it is no mode, or a version of another object.
+    """
+    if mode == "overwrite":
+        return None
+    if mode == "create":
+        return 0
+    if isinstance(mode, ObjectInfo):
+        if (mode.bucket, mode.name) != (bucket, name):
+            msg = (
+                f"Bucket '{bucket}', object {name!r}: mode is a version of "
+                f"{mode.name!r} in '{mode.bucket}'; give one of this object."
+            )
+            raise InvalidOptionError(msg, bucket=bucket, name=name)
+        mode = mode.revision
+    if type(mode) is not int or mode < 1:
+        msg = (
+            f"Bucket '{bucket}', object {name!r}: mode={mode!r} cannot work; give "
+            '"overwrite", "create", a revision from 1, or an ObjectInfo.'
+        )
+        raise InvalidOptionError(msg, bucket=bucket, name=name)
+    return mode
+
+
+def amend_condition(bucket: str, name: str, mode: AmendMode) -> Condition:
+    """The condition that a `mode` of `delete`, `rename` or `update_meta` means.
+
+    Raises:
+        InvalidOptionError: If it is no mode, or a version of another object.
+    """
+    given: object = mode
+    if given == "create":
+        msg = (
+            f"Bucket '{bucket}', object {name!r}: mode=\"create\" is for what does not exist; "
+            'give "overwrite", a revision from 1, or an ObjectInfo.'
+        )
+        raise InvalidOptionError(msg, bucket=bucket, name=name)
+    return put_condition(bucket, name, mode)
+
+
+def require(bucket: str, name: str, before: Entry, condition: Condition) -> None:
+    """Refuse a change of what its condition does not allow.
+
+    Raises:
+        ObjectAlreadyExists: If nothing live may be there, and is.
+        RevisionMismatchError: If the object is at another revision.
+    """
+    if condition is None:
+        return
+    if condition == 0:
+        # Metadata that does not parse is no object: a put repairs it.
+        if before.live is not None:
+            msg = (
+                f"Bucket '{bucket}': {name!r} exists (revision {before.revision}), "
+                'and mode="create" does not replace it; use mode="overwrite" to.'
+            )
+            raise ObjectAlreadyExists(msg, bucket=bucket, name=name)
+    elif before.revision != condition:
+        msg = (
+            f"Bucket '{bucket}': {name!r} is at revision {before.revision}, not at "
+            f"{condition}; read it again and decide anew."
+        )
+        raise RevisionMismatchError(msg, bucket=bucket, name=name)

@@ -1,0 +1,104 @@
+"""`update_meta` and `rename`: another text, another name, the same content."""
+
+from dataclasses import replace
+
+from ..exceptions import InvalidOptionError
+from ..models import ObjectInfo
+from ..settling import to_its_end
+from . import metadata
+from .amend import amend
+from .given import AnyMeta, Given, described
+from .handle import announce
+from .links import LinkVerbs
+from .modes import AmendMode, amend_condition
+
+__all__ = ("UpdateVerbs",)
+
+
+class UpdateVerbs(LinkVerbs):
+    """The verbs of `ObjectStore` that change metadata and leave the content."""
+
+    async def update_meta(
+        self, name: str, meta: AnyMeta, *, mode: AmendMode = "overwrite"
+    ) -> ObjectInfo:
+        """Replace description, headers and metadata; rename; or make a link.
+
+        The newest version is changed, whatever is put meanwhile; its content stays.
+
+        Args:
+            name: The object.
+            meta: What it shall say; what it leaves out is removed, but for the name.
+                Another name renames the object. A link in its options is stored, as
+                `add_link` does, and then `name` need not exist.
+            mode: Which version may be changed: `"overwrite"` for any, or the revision
+                (or the `ObjectInfo`) that must be the newest.
+
+        Raises:
+            RevisionMismatchError: If the object is at another revision than `mode`.
+            ObjectNotFoundError: If there is no such object, or it is deleted.
+            ObjectAlreadyExists: If the new name is taken.
+        """
+        given = Given.of(meta)
+        condition = amend_condition(self._bucket, name, mode)
+
+        def change(info: ObjectInfo) -> ObjectInfo:
+            renamed = replace(info, name=given.name or name)
+            # nats-py's class has no metadata; then there is nothing to say about it.
+            texts = given.metadata if given.has_metadata else info.metadata
+            said = described(
+                renamed, description=given.description, headers=given.headers, texts=texts
+            )
+            return self._origin.mark(said, before=info)
+
+        backend = await self._source()
+        link = given.options.link if given.options else None
+        if link is not None:
+            entry = await metadata.find(
+                backend, metadata.subject_of(backend, name), leader=True
+            )
+            # The same link again is an update like any other: a rename, a description.
+            if entry.live is None or entry.live.link != link:
+                if given.name not in {None, "", name}:
+                    msg = (
+                        f"Bucket '{self._bucket}', object {name!r}: a new link and the new "
+                        f"name {given.name!r} in one; make the link under that name."
+                    )
+                    raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+                await self._require_target(backend, name, link)
+                return await self._link(name, link, change, condition)
+        info, messages = await to_its_end(
+            amend(backend, name, change, self._amended, condition=condition)
+        )
+        await announce(backend, *messages)
+        return info
+
+    async def rename(self, name: str, to: str, *, mode: AmendMode = "overwrite") -> ObjectInfo:
+        """Give an object another name; no content is moved.
+
+        Watchers see the old name deleted and the new one put.
+
+        Args:
+            name: The object.
+            to: Its new name; free, or that of a deleted object.
+            mode: Which version of `name` may be renamed: `"overwrite"` for any, or the
+                revision (or the `ObjectInfo`) that must be the newest.
+
+        Raises:
+            RevisionMismatchError: If `name` is at another revision than `mode`.
+            ObjectNotFoundError: If there is no such object, or it is deleted.
+            ObjectAlreadyExists: If the new name is taken.
+        """
+        condition = amend_condition(self._bucket, name, mode)
+        backend = await self._source()
+        metadata.subject_of(backend, to)
+        info, messages = await to_its_end(
+            amend(
+                backend,
+                name,
+                lambda info: replace(self._amended(info), name=to),
+                self._amended,
+                condition=condition,
+            )
+        )
+        await announce(backend, *messages)
+        return info
