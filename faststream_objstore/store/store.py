@@ -596,4 +596,3 @@ class ObjectStore(UpdateVerbs, Sweeping):
         backend = await self._source()
         await backend.seal()
         return True
-
