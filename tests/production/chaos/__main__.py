@@ -16,7 +16,8 @@ from tests.production.chaos import runner
 from tests.production.chaos.checker import figures, summary
 from tests.production.chaos.reverts import REVERTS
 
-SHOWN = 20
+# Of each rule.
+SHOWN = 5
 
 
 def main() -> int:
@@ -35,8 +36,9 @@ def main() -> int:
         report = asyncio.run(runner.run(seed, seconds, own, revert=options.revert))
         reports.append(report)
         print(report, flush=True)
-        for violation in report.found[:SHOWN]:
-            print(violation, flush=True)
+        for rule in summary(report.found):
+            for violation in [one for one in report.found if one.rule == rule][:SHOWN]:
+                print(violation, flush=True)
         told = {"figures": figures(report.history), "violations": summary(report.found)}
         told |= {"faults": report.faults, "errors": report.errors}
         (own / "report.json").write_text(json.dumps(told, indent=2))

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -52,12 +53,14 @@ REFUSED = (
     ObjectChangedError,
     CorruptObjectError,
 )
-READS = frozenset({"get", "get_version", "open", "get_range", "get_info", "list", "exists"})
+READS = frozenset({"get", "get_version", "open", "get_range", "get_info", "list", "sweep"})
 # Of each thousand calls.
 MIX = {
     "put": 270, "get": 130, "get_version": 60, "open": 70, "get_range": 80, "get_info": 60,
-    "list": 40, "delete": 90, "update_meta": 70, "rename": 80, "copy": 50,
+    "list": 40, "delete": 90, "update_meta": 70, "rename": 80, "copy": 50, "sweep": 1,
 }  # fmt: skip
+# No put takes that long.
+SWEPT = timedelta(seconds=40)
 SIZES = (64, 60_000)
 CHUNK_SIZES = (2_048, 8_192, 131_072)
 # Part of the calls, and the longest time until they are cancelled.
@@ -135,7 +138,7 @@ class Client:
         name, to = self._random.sample(self.settings.names, 2)
         operation = Operation(
             kind=kind,
-            name=None if kind == "list" else name,
+            name=None if kind in {"list", "sweep"} else name,
             to=to if kind in {"rename", "copy"} else None,
             process=self.settings.process,
             number=self._count,
@@ -282,24 +285,44 @@ class Client:
 
         return one, ask
 
+    def _sweep(self, store: ObjectStore, one: Operation) -> Any:
+        async def sweep(one: Operation) -> Operation:
+            await store.sweep(SWEPT, markers_older_than=SWEPT)
+            return one
+
+        return one, sweep
+
+    def _amend_mode(self, one: Operation) -> tuple[Operation, Any]:
+        """Some changes are on condition of the version that was seen last."""
+        known = self.known.infos.get(one.name or "")
+        if known is None or self._random.random() < 0.6:
+            return one, "overwrite"
+        return replace(one, mode=known.revision), known
+
     def _delete(self, store: ObjectStore, one: Operation) -> Any:
+        one, mode = self._amend_mode(one)
+
         async def delete(one: Operation) -> Operation:
-            return replace(one, was_live=await store.delete(one.name or ""))
+            return replace(one, was_live=await store.delete(one.name or "", mode=mode))
 
         return one, delete
 
     def _update_meta(self, store: ObjectStore, one: Operation) -> Any:
         mark = f"{self.settings.process:03x}{self._count:05x}"
+        one, mode = self._amend_mode(one)
 
         async def update(one: Operation) -> Operation:
-            info = await store.update_meta(one.name or "", ObjectMeta(metadata={"mark": mark}))
+            meta = ObjectMeta(metadata={"mark": mark})
+            info = await store.update_meta(one.name or "", meta, mode=mode)
             return replace(one, seen=(self.known.note(info),))
 
         return replace(one, mark=mark), update
 
     def _rename(self, store: ObjectStore, one: Operation) -> Any:
+        one, mode = self._amend_mode(one)
+
         async def rename(one: Operation) -> Operation:
-            info = await store.rename(one.name or "", one.to or "")
+            info = await store.rename(one.name or "", one.to or "", mode=mode)
             return replace(one, seen=(self.known.note(info),))
 
         return one, rename
