@@ -15,6 +15,7 @@ FLOORS = [
     {"store"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "middlewares", "origin"}
     | {"_faststream"},
+    {"http"},
     {"testing", "pytest_plugin", "__init__"},
 ]
 
