@@ -1,5 +1,6 @@
 """NATS JetStream Object Store buckets for FastStream: declare, inject, react, test."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .bucket import Bucket
@@ -28,6 +29,7 @@ from .models import (
     ObjectLink,
     ObjectMeta,
     ObjectMetaOptions,
+    ObjectSource,
     ObjectStoreConfig,
     ObjectStoreStatus,
 )
@@ -36,6 +38,7 @@ from .store import ObjectReader, ObjectStore, ObjectWatcher
 
 if TYPE_CHECKING:
     from .middlewares import ClaimCheckMiddleware
+    from .publishers import ObjectResponse
 
 __all__ = (
     "Bucket",
@@ -62,6 +65,8 @@ __all__ = (
     "ObjectMetaOptions",
     "ObjectNotFoundError",
     "ObjectReader",
+    "ObjectResponse",
+    "ObjectSource",
     "ObjectStore",
     "ObjectStoreConfig",
     "ObjectStoreStatus",
@@ -75,13 +80,15 @@ __all__ = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    # Few services need it, and it is most of what they would import in vain.
-    if name == "ClaimCheckMiddleware":
-        from .middlewares import ClaimCheckMiddleware  # noqa: PLC0415
+# Few services need them, and they are most of what those would import in vain.
+_LATE = {"ClaimCheckMiddleware": "middlewares", "ObjectResponse": "publishers"}
 
-        globals()[name] = ClaimCheckMiddleware
-        return ClaimCheckMiddleware
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        value = getattr(import_module(f".{_LATE[name]}", __name__), name)
+        globals()[name] = value
+        return value
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

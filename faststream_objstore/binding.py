@@ -19,6 +19,7 @@ from faststream_objstore._faststream import (
     connection_of,
     custom_fields,
     declared_streams,
+    makes_objects,
     on_lifespan,
 )
 from faststream_objstore.backends.base import Backend, Server
@@ -226,6 +227,13 @@ class Attached:
                     f'ruins the bucket. Use JStream("{stream}", declare=False) there.'
                 )
                 raise BucketInUseError(msg, bucket=name)
+        if makes_objects(broker):
+            # Services without publishers do without it.
+            from faststream_objstore.publishers.checks import (  # noqa: PLC0415
+                check_publishers,
+            )
+
+            check_publishers(broker)
         connection = connection_of(broker)
         if connection is None:
             raise self._not_connected()

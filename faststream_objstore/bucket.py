@@ -18,6 +18,7 @@ from faststream_objstore.models import ObjectStoreConfig, Storage, validate_buck
 
 if TYPE_CHECKING:
     from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
+    from faststream_objstore.publishers.publisher import ObjectPublisher
 
 __all__ = ("TAKEN_OVER", "Bucket", "name_of", "not_declared")
 
@@ -144,6 +145,7 @@ class Bucket:
         self.timeout: float | None = seconds
         self.router: NatsRouter = NatsRouter()
         self.subscribers: list[ChangeSubscriber] = []
+        self.publishers: list[ObjectPublisher] = []
         self.attachment: Attachment | None = None
         """The `Buckets` that it belongs to; set by that."""
 
@@ -295,6 +297,72 @@ class Bucket:
             dependencies=dependencies,
             no_reply=no_reply,
         )
+
+    def publisher(
+        self,
+        name: str,
+        *,
+        follow: bool = True,
+        rebuild: str | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        chunk_size: int | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        include_in_schema: bool = True,
+    ) -> "ObjectPublisher":
+        """Decorate a handler: what it returns becomes an object of this bucket.
+
+        ```python
+        @photos.on_put("{user}/{stem}.png", durable="thumbnailer")
+        @thumbs.publisher("{user}/{stem}.webp")
+        async def thumbnail(image: Annotated[bytes, FromObject()]) -> bytes: ...
+        ```
+
+        The handler returns bytes, `str`, a `Path`, a binary file, an iterator of bytes (or
+        it yields them itself), or what FastStream can encode. `None` stores nothing. Under
+        a change subscriber the result of a newer source is never replaced by that of an
+        older one, and a repeated change whose result is there is not handled again.
+
+        Args:
+            name: The object's name; `{user}` is filled in from the message's `Path()`
+                values, `{{` and `}}` are braces.
+            follow: Under `on_put` and `on_change`: delete the result of an object when that
+                is deleted, or renamed.
+            rebuild: Kept with each result. Results of another value count as missing, so
+                that `replay=True` makes them anew.
+            content_type: The content type; it follows from the result and the name if not
+                given.
+            headers: Headers of each object.
+            metadata: Free text by key, on each object.
+            chunk_size: Bytes of a chunk; as for `ObjectStore.put` if not given.
+            title: AsyncAPI's title.
+            description: AsyncAPI's description.
+            include_in_schema: Whether AsyncAPI shows it.
+
+        Raises:
+            InvalidPatternError, InvalidObjectNameError: If the name is malformed.
+            InvalidOptionError: If another option cannot work.
+        """
+        # Services without publishers do without it.
+        from faststream_objstore.publishers.publisher import ObjectPublisher  # noqa: PLC0415
+
+        publisher = ObjectPublisher(
+            self,
+            name,
+            follow=follow,
+            rebuild=rebuild,
+            content_type=content_type,
+            headers=headers,
+            metadata=metadata,
+            chunk_size=chunk_size,
+            title=title,
+            description=description,
+            include_in_schema=include_in_schema,
+        )
+        self.publishers.append(publisher)
+        return publisher
 
     def require_distinct_durables(self) -> None:
         """Refuse two subscribers that would take changes from each other.

@@ -1,8 +1,9 @@
 """The data of an Object Store, as ADR-20 names it. Values only, no I/O."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -17,10 +18,10 @@ __all__ = (
     "ObjectLink",
     "ObjectMeta",
     "ObjectMetaOptions",
+    "ObjectSource",
     "ObjectStoreConfig",
     "ObjectStoreStatus",
     "Storage",
-    "new_info",
     "validate_bucket_name",
 )
 
@@ -92,6 +93,68 @@ class ObjectMeta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectSource:
+    """The version of an object that a result was made from: the result's lineage.
+
+    A publisher keeps it in the result's metadata, under the keys in brackets.
+
+    Attributes:
+        bucket: The bucket of the source (`objstore.source.bucket`).
+        name: Its name (`objstore.source.name`).
+        revision: Its revision (`objstore.source.revision`).
+        digest: Its digest; `None` where it has none (`objstore.source.digest`).
+        created: When the source's bucket was made, as its stream says: revisions begin
+            anew in a bucket that was made again (`objstore.source.created`).
+        rebuild: What the publisher's `rebuild` was (`objstore.rebuild`).
+    """
+
+    bucket: str
+    name: str
+    revision: int
+    digest: str | None = None
+    created: str = ""
+    rebuild: str | None = None
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str] | None) -> Self | None:
+        """What an object's metadata says, or `None` if it is no result of a publisher."""
+        texts = metadata or {}
+        bucket, name = texts.get(_SOURCE_BUCKET), texts.get(_SOURCE_NAME)
+        revision = texts.get(_SOURCE_REVISION, "")
+        # Whoever may write to a bucket may write anything.
+        if not bucket or not name or not re.fullmatch(r"[0-9]{1,19}", revision):
+            return None
+        return cls(
+            bucket=bucket,
+            name=name,
+            revision=int(revision),
+            digest=texts.get(_SOURCE_DIGEST),
+            created=texts.get(_SOURCE_CREATED, ""),
+            rebuild=texts.get(_REBUILD),
+        )
+
+    def as_metadata(self) -> dict[str, str]:
+        """The texts that say it."""
+        texts = {
+            _SOURCE_BUCKET: self.bucket,
+            _SOURCE_NAME: self.name,
+            _SOURCE_REVISION: str(self.revision),
+            _SOURCE_DIGEST: self.digest,
+            _SOURCE_CREATED: self.created,
+            _REBUILD: self.rebuild,
+        }
+        return {key: text for key, text in texts.items() if text is not None}
+
+
+_SOURCE_BUCKET = "objstore.source.bucket"
+_SOURCE_NAME = "objstore.source.name"
+_SOURCE_REVISION = "objstore.source.revision"
+_SOURCE_DIGEST = "objstore.source.digest"
+_SOURCE_CREATED = "objstore.source.created"
+_REBUILD = "objstore.rebuild"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
     """One version of one object: what its metadata message says (ADR-20).
 
@@ -136,6 +199,11 @@ class ObjectInfo:
         return self.link is not None
 
     @property
+    def source(self) -> ObjectSource | None:
+        """What it was made from, where a publisher stored it for a change subscriber."""
+        return ObjectSource.read(self.metadata)
+
+    @property
     def meta(self) -> ObjectMeta:
         """The part of it that `update_meta` can change."""
         return ObjectMeta(
@@ -145,58 +213,6 @@ class ObjectInfo:
             options=self.options,
             metadata=self.metadata,
         )
-
-
-# A frozen dataclass sets each field by a call of `object.__setattr__`, a third of what
-# it takes to read a metadata message; these are what that calls in the end.
-(
-    _set_name,
-    _set_bucket,
-    _set_nuid,
-    _set_size,
-    _set_chunks,
-    _set_digest,
-    _set_deleted,
-    _set_description,
-    _set_headers,
-    _set_metadata,
-    _set_options,
-    _set_revision,
-    _set_mtime,
-) = (vars(ObjectInfo)[one.name].__set__ for one in fields(ObjectInfo))
-
-
-def new_info(
-    name: str,
-    bucket: str,
-    nuid: str,
-    size: int,
-    chunks: int,
-    digest: str | None,
-    deleted: bool,
-    description: str | None,
-    headers: dict[str, list[str]] | None,
-    metadata: dict[str, str] | None,
-    options: ObjectMetaOptions | None,
-    revision: int,
-    mtime: datetime | None,
-) -> ObjectInfo:
-    """As `ObjectInfo(...)` with all fields, in their order, in a third of its time."""
-    info = object.__new__(ObjectInfo)
-    _set_name(info, name)
-    _set_bucket(info, bucket)
-    _set_nuid(info, nuid)
-    _set_size(info, size)
-    _set_chunks(info, chunks)
-    _set_digest(info, digest)
-    _set_deleted(info, deleted)
-    _set_description(info, description)
-    _set_headers(info, headers)
-    _set_metadata(info, metadata)
-    _set_options(info, options)
-    _set_revision(info, revision)
-    _set_mtime(info, mtime)
-    return info
 
 
 class ObjectData(bytes):

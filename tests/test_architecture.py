@@ -13,9 +13,9 @@ FLOORS = [
     {"exceptions", "messages", "models", "wire", "pattern", "settling", "backoff"},
     {"backends"},
     {"store"},
-    {"bucket", "buckets", "binding", "params", "live", "changes", "middlewares", "origin"}
+    {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
+    | {"middlewares", "origin"}
     | {"_faststream"},
-    {"http"},
     {"testing", "pytest_plugin", "__init__"},
 ]
 

@@ -25,6 +25,7 @@ from .introspection import (
     declared_streams,
     fake_brokers,
     is_installed,
+    makes_objects,
 )
 
 __all__ = (
@@ -48,6 +49,7 @@ __all__ = (
     "fake_brokers",
     "is_installed",
     "is_producer",
+    "makes_objects",
     "on_lifespan",
     "register",
     "resolve_payloads",

@@ -120,6 +120,25 @@ class PlainSubscriber(StreamSubscriber):
         """How long handlers may take to finish when the broker stops."""
         return self._outer_config.graceful_timeout
 
+    @property
+    def object_publishers(self) -> list[Any]:
+        """The publishers of its handlers that store objects."""
+        return [
+            publisher
+            for call in self.calls
+            for publisher in call.handler._publishers
+            if getattr(publisher, "stores_objects", False)
+        ]
+
+    @property
+    def makes_objects_only(self) -> bool:
+        """Whether all that its handlers are known for is the objects they make."""
+        return all(
+            call.handler._publishers
+            and all(getattr(one, "stores_objects", False) for one in call.handler._publishers)
+            for call in self.calls
+        )
+
     def prepare(self) -> None:
         """Build the handlers' models, if a broker that started has not done so."""
         if any(call.parser is None for call in self.calls):

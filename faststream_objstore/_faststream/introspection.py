@@ -24,6 +24,7 @@ __all__ = (
     "declared_streams",
     "fake_brokers",
     "is_installed",
+    "makes_objects",
     "required_captures",
 )
 
@@ -94,6 +95,16 @@ def custom_fields(broker: NatsBroker) -> list[tuple[str, CustomField]]:
         for call in subscriber.calls:
             found += [(call.name, field) for _, field in _fields_of(call.dependant)]
     return found
+
+
+def makes_objects(broker: NatsBroker) -> bool:
+    """Whether a handler of the broker has publishers of objects."""
+    return any(
+        getattr(publisher, "stores_objects", False)
+        for subscriber in broker.subscribers
+        for call in subscriber.calls
+        for publisher in call.handler._publishers
+    )
 
 
 def _fields_of(model: Any) -> list[tuple[CallModel, CustomField]]:

@@ -48,6 +48,7 @@ class ChangeMessage(Msg):
         receipt: The counts and the sequence of its delivery.
         superseded: Whether a newer version has replaced it; `None` if not looked up.
         given_back: Whether it was negatively acknowledged, so that it comes again.
+        replayed: Whether it is of the state that `replay=True` begins with.
     """
 
     info: ObjectInfo = field(kw_only=True)
@@ -55,6 +56,7 @@ class ChangeMessage(Msg):
     path: dict[str, str] = field(kw_only=True, default_factory=dict)
     superseded: bool | None = field(kw_only=True, default=None)
     given_back: bool = field(kw_only=True, default=False)
+    replayed: bool = field(kw_only=True, default=False)
 
     @classmethod
     def read(cls, raw: Msg, bucket: str, receipt: Receipt | None = None) -> Self:
@@ -82,18 +84,21 @@ class ChangeMessage(Msg):
             receipt=receipt,
         )
 
-    def is_wanted(self, options: ChangeOptions, *, replayed: bool = False) -> bool:
+    def is_wanted(self, options: ChangeOptions) -> bool:
         """Whether a subscriber wants it; `path` is what its pattern takes out of the name.
 
         Args:
             options: What the subscriber wants.
-            replayed: Whether it is of the state that `replay=True` begins with.
         """
         deleted = self.info.deleted
-        if deleted and replayed:
+        if deleted and self.replayed:
             return False
         if options.event != "change" and deleted != (options.event == "delete"):
             return False
+        return self.matches(options)
+
+    def matches(self, options: ChangeOptions) -> bool:
+        """Whether the name is one of those; `path` is what the pattern takes out of it."""
         path = options.names.match(self.info.name)
         if path is None:
             return False
@@ -113,6 +118,9 @@ class ChangeHandler(Protocol):
 
     async def handle(self, change: ChangeMessage) -> None:
         """Run the handler that wants it, if any does; raises what the handler raises."""
+
+    def follows(self, change: ChangeMessage) -> bool:
+        """Whether the results of the handlers go with the object that was deleted."""
 
     async def is_superseded(self, change: ChangeMessage) -> bool:
         """Whether the object has a newer version, or this one is gone."""
@@ -155,7 +163,8 @@ class Delivery:
             self._subscriber.log(logging.WARNING, f"{error} The change is passed over.")
             await raw.ack()
             return True
-        if not change.is_wanted(self._options, replayed=replayed):
+        change.replayed = replayed
+        if not change.is_wanted(self._options) and not self._subscriber.follows(change):
             await change.ack()
             return True
         try:

@@ -64,7 +64,8 @@ class ChangeReader:
         except BadObjectMetaError:
             await raw.ack()
             return True
-        if not change.is_wanted(self._options, replayed=replayed):
+        change.replayed = replayed
+        if not change.is_wanted(self._options):
             await change.ack()
             return True
         try:

@@ -164,8 +164,42 @@ class ChangeSubscriber(PlainSubscriber):
 
     async def handle(self, change: ChangeMessage) -> None:
         """Run the handler that wants the change; nothing happens if its filters refuse."""
-        if await self.is_wanted(change):
+        if self.follows(change):
+            backend = await self.backend()
+            for publisher in self.object_publishers:
+                await publisher.follow_deletion(change, backend)
+        if (
+            change.is_wanted(self.options)
+            and not await self._is_done(change)
+            and await self.is_wanted(change)
+        ):
             await self.process_message(change)
+
+    def follows(self, change: ChangeMessage) -> bool:
+        """Whether the results of the handlers go with the object that was deleted."""
+        return (
+            change.info.deleted
+            and self.options.event != "delete"
+            and any(one.follow for one in self.object_publishers)
+            and change.matches(self.options)
+        )
+
+    async def _is_done(self, change: ChangeMessage) -> bool:
+        """Whether a change that comes again has all the results that its handler makes."""
+        if not change.replayed and change.receipt.deliveries == 1:
+            return False
+        publishers = self.object_publishers
+        if not publishers or not self.makes_objects_only:
+            return False
+        backend = await self.backend()
+        for publisher in publishers:
+            if not await publisher.is_done(change, backend):
+                return False
+        return True
+
+    async def backend(self) -> Backend:
+        """The stream of the bucket, on the connection that is there now."""
+        return await self._attachment().backend_of(self.options.bucket)
 
     async def deliver(self, change: ChangeMessage) -> None:
         """Run the handler for a change in this process's memory, as `TestNatsBroker` does.
@@ -173,7 +207,7 @@ class ChangeSubscriber(PlainSubscriber):
         Raises:
             Exception: What the handler raises.
         """
-        if not change.is_wanted(self.options):
+        if not change.is_wanted(self.options) and not self.follows(change):
             return
         self.prepare()
         # AckMessage and its like are answers to a server, not errors.
@@ -186,7 +220,7 @@ class ChangeSubscriber(PlainSubscriber):
             info = change.info
             subject = wire.metadata_subject(info.bucket, info.name)
             try:
-                backend = await self._attachment().backend_of(info.bucket)
+                backend = await self.backend()
                 newest = await backend.last_message(subject, leader=True)
             except ObjStoreError:
                 # Not known, so the failure counts; the next attempt asks again.

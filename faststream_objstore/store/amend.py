@@ -19,7 +19,7 @@ from .metadata import (
     write,
 )
 
-__all__ = ("amend", "delete", "rename")
+__all__ = ("amend", "delete", "delete_marker", "rename")
 
 Mark: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
 """Says of an amended version whose doing that is; see `Origin`."""
@@ -62,7 +62,7 @@ async def delete(
             _, message = await write(
                 backend,
                 subject,
-                _marker(mark(known)),
+                delete_marker(mark(known)),
                 replaces=entry.revision,
                 raw=entry.raw,
             )
@@ -72,7 +72,8 @@ async def delete(
         return True, message
 
 
-def _marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
+def delete_marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
+    """What a deleted version leaves; it keeps what the version says beside its content."""
     return replace(
         info,
         # Go's client refuses to delete what has no nuid.
@@ -170,7 +171,7 @@ async def rename(
             _, left = await write(
                 backend,
                 subject,
-                _marker(mark(info), _moved_nuid(info.nuid, to)),
+                delete_marker(mark(info), _moved_nuid(info.nuid, to)),
                 replaces=entry.revision,
                 raw=entry.raw,
             )
@@ -202,7 +203,7 @@ def _moved_nuid(nuid: str, to: str) -> str:
 
 async def _withdraw(backend: Backend, subject: str, info: ObjectInfo) -> None:
     try:
-        await write(backend, subject, _marker(info, new_nuid()), replaces=info.revision)
+        await write(backend, subject, delete_marker(info, new_nuid()), replaces=info.revision)
     except WrongRevision:
         # Whoever replaced it has settled the matter.
         return

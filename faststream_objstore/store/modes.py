@@ -6,15 +6,39 @@ from ..exceptions import InvalidOptionError, ObjectAlreadyExists, RevisionMismat
 from ..models import ObjectInfo
 from .metadata import Entry
 
-__all__ = ("AmendMode", "Condition", "PutMode", "amend_condition", "put_condition", "require")
+__all__ = (
+    "AmendMode",
+    "Condition",
+    "Decision",
+    "PutMode",
+    "amend_condition",
+    "put_condition",
+    "require",
+)
 
-PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo
-"""What a put may replace: anything, nothing, or one revision."""
+
+class Decision:
+    """What a put may replace. It refuses by raising an error of its own.
+
+    The write that follows names the revision that was decided about: if another writer is
+    first, nothing is written, and it is decided anew.
+    """
+
+    async def before_sending(self, now: Entry) -> None:
+        """Decide whether the chunks are worth sending."""
+
+    async def before_writing(self, now: Entry) -> None:
+        """Decide whether the metadata is to be written, which makes them an object."""
+
+
+PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo | Decision
+"""What a put may replace: anything, nothing, one revision, or what is decided then."""
 
 AmendMode: TypeAlias = Literal["overwrite"] | int | ObjectInfo
 """Which version may be changed or deleted: any, or one revision."""
 
-Condition: TypeAlias = int | None
+
+Condition: TypeAlias = int | Decision | None
 """The revision that may be replaced; 0 for no live object; `None` for any."""
 
 
@@ -28,6 +52,8 @@ def put_condition(bucket: str, name: str, mode: PutMode) -> Condition:
         return None
     if mode == "create":
         return 0
+    if isinstance(mode, Decision):
+        return mode
     if isinstance(mode, ObjectInfo):
         if (mode.bucket, mode.name) != (bucket, name):
             msg = (
@@ -68,7 +94,7 @@ def require(bucket: str, name: str, before: Entry, condition: Condition) -> None
         ObjectAlreadyExists: If nothing live may be there, and is.
         RevisionMismatchError: If the object is at another revision.
     """
-    if condition is None:
+    if condition is None or isinstance(condition, Decision):
         return
     if condition == 0:
         # Metadata that does not parse is no object: a put repairs it.

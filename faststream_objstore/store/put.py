@@ -13,7 +13,6 @@ from ..exceptions import (
     JetStreamNotEnabledError,
     NotConnectedError,
     ObjStoreError,
-    PermissionDeniedError,
     StoreTimeoutError,
     UnsupportedDataError,
 )
@@ -22,7 +21,7 @@ from ..models import ObjectInfo
 from ..settling import to_its_end
 from . import metadata, modes
 from .digest import BufferDigest, Digest
-from .modes import Condition
+from .modes import Condition, Decision
 from .sources import Source
 
 __all__ = ("Novelty", "Progress", "put_object", "report")
@@ -74,6 +73,8 @@ async def put_object(
     if condition is not None:
         before = await metadata.find(backend, subject, leader=True)
         modes.require(backend.bucket, info.name, before, condition)
+        if isinstance(condition, Decision):
+            await condition.before_sending(before)
     elif novelty.expected:
         # If it is not new, the stream says so, and then it is looked up.
         before = metadata.Entry()
@@ -255,6 +256,8 @@ class _Commit:
         try:
             while True:
                 modes.require(backend.bucket, version.name, self._before, self._condition)
+                if isinstance(self._condition, Decision):
+                    await self._condition.before_writing(self._before)
                 attempted = True
                 try:
                     written = await metadata.write(
@@ -269,9 +272,6 @@ class _Commit:
                     continue
                 break
         except asyncio.CancelledError:
-            raise
-        except PermissionDeniedError:
-            await self._upload.abort()
             raise
         except (StoreTimeoutError, NotConnectedError):
             # It may be stored, and then these chunks are the object: nothing is removed

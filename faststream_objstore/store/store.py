@@ -39,6 +39,7 @@ from .provenance import Origin
 from .put import Novelty, Progress, put_object
 from .ranges import read_range
 from .reader import ObjectReader
+from .retire import RetireVerbs
 from .sources import PutData, Source
 from .sweep import Sweeping
 from .update import UpdateVerbs
@@ -65,7 +66,7 @@ class PutOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class ObjectStore(UpdateVerbs, Sweeping):
+class ObjectStore(UpdateVerbs, RetireVerbs, Sweeping):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise

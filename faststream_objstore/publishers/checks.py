@@ -1,0 +1,94 @@
+"""What is wrong with publishers of objects, found before the first message."""
+
+import logging
+from collections import Counter
+from typing import Any
+
+from faststream.nats import NatsBroker
+
+from faststream_objstore._faststream.publishing import (
+    PublishedBy,
+    addressed_captures,
+    published_by,
+)
+from faststream_objstore.changes.subscriber import ChangeSubscriber
+from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
+from faststream_objstore.publishers.publisher import ObjectPublisher
+
+__all__ = ("check_publishers",)
+
+_logger = logging.getLogger("faststream_objstore")
+
+
+def check_publishers(broker: NatsBroker) -> None:
+    """Compare the publishers of a broker's handlers with what their subscribers hear.
+
+    Raises:
+        InvalidPatternError: If a name asks for what the pattern or the subject does not
+            capture, or if results would fire the handler that makes them.
+        InvalidOptionError: If two publishers of a handler write to one name.
+    """
+    for handler in published_by(broker):
+        publishers = [one for one in handler.publishers if isinstance(one, ObjectPublisher)]
+        for publisher in publishers:
+            if not publisher.is_attached:
+                _logger.warning(
+                    "%s stores its results in bucket '%s', which is not declared; pass the "
+                    "Bucket to Buckets(broker, ...), or each of its messages fails.",
+                    handler.name,
+                    publisher.bucket,
+                )
+            _require_captures(handler, publisher)
+            _require_no_loop(handler, publisher)
+        _require_distinct(handler, publishers)
+
+
+def _require_captures(handler: PublishedBy, publisher: ObjectPublisher) -> None:
+    subscriber: Any = handler.subscriber
+    captures: list[str]
+    if isinstance(subscriber, ChangeSubscriber):
+        captures = list(subscriber.options.names.captures)
+        heard, what = subscriber.options.declaration, "pattern"
+    else:
+        # A parser of the user's own may fill in whatever it likes.
+        if handler.parses:
+            return
+        captures = addressed_captures(subscriber)
+        heard, what = f"subscriber({str(subscriber.subject.template)!r})", "subject"
+    for name in publisher.template.placeholders:
+        if name not in captures:
+            listed = ", ".join(map(repr, captures)) or "nothing"
+            msg = (
+                f"{publisher.declaration} of {handler.name}: the name asks for {name!r}, "
+                f"but the {what} of {heard} captures {listed}. Write {{{name}}} there, or "
+                "leave it out of the name."
+            )
+            raise InvalidPatternError(msg, bucket=publisher.bucket)
+
+
+def _require_no_loop(handler: PublishedBy, publisher: ObjectPublisher) -> None:
+    subscriber: Any = handler.subscriber
+    if not isinstance(subscriber, ChangeSubscriber):
+        return
+    options = subscriber.options
+    if options.bucket != publisher.bucket or options.event == "delete":
+        return
+    name = publisher.template.fill(dict.fromkeys(publisher.template.placeholders, "x"))
+    if options.names.match(name) is not None:
+        msg = (
+            f"{publisher.declaration} of {handler.name}: a result such as {name!r} matches "
+            f"{options.pattern!r} in the same bucket, so each would fire the handler again, "
+            "for ever. Store results in another bucket, or narrow the pattern."
+        )
+        raise InvalidPatternError(msg, bucket=publisher.bucket)
+
+
+def _require_distinct(handler: PublishedBy, publishers: list[ObjectPublisher]) -> None:
+    names = Counter((one.bucket, one.template.text) for one in publishers)
+    for (bucket, name), count in names.items():
+        if count > 1:
+            msg = (
+                f"Bucket '{bucket}': {handler.name} has {count} publishers of {name!r}, and "
+                "the last would replace what the others have stored; leave one."
+            )
+            raise InvalidOptionError(msg, bucket=bucket)

@@ -1,0 +1,58 @@
+"""`retire`: a delete marker whose text is decided by what it replaces."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from ..backends.base import Backend, StoredMessage, WrongRevision
+from ..models import ObjectInfo
+from ..settling import to_its_end
+from . import metadata
+from .amend import delete_marker
+from .handle import StoreHandle, announce
+from .metadata import Entry
+
+__all__ = ("RetireVerbs",)
+
+Texts: TypeAlias = Callable[[Entry], Mapping[str, str] | None]
+"""What the marker's metadata shall be, by what is there; `None` leaves that alone."""
+
+
+class RetireVerbs(StoreHandle):
+    """The verbs of `ObjectStore` that publishers need."""
+
+    async def retire(self, name: str, decide: Texts) -> ObjectInfo | None:
+        """Leave a delete marker under a name, also where there has never been an object.
+
+        Args:
+            name: The name.
+            decide: Called with what is there, again after each lost race.
+
+        Returns:
+            The version that went, or the marker that was there before; `None` for nothing.
+        """
+        backend = await self._source()
+        went, message = await to_its_end(_retire(backend, name, decide, self))
+        await announce(backend, message)
+        return went
+
+
+async def _retire(
+    backend: Backend, name: str, decide: Texts, handle: RetireVerbs
+) -> tuple[ObjectInfo | None, StoredMessage | None]:
+    subject = metadata.subject_of(backend, name)
+    while True:
+        entry = await metadata.find(backend, subject, leader=True)
+        texts = decide(entry)
+        if texts is None:
+            return entry.info, None
+        known = entry.info or ObjectInfo(name=name, bucket=backend.bucket)
+        marker = delete_marker(replace(handle._amended(known), metadata=dict(texts)))  # noqa: SLF001
+        try:
+            _, message = await metadata.write(
+                backend, subject, marker, replaces=entry.revision, raw=entry.raw
+            )
+        except WrongRevision:
+            continue
+        await metadata.remove_chunks(backend, entry.live)
+        return entry.info, message
