@@ -14,7 +14,14 @@ from faststream.nats.subscriber.config import NatsSubscriberSpecificationConfig
 from faststream.nats.subscriber.specification import NatsSubscriberSpecification
 from faststream.specification.asyncapi.utils import resolve_payloads, to_camelcase
 
-from .codec import Encoded, encode_body, is_producer
+from .codec import (
+    Encoded,
+    MessageTooLargeError,
+    encode_body,
+    headers_size,
+    is_producer,
+    publish_measured,
+)
 from .endpoints import PlainSubscriber, register
 from .hook import BrokerHook, on_lifespan
 from .introspection import (
@@ -37,6 +44,7 @@ __all__ = (
     "Dependant",
     "Encoded",
     "HandlerCallWrapper",
+    "MessageTooLargeError",
     "NatsSubscriberSpecification",
     "NatsSubscriberSpecificationConfig",
     "PlainSubscriber",
@@ -47,10 +55,12 @@ __all__ = (
     "declared_streams",
     "encode_body",
     "fake_brokers",
+    "headers_size",
     "is_installed",
     "is_producer",
     "makes_objects",
     "on_lifespan",
+    "publish_measured",
     "register",
     "resolve_payloads",
     "to_camelcase",

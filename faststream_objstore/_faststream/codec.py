@@ -1,17 +1,21 @@
 """Bodies as the broker encodes them."""
 # ruff: noqa: SLF001 - that is what this package is for
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from faststream._internal.parser import DefaultCodec
-from faststream.nats import NatsBroker
+from faststream.nats import NatsBroker, NatsPublishCommand
+from faststream.response.publish_type import PublishType
 
 __all__ = (
     "Encoded",
+    "MessageTooLargeError",
     "encode_body",
+    "headers_size",
     "is_producer",
+    "publish_measured",
 )
 
 
@@ -54,3 +58,72 @@ async def encode_body(broker: NatsBroker, body: Any) -> tuple[bytes, str | None]
 def is_producer(call: Callable[..., Any]) -> bool:
     """Whether a publish middleware's `call_next` is the producer: FastStream binds others."""
     return not isinstance(call, partial)
+
+
+def headers_size(headers: Mapping[str, str]) -> int:
+    """Bytes that headers take in a message: they count against `max_payload`, too."""
+    # "NATS/1.0\r\n", "key: value\r\n" and "\r\n".
+    return 12 + sum(
+        len(str(key).encode()) + len(str(value).encode()) + 4 for key, value in headers.items()
+    )
+
+
+class MessageTooLargeError(Exception):
+    """A message is larger than the server takes.
+
+    Attributes:
+        excess: By how many bytes.
+    """
+
+    def __init__(self, excess: int) -> None:
+        super().__init__(f"the message is {excess} bytes larger than the server's max_payload")
+        self.excess = excess
+
+
+class _Measured:
+    """A producer that refuses what the server would close the connection for.
+
+    nats-py compares the body alone with `max_payload`; the server counts the headers, too,
+    and what middlewares add is known here at last.
+
+    Args:
+        broker: Whose it is.
+        producer: Where messages go.
+        limit: The server's `max_payload`.
+    """
+
+    def __init__(self, broker: NatsBroker, producer: Any, limit: int) -> None:
+        self._broker = broker
+        self._producer = producer
+        self._limit = limit
+
+    async def publish(self, command: NatsPublishCommand) -> Any:
+        """Publish, if it is not too large.
+
+        Raises:
+            MessageTooLargeError: If it is.
+        """
+        body, content_type = await encode_body(self._broker, command.body)
+        headers = {"content-type": content_type or "", **command.headers_to_publish(js=True)}
+        excess = len(body) + headers_size(headers) - self._limit
+        if excess > 0:
+            raise MessageTooLargeError(excess)
+        return await self._producer.publish(command)
+
+
+async def publish_measured(
+    broker: NatsBroker, producer: Any, limit: int, body: Any, subject: str
+) -> None:
+    """Publish through the broker's middlewares.
+
+    Raises:
+        MessageTooLargeError: If it is more than the server takes, headers included.
+    """
+    command = NatsPublishCommand(
+        body,
+        subject=subject,
+        correlation_id=broker.config.id_generator(),
+        _publish_type=PublishType.PUBLISH,
+    )
+    measured: Any = _Measured(broker, producer, limit)
+    await broker._basic_publish(command, producer=measured)

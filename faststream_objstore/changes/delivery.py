@@ -1,9 +1,10 @@
 """One change from its arrival to its acknowledgement."""
 
 import asyncio
-import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -23,11 +24,19 @@ from typing_extensions import Self
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.receipt import Receipt
+from faststream_objstore.changes.dead_letter import described, letter, shortened
 from faststream_objstore.changes.options import ChangeOptions
-from faststream_objstore.exceptions import BadObjectMetaError
+from faststream_objstore.exceptions import BadObjectMetaError, InvalidObjectNameError
 from faststream_objstore.models import ObjectInfo
 
 __all__ = ("ChangeHandler", "ChangeMessage", "Delivery", "SupersededGuard", "label")
+
+# How much more often than `attempts` a change is delivered that no handler here has failed
+# on: it was given back, which is no attempt, or its process died, which may be one.
+_UNANSWERED = 20
+# Between the tries to publish a dead letter; whatever they lead to, the change has ended.
+_LETTER_PAUSES = (0.1, 0.5, 2.0)
+_MOST_TOLD = 1024
 
 
 def label(bucket: str) -> str:
@@ -74,6 +83,13 @@ class ChangeMessage(Msg):
         receipt = receipt or Receipt.of(raw.reply)
         stored = StoredMessage(raw.subject, raw.data, receipt.sequence, receipt.time_ns)
         info, _ = wire.info_of(stored, bucket)
+        if not _is_subject_of(info, raw.subject):
+            # Nobody could get, delete or read what is stored there.
+            msg = (
+                f"Bucket '{bucket}': the subject {shortened(raw.subject)!r} is not how an "
+                "object's name is encoded, so what is stored there is no object."
+            )
+            raise BadObjectMetaError(msg, bucket=bucket)
         return cls(
             raw._client,  # noqa: SLF001 - a Msg acknowledges over it
             subject=label(bucket),
@@ -125,8 +141,10 @@ class ChangeHandler(Protocol):
     async def is_superseded(self, change: ChangeMessage) -> bool:
         """Whether the object has a newer version, or this one is gone."""
 
-    async def publish_dead_letter(self, subject: str, body: dict[str, Any]) -> None:
-        """Publish, and return when the server has it."""
+    async def publish_dead_letter(
+        self, subject: str, write: Callable[[int], dict[str, Any]]
+    ) -> None:
+        """Publish a letter of at most as many bytes as fit; return when the server has it."""
 
     def stop_soon(self, *, exit_app: bool) -> None:
         """Stop without waiting; a handler that waited for its own end would hang."""
@@ -145,6 +163,7 @@ class Delivery:
     def __init__(self, subscriber: ChangeHandler) -> None:
         self._subscriber = subscriber
         self._options = subscriber.options
+        self._most_deliveries = self._options.retries.attempts + _UNANSWERED
 
     async def __call__(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:
         """Handle a message and acknowledge it.
@@ -160,13 +179,23 @@ class Delivery:
         try:
             change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError as error:
-            self._subscriber.log(logging.WARNING, f"{error} The change is passed over.")
+            self._subscriber.log(
+                logging.WARNING,
+                f"{shortened(str(error), _MOST_TOLD)} The change is passed over.",
+            )
             await raw.ack()
             return True
         change.replayed = replayed
         if not change.is_wanted(self._options) and not self._subscriber.follows(change):
             await change.ack()
             return True
+        if receipt.deliveries > self._most_deliveries:
+            return await self._give_up(
+                change,
+                receipt,
+                f"delivered {receipt.deliveries} times without an answer: its process died, "
+                "or gave it back",
+            )
         try:
             await self._subscriber.handle(change)
         except asyncio.CancelledError:
@@ -205,37 +234,47 @@ class Delivery:
             await change.nak(delay)
             return False
 
-        text = (
-            f"{self._options.title}: gave up on {change.info.name!r} (revision "
-            f"{change.info.revision}) after {receipt.deliveries} attempts: {error!r}"
+        return await self._give_up(change, receipt, described(error, most=None))
+
+    async def _give_up(self, change: ChangeMessage, receipt: Receipt, why: str) -> bool:
+        """End a change, and tell of it; its handler is not called again, come what may."""
+        told = (
+            f"{self._options.title}: gave up on {shortened(change.info.name)!r} (revision "
+            f"{change.info.revision}) after {receipt.deliveries} attempts: {shortened(why)}"
         )
-        if self._options.dead_letter is not None:
-            try:
-                await self._subscriber.publish_dead_letter(
-                    self._options.dead_letter, self._dead_letter(change, receipt, error)
-                )
-            except Exception as failure:  # noqa: BLE001 - as many as transports have
-                await change.nak(self._options.retries.delay(0))
-                self._subscriber.log(
-                    logging.ERROR,
-                    f"{text}; it will come again, because the dead letter could not be "
-                    f"published: {failure!r}",
-                )
-                return False
+        if (subject := self._options.dead_letter) is not None:
+            write = partial(
+                _letter, change.info, self._options.durable, why, receipt.deliveries
+            )
+            for pause in (*_LETTER_PAUSES, None):
+                try:
+                    await self._subscriber.publish_dead_letter(subject, write)
+                    break
+                except Exception as failure:  # noqa: BLE001 - as many as transports have
+                    if pause is None:
+                        told += (
+                            f"; and no dead letter could be published: {described(failure)}"
+                        )
+                        break
+                await asyncio.sleep(pause)
         await change.term()
-        self._subscriber.log(logging.ERROR, text)
+        self._subscriber.log(logging.ERROR, told)
         return True
 
-    def _dead_letter(
-        self, change: ChangeMessage, receipt: Receipt, error: Exception
-    ) -> dict[str, Any]:
-        return {
-            "bucket": self._options.bucket,
-            "object": _json(change.info),
-            "durable": self._options.durable,
-            "error": f"{type(error).__name__}: {error}",
-            "attempts": receipt.deliveries,
-        }
+
+def _is_subject_of(info: ObjectInfo, subject: str) -> bool:
+    try:
+        canonical = wire.metadata_subject(info.bucket, info.name)
+    except InvalidObjectNameError:
+        return False
+    # Other clients leave out the padding.
+    return subject.rstrip("=") == canonical.rstrip("=")
+
+
+def _letter(
+    info: ObjectInfo, durable: str | None, why: str, attempts: int, most: int
+) -> dict[str, Any]:
+    return letter(info, durable=durable, error=why, attempts=attempts, most=most)
 
 
 class SupersededGuard(BaseMiddleware[Any, Any]):
@@ -283,9 +322,3 @@ async def _unless_done(change: ChangeMessage, answer: Any) -> None:
         answer.close()
     else:
         await answer
-
-
-def _json(info: ObjectInfo) -> dict[str, Any]:
-    result = dataclasses.asdict(info)
-    result["mtime"] = info.mtime.isoformat() if info.mtime else None
-    return result

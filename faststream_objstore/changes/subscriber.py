@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,10 +13,17 @@ from faststream.nats import NatsBroker, NatsRouter
 
 # The class itself: what `faststream.nats` gives is `Annotated`, and slow to call.
 from faststream.nats.message import NatsMessage
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from faststream_objstore import wire
-from faststream_objstore._faststream import CallsCollection, PlainSubscriber
+from faststream_objstore._faststream import (
+    CallsCollection,
+    MessageTooLargeError,
+    PlainSubscriber,
+    connection_of,
+    publish_measured,
+)
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.changes.delivery import (
@@ -41,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ("Attachment", "ChangeSubscriber", "Declaration")
 
 _numbers = itertools.count()
+# How much shorter a dead letter gets, at least, each time it does not fit.
+_LETTER_STEP = 256
 
 
 class Attachment(Protocol):
@@ -235,13 +244,32 @@ class ChangeSubscriber(PlainSubscriber):
                 )
         return change.superseded
 
-    async def publish_dead_letter(self, subject: str, body: dict[str, Any]) -> None:
-        """Publish, and return when the server has it."""
+    async def publish_dead_letter(
+        self, subject: str, write: Callable[[int], dict[str, Any]]
+    ) -> None:
+        """Publish, and return when the server has it.
+
+        Args:
+            subject: Where to.
+            write: Makes a letter of at most so many bytes.
+        """
         broker = self._attachment().broker
-        if broker is None:
+        client = None if broker is None else connection_of(broker)
+        if broker is None or not isinstance(client, Client):
             msg = f"Bucket '{self.options.bucket}': no broker to publish a dead letter with."
             raise NotConnectedError(msg, bucket=self.options.bucket)
-        await broker.publish(body, subject)
+        most = limit = client.max_payload
+        while True:
+            try:
+                await publish_measured(
+                    broker, broker.config.producer, limit, write(most), subject
+                )
+                break
+            except MessageTooLargeError as error:
+                # By its headers, or by what a middleware has made of it.
+                most -= max(error.excess, _LETTER_STEP)
+                if most <= 0:
+                    raise
         await self.flush()
 
     async def get_one(self, *, timeout: float = 5) -> NatsMessage | None:

@@ -12,7 +12,13 @@ from faststream.nats import NatsPublishCommand
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from faststream_objstore._faststream import Encoded, connection_of, encode_body, is_producer
+from faststream_objstore._faststream import (
+    Encoded,
+    connection_of,
+    encode_body,
+    headers_size,
+    is_producer,
+)
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.middlewares.claims import HEADER, Claims, Reference
@@ -22,6 +28,11 @@ __all__ = ("ClaimCheckMiddleware",)
 
 # nats-server's default, which `TestNatsBroker` has too.
 _DEFAULT_MAX_PAYLOAD = 1024 * 1024
+# Left for headers below `max_payload`, since middlewares behind this one add theirs: 16 KiB,
+# or a quarter of a small limit.
+_HEADER_ROOM = 16 * 1024
+# The reference itself, and what a producer may add (`Nats-Schedule`).
+_REFERENCE_BYTES = 1024
 # The bodies of one batch that are fetched at a time.
 _CONCURRENT_READS = 8
 # After these a message may have arrived all the same.
@@ -47,7 +58,8 @@ class ClaimCheckMiddleware:
     Args:
         bucket: The bucket, attached to a `Buckets` of the same broker.
         threshold: Most bytes of a body that stays in its message; half of the server's
-            `max_payload` if not given, and never more than that limit.
+            `max_payload` if not given, and always so little that headers have room, too:
+            16 KiB below that limit, or three quarters of a small one.
         prefix: What the names of the objects begin with.
         delete_after: With `"ack"` an object is deleted when its message is acknowledged,
             or handled where there is nothing to acknowledge (core NATS, replies): for
@@ -97,9 +109,14 @@ class ClaimCheckMiddleware:
 
     def threshold(self) -> int:
         """Most bytes of a body that stays in its message, with the server of this moment."""
+        limit = self._limit()
+        if self._threshold is None:
+            return limit // 2
+        return min(self._threshold, limit - min(_HEADER_ROOM, limit // 4))
+
+    def _limit(self) -> int:
         client = connection_of(self._claims.broker)
-        limit = client.max_payload if isinstance(client, Client) else _DEFAULT_MAX_PAYLOAD
-        return limit // 2 if self._threshold is None else min(self._threshold, limit)
+        return client.max_payload if isinstance(client, Client) else _DEFAULT_MAX_PAYLOAD
 
     async def publish(
         self,
@@ -115,7 +132,17 @@ class ClaimCheckMiddleware:
         # The caller's command stays as it is: middlewares around this one look at it.
         encoded = copy(command)
         encoded.headers = {"content-type": content_type or "", **command.headers}
-        if len(body) <= self.threshold():
+        limit = self._limit()
+        headers = headers_size(encoded.headers_to_publish(js=True))
+        if headers + _REFERENCE_BYTES > limit:
+            msg = (
+                f"Bucket '{self._claims.bucket}': a message to {command.destination!r} has "
+                f"{headers} bytes of headers, which leave no room below the server's "
+                f"max_payload, {limit}. Only bodies travel through the bucket; send less in "
+                "headers."
+            )
+            raise InvalidOptionError(msg, bucket=self._claims.bucket)
+        if len(body) <= self.threshold() and len(body) + headers <= limit:
             if not is_producer(call_next):
                 # Middlewares after this one may want the body itself.
                 return await call_next(command)

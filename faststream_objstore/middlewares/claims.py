@@ -126,6 +126,11 @@ class Claims:
         self._store = ObjectStore(bucket.name, self._backend)
 
     @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._bucket.name
+
+    @property
     def broker(self) -> NatsBroker:
         """The broker that the bucket is attached to.
 
