@@ -8,11 +8,12 @@ PIP := $(BIN) -m pip --disable-pip-version-check -qq
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3.10 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test coverage demo gallery bench lint format package clean docs docs-serve
+.PHONY: help venv test chaos coverage demo gallery bench lint format package clean docs docs-serve
 
 help:
 	@echo "make test    run the tests, in parallel"
 	@echo "make coverage  run the tests and show what they cover"
+	@echo "make chaos   check what is promised while servers, links and clients fail; 20 minutes"
 	@echo "make demo    run examples/quickstart.py on an embedded NATS server"
 	@echo "make gallery start the photo service of examples/gallery, to look at in a browser"
 	@echo "make docs    build the documentation into site/ (make docs-serve shows it)"
@@ -61,6 +62,12 @@ coverage: $(READY)
 	$(BIN) -m coverage combine --quiet
 	$(BIN) -m coverage report
 	$(BIN) .ci/branches.py 90
+
+# SECONDS are for all SEEDS together; each is a run on a cluster of its own.
+SEEDS ?= 1 2 3 4 5 6 7 8 9 10
+SECONDS ?= 1200
+chaos: $(READY)
+	$(BIN) -m tests.production.chaos --seconds $(SECONDS) $(SEEDS)
 
 demo: $(READY)
 	$(BIN) examples/quickstart.py

@@ -34,7 +34,8 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   └── InvalidPatternError
     ├── UnsupportedDataError            TypeError
     ├── StoreTimeoutError               nats-py's TimeoutError
-    │   └── ConnectionLostError         the connection went, and the answer with it
+    │   ├── ConnectionLostError         the connection went, and the answer with it
+    │   └── PermissionDeniedError       the server refuses this user a subject
     ├── NotConnectedError               the broker is not connected
     │   └── ServerUnreachableError      nats-py's NoServersError
     ├── JetStreamNotEnabledError        nats-py's ServiceUnavailableError
@@ -75,6 +76,7 @@ __all__ = (
     "ObjectLoadError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
+    "PermissionDeniedError",
     "RevisionMismatchError",
     "ServerUnreachableError",
     "StoreAPIError",
@@ -269,6 +271,31 @@ class StoreTimeoutError(ObjStoreError, nats.errors.TimeoutError):
 
 class ConnectionLostError(StoreTimeoutError):
     """The connection was lost while an answer was out; it is back, the answer is not."""
+
+
+class PermissionDeniedError(StoreTimeoutError):
+    """The server refuses this user a subject; nothing was done.
+
+    A `StoreTimeoutError`, because the server does not answer what it refuses, and other
+    clients only notice that.
+
+    Args:
+        message: What happened.
+        bucket: The bucket it happened in.
+        name: The object it happened to.
+        subject: The subject that was refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        bucket: str | None = None,
+        name: str | None = None,
+        subject: str | None = None,
+    ) -> None:
+        super().__init__(message, bucket=bucket, name=name)
+        self.subject = subject
 
 
 class NotConnectedError(ObjStoreError):

@@ -18,7 +18,13 @@ from typing import Any
 
 from .exceptions import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
 from .messages import StoredMessage
-from .models import ObjectInfo, ObjectLink, ObjectMetaOptions, ObjectStoreConfig
+from .models import (
+    ObjectInfo,
+    ObjectLink,
+    ObjectMetaOptions,
+    ObjectStoreConfig,
+    new_info,
+)
 
 __all__ = (
     "all_chunks_subject",
@@ -259,20 +265,20 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
         headers, metadata = get("headers"), get("metadata")
         options = get("options")
         return (
-            ObjectInfo(
-                name=name,
-                bucket=bucket,
-                nuid=_nuid(get("nuid")),
-                size=0 if deleted else _count(get("size")),
-                chunks=0 if deleted else _count(get("chunks")),
-                digest=None if deleted else _text(get("digest")) or None,
-                deleted=deleted,
-                description=_text(get("description")) or None,
-                headers=_read_headers(headers) if headers else None,
-                metadata=_read_metadata(metadata) if metadata else None,
-                options=_read_options(options) if isinstance(options, dict) else None,
-                revision=message.sequence,
-                mtime=message.time,
+            new_info(
+                name,
+                bucket,
+                _nuid(get("nuid")),
+                0 if deleted else _count(get("size")),
+                0 if deleted else _count(get("chunks")),
+                None if deleted else _text(get("digest")) or None,
+                deleted,
+                _text(get("description")) or None,
+                _read_headers(headers) if headers else None,
+                _read_metadata(metadata) if metadata else None,
+                _read_options(options) if isinstance(options, dict) else None,
+                message.sequence,
+                message.time,
             ),
             raw,
         )

@@ -16,6 +16,7 @@ FLOORS = [
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin"}
     | {"_faststream"},
+    {"http"},
     {"testing", "pytest_plugin", "__init__"},
 ]
 

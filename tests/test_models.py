@@ -1,6 +1,7 @@
 """The values: what they check, how they compare, that they do not change."""
 
 import copy
+import dataclasses
 import pickle
 from dataclasses import FrozenInstanceError, replace
 from datetime import datetime, timedelta, timezone
@@ -18,6 +19,7 @@ from faststream_objstore.models import (
     ObjectMeta,
     ObjectMetaOptions,
     ObjectStoreConfig,
+    new_info,
     validate_bucket_name,
 )
 
@@ -205,3 +207,27 @@ def test_nats_pys_enumerations_and_placement_are_understood() -> None:
 
     assert config.storage == "memory"
     assert config.placement == {"cluster": "c", "tags": ["t"]}
+
+
+def test_an_object_info_made_quickly_is_one_made_plainly() -> None:
+    values = {
+        "name": "a",
+        "bucket": "b",
+        "nuid": "n",
+        "size": 3,
+        "chunks": 1,
+        "digest": "SHA-256=x",
+        "deleted": True,
+        "description": "d",
+        "headers": {"k": ["v"]},
+        "metadata": {"m": "t"},
+        "options": ObjectMetaOptions(max_chunk_size=5),
+        "revision": 7,
+        "mtime": datetime(2026, 1, 2, tzinfo=timezone.utc),
+    }
+
+    assert [field.name for field in dataclasses.fields(ObjectInfo)] == list(values)
+    made = new_info(*values.values())  # type: ignore[arg-type]
+    assert dataclasses.asdict(made) == dataclasses.asdict(ObjectInfo(**values))  # type: ignore[arg-type]
+    assert made == ObjectInfo(**values)  # type: ignore[arg-type]
+    assert made.mtime == values["mtime"]

@@ -87,8 +87,17 @@ class ChangeLoop:
         )
 
     async def start(self) -> None:
-        """Make the consumer and begin to pull; raises as `DurableConsumer.ensure`."""
+        """Make the consumer and begin to pull; raises as `DurableConsumer.ensure`.
+
+        Raises:
+            PermissionDeniedError: If the server refuses this user what it takes.
+        """
         await self._ensure()
+        try:
+            await self._puller.open(self._on_server.next_subject)
+        except BaseException:
+            await self.stop(None)
+            raise
         self._background = [
             asyncio.create_task(work, name=f"{self._title}: {what}")
             for what, work in (

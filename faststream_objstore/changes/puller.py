@@ -13,7 +13,7 @@ from faststream_objstore.backends.jetstream.connection import (
     wait_for,
 )
 from faststream_objstore.backends.jetstream.pulling import PullRequests
-from faststream_objstore.exceptions import ObjStoreError
+from faststream_objstore.exceptions import ObjStoreError, PermissionDeniedError
 
 __all__ = ("Puller",)
 
@@ -28,6 +28,9 @@ _MISSED_SECONDS = 2.5 * _HEARTBEAT_SECONDS
 # How soon a lost connection is noticed.
 _TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 2.0
+# A consumer that moves to another server just now may not answer.
+_CHECK_SECONDS = 2.0
+_CHECK = "check"
 
 # What the server says, in lower case, when the consumer is not where it was.
 _GONE = ("consumer deleted", "consumer is push", "leadership change", "shutdown")
@@ -68,6 +71,48 @@ class Puller:
         self._lost: str | None = None
         self._wake: asyncio.Future[None] | None = None
         self._next_subject: str | None = None
+        self._unwatch: list[Callable[[], None]] = []
+        self._checking: asyncio.Future[PermissionDeniedError | None] | None = None
+
+    async def open(self, next_subject: str) -> None:
+        """Subscribe, and find out whether messages may be asked for; none are yet.
+
+        Raises:
+            PermissionDeniedError: If the server refuses this user one or the other.
+        """
+        await self._subscribe(next_subject)
+        self._checking = asyncio.get_running_loop().create_future()
+        # JSON that does not parse is answered at once with a status 400, and takes nothing.
+        # (Text that is no JSON at all asks for one message.)
+        await self._connection.publish(
+            next_subject, b"{", reply=f"{self._inbox}.{_CHECK}", bucket=self._bucket
+        )
+        try:
+            denied = await wait_for(self._checking, _CHECK_SECONDS)
+        finally:
+            self._checking = None
+        if denied is not None:
+            raise denied
+
+    async def _subscribe(self, next_subject: str) -> None:
+        if self._subscription is not None:
+            return
+        self._unwatch = [
+            self._connection.watch(subject, self._denied, bucket=self._bucket)
+            for subject in (f"{self._inbox}.*", next_subject)
+        ]
+        self._subscription = await self._connection.subscribe(
+            f"{self._inbox}.*", self._on_message, bucket=self._bucket
+        )
+
+    def _denied(self, error: PermissionDeniedError) -> None:
+        self._lost = str(error)
+        self._stop_waiting()
+        self._checked(error)
+
+    def _checked(self, denied: PermissionDeniedError | None) -> None:
+        if self._checking is not None and not self._checking.done():
+            self._checking.set_result(denied)
 
     async def run(self, next_subject: str) -> str:
         """Keep as many messages asked for as there is room for.
@@ -75,10 +120,7 @@ class Puller:
         Returns:
             Why it cannot go on: the consumer is gone, or the connection was.
         """
-        if self._subscription is None:
-            self._subscription = await self._connection.subscribe(
-                f"{self._inbox}.*", self._on_message, bucket=self._bucket
-            )
+        await self._subscribe(next_subject)
         self._requests.clear()
         self.backlog = 0
         self._lost = None
@@ -135,6 +177,8 @@ class Puller:
 
     async def close(self) -> None:
         """End the subscription; messages that are under way are still received."""
+        while self._unwatch:
+            self._unwatch.pop()()
         subscription, self._subscription = self._subscription, None
         if subscription is None:
             return
@@ -178,6 +222,9 @@ class Puller:
             self._receive(message)
             return
         token = message.subject[len(self._inbox) + 1 :]
+        if token == _CHECK:
+            self._checked(None)
+            return
         status, headers = status_of(message), message.headers or {}
         if status == "100" or token not in self._requests:
             return

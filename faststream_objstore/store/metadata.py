@@ -21,6 +21,7 @@ from ..exceptions import (
     ObjectDeletedError,
     ObjectNotFoundError,
     ObjStoreError,
+    PermissionDeniedError,
     StoreTimeoutError,
 )
 from ..messages import StoredMessage
@@ -195,6 +196,7 @@ async def write(
 
     Raises:
         WrongRevision: If the object is at another revision.
+        PermissionDeniedError: If it was refused, and so not stored.
         StoreTimeoutError: If it is not known whether it was stored.
     """
     data = wire.metadata_json(info, raw)
@@ -215,6 +217,11 @@ async def write(
                 )
                 raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
             message = current
+        except PermissionDeniedError as error:
+            if attempt == 1:
+                # Not stored, and it never will be.
+                raise
+            raise _unknown(backend, info, error) from error
         except StoreTimeoutError as error:
             lost = isinstance(error, ConnectionLostError)
             if attempt >= (_WRITE_ATTEMPTS if lost else _TIMEOUTS):
@@ -228,16 +235,19 @@ async def write(
             if isinstance(error, JetStreamNotEnabledError) and attempt < _WRITE_ATTEMPTS:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            # This attempt was refused, but the one that was lost may be stored.
-            msg = (
-                f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was "
-                f"lost, and the next attempt failed ({error}); read the object, and write "
-                "again if needed."
-            )
-            raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from error
+            raise _unknown(backend, info, error) from error
         return stored(info, message), message
     msg = "unreachable: the last attempt returns or raises"
     raise AssertionError(msg)
+
+
+def _unknown(backend: Backend, info: ObjectInfo, error: ObjStoreError) -> StoreTimeoutError:
+    """This attempt was refused, but the one that was lost may be stored."""
+    msg = (
+        f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was lost, "
+        f"and the next attempt failed ({error}); read the object, and write again if needed."
+    )
+    return StoreTimeoutError(msg, bucket=backend.bucket, name=info.name)
 
 
 def stored(info: ObjectInfo, message: StoredMessage) -> ObjectInfo:

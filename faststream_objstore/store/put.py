@@ -13,6 +13,7 @@ from ..exceptions import (
     JetStreamNotEnabledError,
     NotConnectedError,
     ObjStoreError,
+    PermissionDeniedError,
     StoreTimeoutError,
     UnsupportedDataError,
 )
@@ -272,6 +273,9 @@ class _Commit:
                     continue
                 break
         except asyncio.CancelledError:
+            raise
+        except PermissionDeniedError:
+            await self._upload.abort()
             raise
         except (StoreTimeoutError, NotConnectedError):
             # It may be stored, and then these chunks are the object: nothing is removed

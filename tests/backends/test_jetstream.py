@@ -36,6 +36,7 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.settling import to_its_end
+from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 
 pytestmark = pytest.mark.timeout(60)
@@ -86,8 +87,8 @@ async def backend(nats_client: Client, bucket_name: str) -> AsyncIterator[JetStr
     if bucket_name in await backend._server.buckets():
         assert await consumers(backend) == []
         await backend._server.delete(bucket_name)
-    await backend._server.close()
-    assert nats_client._subs == {}
+    # The one for replies stays as long as somebody has the connection.
+    assert len(nats_client._subs) <= 1
     left: list[Any] = []
     for _ in range(100):
         left = [task for task in asyncio.all_tasks() - tasks if not is_of_anyio(task)]
@@ -617,8 +618,44 @@ async def test_replies_are_subscribed_to_once(
         1
     ] * 50
 
-    await server.close()
-    assert len(client._subs) == 0
+    # It goes with the last of them that is in use.
+    del server, opened, last
+    await until(lambda: not client._subs)
+    await client.close()
+
+
+async def test_all_stores_of_a_client_share_one_subscription_and_one_budget(
+    nats_server: NatsServer, backend: JetStreamBackend
+) -> None:
+    client = await connect(nats_server)
+    stores = [
+        await ObjectStore.bind(client, backend.bucket, timeout=timeout)
+        for timeout in (1, 2, 3, 4, 5, 10, 10, 10, 10, 10)
+    ]
+    servers = [JetStreamServer(client, timeout=timeout) for timeout in (7, 8)]
+    assert await asyncio.gather(*(one.list() for one in stores)) == [[]] * 10
+    assert len(client._subs) == 1
+    assert len({id(one.api.connection.budget) for one in servers}) == 1
+
+    # The others go on when one of them goes.
+    del stores[1:], servers
+    assert await stores[0].list() == []
+    stores.clear()
+    await until(lambda: not client._subs)
+    await client.close()
+
+
+async def test_a_client_that_is_connected_again_is_answered_again(
+    nats_server: NatsServer, backend: JetStreamBackend
+) -> None:
+    client = await connect(nats_server)
+    before = await ObjectStore.bind(client, backend.bucket)
+    await client.close()
+    await client.connect(nats_server.url)
+
+    after = await ObjectStore.bind(client, backend.bucket, timeout=2)
+    assert await soon(after.list()) == []
+    assert before.bucket == after.bucket
     await client.close()
 
 
@@ -750,7 +787,6 @@ async def test_tasks_that_come_while_the_replies_are_being_subscribed_do_not_han
         await asyncio.gather(*(late(turns) for turns in range(12)))
     finally:
         watchdog.cancel()
-        await server.close()
 
 
 async def test_chunks_of_the_largest_size_are_read(backend: JetStreamBackend) -> None:
@@ -935,7 +971,6 @@ async def test_a_closed_client_is_told(nats_server: NatsServer) -> None:
     await client.close()
     with pytest.raises(NotConnectedError):
         await soon(server.buckets())
-    await server.close()
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError("reset"), TypeError("no socket")])
@@ -962,5 +997,3 @@ async def test_replies_that_nobody_waits_for_are_dropped(nats_client: Client) ->
     connection.remove_route(reply)
     await nats_client.publish(reply, b"late")
     await nats_client.flush()
-    await connection.close()
-    await connection.close()

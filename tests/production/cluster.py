@@ -68,7 +68,7 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def cluster() -> AsyncIterator[Cluster]:
-    routes = _free_ports(SIZE)
+    routes = free_ports(SIZE)
     urls = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
     servers = {
         f"n{number}": NatsServer(
@@ -88,7 +88,7 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield Cluster(servers)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

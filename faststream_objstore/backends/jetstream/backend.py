@@ -53,7 +53,7 @@ class JetStreamServer:
     ) -> None:
         self.client = client
         self.timeout: float = timeout
-        self.api: JetStreamAPI = JetStreamAPI(Connection(client), prefix)
+        self.api: JetStreamAPI = JetStreamAPI(Connection.of(client), prefix)
 
     @staticmethod
     def prefix_of(domain: str) -> str:
@@ -110,10 +110,6 @@ class JetStreamServer:
             if not page or offset >= answer.get("total", 0):
                 break
         return sorted({bucket for name in names if (bucket := bucket_of_stream(name))})
-
-    async def close(self) -> None:
-        """Remove the subscription to replies; the client stays open."""
-        await self.api.connection.close()
 
     async def _call(
         self, verb: str, bucket: str, body: dict[str, Any] | None = None

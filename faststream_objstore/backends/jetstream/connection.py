@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import nats.errors
 from nats.aio.client import Client
@@ -11,20 +12,23 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from faststream_objstore.backends.jetstream.budget import Budget
+from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
 from faststream_objstore.exceptions import (
     ConnectionLostError,
     NotConnectedError,
     ObjStoreError,
+    PermissionDeniedError,
     StoreAPIError,
     StoreTimeoutError,
 )
-from faststream_objstore.settling import to_its_end
 
 __all__ = ("Connection", "Destination", "Receive", "in_bucket", "status_of", "wait_for")
 
 Receive = Callable[[Msg], None]
 Destination = Callable[[int], "memoryview | None"]
+Denied = Callable[[PermissionDeniedError], None]
 _T = TypeVar("_T")
+_Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError]"
 
 # nats-py suspends inside `publish` only when more than 2 MiB (its default) wait to be
 # sent, and what suspends there swallows its cancellation. Below half of that, call it
@@ -87,15 +91,54 @@ def status_of(message: Msg) -> str | None:
     return message.headers.get("Status") if message.headers else None
 
 
+_unsubscribing: set["asyncio.Task[None]"] = set()
+
+
+async def _unsubscribe(subscription: Subscription) -> None:
+    try:
+        await subscription.unsubscribe()
+    except nats.errors.Error:
+        # Closed or draining: the server has forgotten it, or is about to.
+        return
+
+
+def _unsubscribe_soon(subscription: Subscription) -> None:
+    task = asyncio.ensure_future(_unsubscribe(subscription))
+    _unsubscribing.add(task)
+    task.add_done_callback(_unsubscribing.discard)
+
+
+def _undo(undone: list[Callable[[], None]]) -> None:
+    for undo in undone:
+        undo()
+
+
 class Connection:
     """A NATS client; replies come over one wildcard subscription, routed by token.
 
     nats-py's own `request` makes a NUID, a task and three closures for each call. Here a
     request has a future, and all that wait share one timer.
 
+    Use `Connection.of`: whatever is done over one client shares one of these, and what it
+    needs on the server. When nobody has it any more, that is removed.
+
     Args:
         client: A connected client.
     """
+
+    _known: ClassVar["weakref.WeakKeyDictionary[Client, weakref.ref[Connection]]"] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    @classmethod
+    def of(cls, client: Client) -> "Connection":
+        """The one of this client, made if nobody has it."""
+        known = cls._known.get(client)
+        connection = known() if known is not None else None
+        if connection is None or connection.is_stale:
+            connection = cls(client)
+            cls._known[client] = weakref.ref(connection)
+        return connection
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -104,12 +147,38 @@ class Connection:
         self._inbox = client.new_inbox() + "."
         self._tokens = itertools.count()
         self._routes: dict[str, Receive] = {}
-        self._replies: dict[str, asyncio.Future[Msg]] = {}
+        self._replies: dict[str, tuple[_Reply, str, str | None]] = {}
+        # By the subject in lower case, as a refusal names it.
+        self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
         # Who waits: until when, and for an answer of which connection.
         self._waiting: dict[asyncio.Future[Any], tuple[float, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._subscription: Subscription | None = None
         self._subscribing: asyncio.Task[None] | None = None
+        # What is to be undone when nobody has this any more: the callback, the subscription.
+        self._undone: list[Callable[[], None]] = [
+            self._hear_refusals(weakref.WeakMethod(self._refused_subject))
+        ]
+        weakref.finalize(self, _undo, self._undone).atexit = False
+
+    def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
+        return hear_refusals(self.client, heard)
+
+    def _ending(self, subscription: Subscription) -> Callable[[], None]:
+        """What removes a subscription, from any thread, without this."""
+        loop, client = asyncio.get_running_loop(), self.client
+
+        def end() -> None:
+            if not (loop.is_closed() or client.is_closed):
+                loop.call_soon_threadsafe(_unsubscribe_soon, subscription)
+
+        return end
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the client was closed since it subscribed; it may be connected again."""
+        subscription = self._subscription
+        return subscription is not None and subscription._id not in self.client._subs  # noqa: SLF001
 
     @property
     def reply_length(self) -> int:
@@ -135,16 +204,24 @@ class Connection:
         # Noted here and not when the task is reported as done: until then whoever comes
         # would wait for a task that has ended, which does not wait.
         try:
-            self._subscription = await self.subscribe(
-                self._inbox + "*", self._receive, bucket=bucket
-            )
+            # nats-py keeps the callback, which must not keep this.
+            this = weakref.ref(self)
+
+            def receive(message: Msg) -> None:
+                if (connection := this()) is not None:
+                    connection._receive(message)  # noqa: SLF001 - its own
+
+            subscription = await self.subscribe(self._inbox + "*", receive, bucket=bucket)
+            self._subscription = subscription
+            self._undone[1:] = [self._ending(subscription)]
         finally:
             self._subscribing = None
 
     def _receive(self, message: Msg) -> None:
         token = message.subject[len(self._inbox) :]
-        future = self._replies.pop(token, None)
-        if future is not None:
+        waiting = self._replies.pop(token, None)
+        if waiting is not None:
+            future = waiting[0]
             if not future.done():
                 future.set_result(message)
             return
@@ -161,6 +238,51 @@ class Connection:
     def remove_route(self, reply: str) -> None:
         """Forget a reply subject; what still comes for it is dropped."""
         self._routes.pop(reply[len(self._inbox) :], None)
+
+    def watch(self, subject: str, denied: Denied, *, bucket: str | None) -> Callable[[], None]:
+        """Have `denied` called each time the server refuses this subject.
+
+        Returns:
+            Stops that.
+        """
+        key, entry = subject.lower(), (subject, bucket, denied)
+        self._watched.setdefault(key, []).append(entry)
+
+        def stop() -> None:
+            entries = self._watched.get(key, [])
+            if entry in entries:
+                entries.remove(entry)
+                if not entries:
+                    del self._watched[key]
+
+        return stop
+
+    def _refused_subject(self, lowered: str) -> None:
+        """The server has refused a subject, which nats-py names in lower case."""
+        inbox = self._inbox + "*"
+        if lowered == inbox.lower():
+            # Nobody can be answered. Whoever comes next tries again.
+            for future, _, bucket in self._replies.values():
+                if not future.done():
+                    future.set_result(self.denied(inbox, bucket))
+            subscription, self._subscription = self._subscription, None
+            if subscription is not None:
+                self._ending(subscription)()
+            return
+        for future, subject, bucket in self._replies.values():
+            if subject.lower() == lowered and not future.done():
+                future.set_result(self.denied(subject, bucket))
+        for subject, bucket, denied in tuple(self._watched.get(lowered, ())):
+            denied(self.denied(subject, bucket))
+
+    @staticmethod
+    def denied(subject: str, bucket: str | None) -> PermissionDeniedError:
+        """The error for a subject that the server refuses."""
+        msg = (
+            f"{in_bucket(bucket)}the server does not permit this user to use {subject!r}; "
+            "give it the rights that docs/buckets.md lists."
+        )
+        return PermissionDeniedError(msg, bucket=bucket, subject=subject)
 
     @property
     def generation(self) -> int:
@@ -191,6 +313,7 @@ class Connection:
         Raises:
             NotConnectedError: If the connection is closed.
             ConnectionLostError: If it was lost meanwhile, without `resend`.
+            PermissionDeniedError: If the server refuses the subject.
             StoreTimeoutError: If no reply came in time.
         """
         if self._subscription is None:
@@ -198,9 +321,9 @@ class Connection:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:
-            future: asyncio.Future[Msg] = loop.create_future()
+            future: _Reply = loop.create_future()
             token = str(next(self._tokens))
-            self._replies[token] = future
+            self._replies[token] = future, subject, bucket
             generation = self.generation
             try:
                 await self.publish(
@@ -213,6 +336,8 @@ class Connection:
                 message = await self.answer(future, deadline, generation)
             finally:
                 self._replies.pop(token, None)
+            if isinstance(message, PermissionDeniedError):
+                raise message
             if message is not None:
                 return message
             if self.reconnects == generation or loop.time() >= deadline:
@@ -275,14 +400,6 @@ class Connection:
         if self.client.is_closed:
             msg = f"{where}{what}: the NATS connection is closed; connect the broker again."
             return NotConnectedError(msg, bucket=bucket)
-        error = self.client.last_error
-        if error is not None and "permissions violation" in str(error).lower():
-            # The server answers such a request to nobody, only the connection hears of it.
-            msg = (
-                f"{where}{what}: the server has refused this user something ({error}); give "
-                "it the rights that docs/buckets.md lists."
-            )
-            return StoreTimeoutError(msg, bucket=bucket)
         state = "" if self.client.is_connected else " (the client is reconnecting)"
         msg = (
             f"{where}{what} within {seconds:g} s{state}; check the connection and the "
@@ -364,22 +481,7 @@ class Connection:
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription; nothing happens if the connection is gone."""
-        try:
-            await subscription.unsubscribe()
-        except nats.errors.Error:
-            # Closed or draining: the server has forgotten it, or is about to.
-            return
-
-    async def close(self) -> None:
-        """Remove the subscription to replies."""
-        if self._timer is not None and not self._waiting:
-            self._timer.cancel()
-            self._timer = None
-        if self._subscribing is not None:
-            await asyncio.wait((self._subscribing,))
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            await to_its_end(self.unsubscribe(subscription))
+        await _unsubscribe(subscription)
 
     def _refused(self, error: Exception, bucket: str | None) -> ObjStoreError:
         if isinstance(error, (*_CONNECTION_ERRORS, *_SOCKET_ERRORS)):

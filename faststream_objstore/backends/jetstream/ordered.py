@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -18,7 +18,11 @@ from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, JetSt
 from faststream_objstore.backends.jetstream.connection import status_of, wait_for
 from faststream_objstore.backends.jetstream.pulling import PullRequests
 from faststream_objstore.backends.jetstream.receipt import Receipt
-from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
+from faststream_objstore.exceptions import (
+    ObjStoreError,
+    PermissionDeniedError,
+    StoreAPIError,
+)
 from faststream_objstore.settling import to_its_end
 from faststream_objstore.wire import stream_name
 
@@ -83,6 +87,7 @@ class OrderedConsumer:
         self._headers_only = headers_only
         self._timeout = timeout
         self._id = f"{stream_name(bucket)}.objstore-{_NUID.next().decode()}"
+        self._next = f"{api.prefix}.CONSUMER.MSG.NEXT.{self._id}"
         self._config: dict[str, Any] = {
             "name": self._id.partition(".")[2],
             **_filter(subject),
@@ -105,6 +110,8 @@ class OrderedConsumer:
         """Messages that match and have not arrived."""
         self.fault: str | None = None
         """Why nothing more will come."""
+        self.denied: PermissionDeniedError | None = None
+        """What the server refuses this user; another consumer would fare no better."""
         self.dry: bool = False
         """Whether the server had less than it was asked for."""
         self.asked: float = 0.0
@@ -114,6 +121,7 @@ class OrderedConsumer:
 
         self._inbox = self._connection.client.new_inbox()
         self._subscription: Subscription | None = None
+        self._unwatch: list[Callable[[], None]] = []
         self._creating: asyncio.Task[None] | None = None
         self._reconnects = 0
         self._delivered = 0
@@ -135,12 +143,25 @@ class OrderedConsumer:
 
         Raises:
             BucketNotFoundError: If there is no stream.
+            PermissionDeniedError: If the server refuses this user what it takes.
         """
         self._reconnects = self._connection.reconnects
         self._clock = asyncio.get_running_loop().time
+        self._unwatch = [
+            self._connection.watch(subject, self._deny, bucket=self._bucket)
+            for subject in (self._inbox + ".*", self._next)
+        ]
         await to_its_end(self._subscribe())
         self._creating = asyncio.ensure_future(self._create())
         await asyncio.shield(self._creating)
+        if self.denied is not None:
+            raise self.denied
+
+    def _deny(self, error: PermissionDeniedError) -> None:
+        self.denied = error
+        self.fault = str(error)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(True)
 
     async def _create(self) -> None:
         answer = await self._api.call(
@@ -171,6 +192,8 @@ class OrderedConsumer:
             wait: Until the server has done it; otherwise it is only told.
         """
         self._release(self._reserved)
+        while self._unwatch:
+            self._unwatch.pop()()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await self._connection.unsubscribe(subscription)
@@ -249,7 +272,7 @@ class OrderedConsumer:
         token = self._requests.add(count, math.inf)
         try:
             await self._connection.publish(
-                f"{self._api.prefix}.CONSUMER.MSG.NEXT.{self._id}",
+                self._next,
                 json.dumps(request | {"batch": count}).encode(),
                 reply=f"{self._inbox}.{token}",
                 bucket=self._bucket,

@@ -19,6 +19,7 @@ from faststream_objstore.exceptions import (
     JetStreamNotEnabledError,
     NotConnectedError,
     ObjStoreError,
+    PermissionDeniedError,
     StoreAPIError,
     StoreTimeoutError,
 )
@@ -178,6 +179,8 @@ class JetStreamMessages:
                 not self._follow and loop.time() - max(began, consumer.asked) > self._timeout
             ):
                 raise self._timed_out()
+            if consumer.denied is not None:
+                raise consumer.denied
             if consumer.broken:
                 consumer = await self._resume(consumer, began)
                 continue
@@ -197,6 +200,8 @@ class JetStreamMessages:
         dry = consumer.dry
         try:
             await consumer.recount()
+        except PermissionDeniedError:
+            raise
         except _PASSING as error:
             consumer.fault = str(error)
             return
@@ -224,6 +229,8 @@ class JetStreamMessages:
                 if self._follow:
                     await self._notice_recreation()
                 return await self._open()
+            except PermissionDeniedError:
+                raise
             except _PASSING as error:
                 cause = error
                 if self._consumer is not None:

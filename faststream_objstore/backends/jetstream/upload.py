@@ -10,7 +10,12 @@ from nats.aio.msg import Msg
 from faststream_objstore.backends.base import WrongRevision
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, refusal
 from faststream_objstore.backends.jetstream.connection import status_of
-from faststream_objstore.exceptions import BucketNotFoundError, ObjStoreError, StoreAPIError
+from faststream_objstore.exceptions import (
+    BucketNotFoundError,
+    ObjStoreError,
+    PermissionDeniedError,
+    StoreAPIError,
+)
 from faststream_objstore.settling import to_its_end
 
 __all__ = ("JetStreamUpload",)
@@ -56,11 +61,13 @@ class JetStreamUpload:
         self._purge = purge
 
         self._reply: str | None = None
+        self._unwatch: Callable[[], None] | None = None
         self._generation = 0
         self._window = _WINDOW_CHUNKS
         self._largest = 0
         self._sent = 0
         self._answered = 0
+        self._refusals = 0
         self._heard = 0.0
         self._failure: ObjStoreError | None = None
         self._unheard = False
@@ -73,6 +80,9 @@ class JetStreamUpload:
         if self._reply is None:
             await self._connection.open_replies(bucket=self._bucket)
             self._reply = self._connection.add_route(self._receive)
+            self._unwatch = self._connection.watch(
+                self._subject, self._denied, bucket=self._bucket
+            )
             self._generation = self._connection.generation
         self._require_connection()
         if not self._connection.client.is_connected:
@@ -121,7 +131,8 @@ class JetStreamUpload:
                 await self._drain(min(self._timeout, _ABORT_SECONDS))
             finally:
                 self._close()
-            await self._purge(self._subject)
+            if self._refusals < self._sent:
+                await self._purge(self._subject)
         except BucketNotFoundError:
             return  # and the chunks with it
         except Exception as error:  # noqa: BLE001 - an abort follows another error
@@ -191,6 +202,16 @@ class JetStreamUpload:
         # Nearly always `{"stream":"OBJ_b","seq":42}`, of which nothing is needed.
         if not message.data or b'"error"' in message.data:
             self._refused(message)
+        self._make_room()
+
+    def _denied(self, error: PermissionDeniedError) -> None:
+        # One for each chunk, in place of its acknowledgement.
+        self._answered += 1
+        self._refusals += 1
+        self._failure = self._failure or error
+        self._make_room()
+
+    def _make_room(self) -> None:
         room = self._room
         if (
             room is not None
@@ -220,3 +241,6 @@ class JetStreamUpload:
         if self._reply is not None:
             self._connection.remove_route(self._reply)
             self._reply = None
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None

@@ -1,5 +1,8 @@
 """A lane as the backend uses a NATS client."""
 
+import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import nats.errors
@@ -11,6 +14,7 @@ from faststream_objstore.backends.jetstream.connection import (
     Destination,
     Receive,
 )
+from faststream_objstore.backends.jetstream.permissions import Heard, refused_subject
 
 from .lane import Lane
 
@@ -27,6 +31,20 @@ class LaneConnection(Connection):
     def __init__(self, lane: Lane) -> None:
         super().__init__(cast("Client", lane))
         self.lane = lane
+
+    def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
+        listeners = cast("Lane", self.client).error_listeners
+
+        def listen(error: Exception) -> None:
+            subject = refused_subject(error)
+            if subject is not None and (tell := heard()) is not None:
+                tell(subject)
+
+        listeners.append(listen)
+        return partial(listeners.remove, listen)
+
+    def _ending(self, subscription: Subscription) -> Callable[[], None]:
+        return partial(self.lane.unlisten, cast("str", subscription))
 
     async def subscribe(
         self,

@@ -1,0 +1,316 @@
+"""A bucket as an ASGI app."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from datetime import timezone
+from http import HTTPStatus
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from faststream_objstore.bucket import Bucket
+from faststream_objstore.exceptions import (
+    InvalidOptionError,
+    ObjectDeletedError,
+    ObjectNotFoundError,
+    ObjStoreError,
+)
+from faststream_objstore.http.conditions import has_preconditions
+from faststream_objstore.http.download import TIMEOUT, DownloadResponse, find
+from faststream_objstore.http.links import Grant, SignedLinks
+from faststream_objstore.http.problems import problem_response, refusal
+from faststream_objstore.http.representation import SAFE_HEADERS, etag_of
+from faststream_objstore.http.stores import store_of
+from faststream_objstore.http.upload import conditional_mode, save_upload
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.folders import fold
+
+__all__ = ("Authorize", "BucketASGI", "make_bucket_asgi")
+
+logger = logging.getLogger("faststream_objstore")
+
+Authorize: TypeAlias = Callable[[Request, str, str], bool | Awaitable[bool]]
+"""Whether a request may do what it asks for: `(request, name, method)`."""
+
+METHODS = ("GET", "HEAD", "PUT", "DELETE")
+_WRITES = frozenset({"PUT", "DELETE"})
+_LARGEST_PAGE = 1000
+
+
+def make_bucket_asgi(
+    bucket: Bucket | ObjectStore,
+    *,
+    methods: Collection[str] = ("GET", "HEAD"),
+    authorize: Authorize | None = None,
+    max_size: int | None = None,
+    listing: bool = False,
+    links: SignedLinks | None = None,
+    inline: Collection[str] = (),
+    linked_buckets: Collection[Bucket | ObjectStore] = (),
+    timeout: float = TIMEOUT,
+) -> "BucketASGI":
+    """An ASGI app that serves a bucket: what follows its path is an object's name.
+
+    Mount it with `mount(app, "/photos", make_bucket_asgi(photos))`, or in Starlette and
+    FastAPI with `app.mount("/photos", ...)`.
+
+    Args:
+        bucket: The bucket, as a declaration or as a store.
+        methods: Among `GET`, `HEAD`, `PUT` and `DELETE`. The last two need `authorize` or
+            `links`.
+        authorize: Called with the request, the object's name and the method before
+            anything is read; for a listing with its prefix. Sync or async. It returns
+            `True`, or `False` for a 403, or raises Starlette's `HTTPException`.
+        max_size: Most bytes of an upload.
+        listing: Whether `GET` of the folder itself lists the objects, as JSON.
+        links: Signed links; then only what is signed is served.
+        inline: Types that a browser may show instead of saving them, such as
+            `("image/png", "video/*")`.
+        linked_buckets: Buckets that links of this one may lead into.
+        timeout: Seconds that a client may take to send, or to take, the next piece.
+
+    Raises:
+        InvalidOptionError: If an option cannot work, or anybody could write.
+    """
+    return BucketASGI(
+        bucket,
+        methods=methods,
+        authorize=authorize,
+        max_size=max_size,
+        listing=listing,
+        links=links,
+        inline=inline,
+        linked_buckets=linked_buckets,
+        timeout=timeout,
+    )
+
+
+class BucketASGI:
+    """What `make_bucket_asgi` makes; see there."""
+
+    def __init__(
+        self,
+        bucket: Bucket | ObjectStore,
+        *,
+        methods: Collection[str],
+        authorize: Authorize | None,
+        max_size: int | None,
+        listing: bool,
+        links: SignedLinks | None,
+        inline: Collection[str],
+        linked_buckets: Collection[Bucket | ObjectStore],
+        timeout: float,
+    ) -> None:
+        if not isinstance(bucket, (Bucket, ObjectStore)):
+            msg = (
+                f"{bucket!r} is not a bucket; make_bucket_asgi takes a Bucket or ObjectStore."
+            )
+            raise InvalidOptionError(msg)
+        self._source = bucket
+        self.bucket: str = bucket.name if isinstance(bucket, Bucket) else bucket.bucket
+        self.methods: tuple[str, ...] = tuple(one for one in METHODS if one in methods)
+        self.listing: bool = listing
+        self._authorize = authorize
+        self._max_size = max_size
+        self._links = links
+        self._inline = tuple(inline)
+        self._linked_buckets = tuple(linked_buckets)
+        self._timeout = timeout
+        self._require_valid(methods, inline)
+        if links is not None:
+            links.claim(self.bucket)
+        private = authorize is not None or links is not None
+        self._cache_control = "private, no-cache" if private else "no-cache"
+
+    def __repr__(self) -> str:
+        return f"<{self.bucket!r} over HTTP: {', '.join(self.methods)}>"
+
+    def _require_valid(self, methods: Collection[str], inline: Collection[str]) -> None:
+        problem: str | None = None
+        if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
+            problem = f"methods={methods!r} cannot work; choose from {', '.join(METHODS)}"
+        elif _WRITES & set(methods) and self._authorize is None and self._links is None:
+            problem = (
+                "anybody could write and delete; give authorize or links, or no PUT and DELETE"
+            )
+        elif self.listing and self._links is not None:
+            problem = "a link is for one object, so with links there is no listing"
+        elif isinstance(inline, str) or any(one.count("/") != 1 for one in inline):
+            problem = f"inline={inline!r} cannot work; give types, such as ('image/png',)"
+        elif self._max_size is not None and (
+            type(self._max_size) is not int or self._max_size < 0
+        ):
+            problem = f"max_size={self._max_size!r} cannot work; give a number of bytes"
+        elif isinstance(self._timeout, bool) or not 0 < self._timeout < 1e9:
+            problem = f"timeout={self._timeout!r} cannot work; give positive seconds"
+        if problem is not None:
+            msg = f"Bucket '{self.bucket}' over HTTP: {problem}."
+            raise InvalidOptionError(msg, bucket=self.bucket)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+            return
+        if scope["type"] != "http":
+            msg = f"A bucket is served over HTTP, and this is {scope['type']!r}."
+            raise NotImplementedError(msg)
+        request = Request(scope, receive)
+        try:
+            response = await self._response(request)
+        except (ObjStoreError, HTTPException) as error:
+            response = await problem_response(request, error)
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
+        name, method = name_in(request.scope), request.method
+        if method not in self.methods or (not name and method in _WRITES):
+            allowed = [one for one in self.methods if name or one not in _WRITES]
+            msg = f"The method {method} is not allowed here."
+            raise refusal(HTTPStatus.METHOD_NOT_ALLOWED, msg, {"Allow": ", ".join(allowed)})
+        if not name:
+            return await self._list(request)
+        grant = Grant()
+        if self._links is not None:
+            grant = self._links.verify(name, method, request.query_params)
+        await self._require_authorized(request, name)
+        store = store_of(self._source)
+        if method == "PUT":
+            return await self._put(request, store, name, grant)
+        if method == "DELETE":
+            return await self._delete(request, store, name)
+        return DownloadResponse(
+            store,
+            name,
+            inline=self._inline,
+            linked_buckets=self._linked_buckets,
+            timeout=self._timeout,
+            cache_control=self._cache_control,
+        )
+
+    async def _require_authorized(self, request: Request, name: str) -> None:
+        if self._authorize is None:
+            return
+        answer: Any = self._authorize(request, name, request.method)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer is True:
+            return
+        if answer is not False:
+            logger.error(
+                "Bucket '%s' over HTTP: authorize returned %r, and the request is refused; it "
+                "must return True or False.",
+                self.bucket,
+                answer,
+            )
+        raise refusal(HTTPStatus.FORBIDDEN, "You may not do this.")
+
+    async def _put(
+        self, request: Request, store: ObjectStore, name: str, grant: Grant
+    ) -> Response:
+        limits = [one for one in (self._max_size, grant.max_size) if one is not None]
+        kind = request.headers.get("content-type", "")
+        if grant.content_type is not None and kind != grant.content_type:
+            msg = f"The link is for an upload of type {grant.content_type}."
+            raise refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, msg)
+        is_new = not await store.exists(name)
+        info = await save_upload(
+            request,
+            store,
+            name,
+            max_size=min(limits, default=None),
+            timeout=self._timeout,
+        )
+        status = HTTPStatus.CREATED if is_new else HTTPStatus.NO_CONTENT
+        return Response(status_code=status, headers={**SAFE_HEADERS, "ETag": etag_of(info)})
+
+    @staticmethod
+    async def _delete(request: Request, store: ObjectStore, name: str) -> Response:
+        if has_preconditions(request.headers):
+            mode = await conditional_mode(request, store, name)
+            if mode == "create":
+                # There is none, or it would have to be missing.
+                await store.get_info(name)
+                msg = "There is an object of this name."
+                raise refusal(HTTPStatus.PRECONDITION_FAILED, msg)
+            was_live = await store.delete(name, mode=mode)
+        else:
+            was_live = await store.delete(name)
+        if not was_live:
+            msg = f"Bucket '{store.bucket}': {name!r} has been deleted before."
+            raise ObjectDeletedError(msg, bucket=store.bucket, name=name)
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=SAFE_HEADERS)
+
+    async def _list(self, request: Request) -> Response:
+        if not self.listing:
+            raise refusal(HTTPStatus.NOT_FOUND, "There is no such object.")
+        query = request.query_params
+        prefix = query.get("prefix", "")
+        limit = query.get("limit", str(_LARGEST_PAGE))
+        if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= _LARGEST_PAGE):
+            msg = f"limit must be from 1 to {_LARGEST_PAGE}."
+            raise refusal(HTTPStatus.BAD_REQUEST, msg)
+        await self._require_authorized(request, prefix)
+        store = store_of(self._source)
+        page = fold(
+            await store.list(prefix=prefix),
+            prefix=prefix,
+            delimiter=query.get("delimiter", ""),
+            after=query.get("after", ""),
+            limit=int(limit),
+        )
+        body = {
+            "objects": [
+                entry
+                for info in page.objects
+                if (entry := await self._entry(store, info)) is not None
+            ],
+            "folders": page.folders,
+            "after": page.after,
+        }
+        return JSONResponse(body, headers={**SAFE_HEADERS, "Cache-Control": "no-store"})
+
+    async def _entry(self, store: ObjectStore, info: ObjectInfo) -> dict[str, Any] | None:
+        """An object of the page; none if it is a link that is not followed."""
+        try:
+            found = await find(store, info, self._linked_buckets)
+        except ObjectNotFoundError:
+            return None
+        when = found.info.mtime
+        return {
+            "name": info.name,
+            "size": found.info.size,
+            "etag": found.etag,
+            "modified": when
+            and when.astimezone(timezone.utc)
+            .isoformat(timespec="seconds")
+            .replace("+00:00", "Z"),
+        }
+
+
+def name_in(scope: Scope) -> str:
+    """The object's name: what stands in the path behind the place of the app.
+
+    Raises:
+        HTTPException: 400, if it is not UTF-8.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    # Whether the path has what the proxy in front has removed, servers do not agree.
+    for prefix in (root, root.removeprefix(scope.get("app_root_path", ""))):
+        if prefix and (path == prefix or path.startswith(prefix + "/")):
+            path = path[len(prefix) :]
+            break
+    if "\ufffd" in path and scope.get("raw_path") is not None:
+        try:
+            unquote_to_bytes(scope["raw_path"]).decode()
+        except UnicodeDecodeError:
+            msg = "The path is not percent-encoded UTF-8."
+            raise refusal(HTTPStatus.BAD_REQUEST, msg) from None
+    return path.removeprefix("/")

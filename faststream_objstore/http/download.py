@@ -1,0 +1,319 @@
+"""Downloads: one version of an object, whole or in parts, as fast as the client takes it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import NamedTuple
+
+import anyio
+from starlette.background import BackgroundTask
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from faststream_objstore.bucket import Bucket
+from faststream_objstore.exceptions import (
+    ObjectChangedError,
+    ObjectNotFoundError,
+    ObjStoreError,
+)
+from faststream_objstore.http.byteranges import MultipartRanges, parse_ranges
+from faststream_objstore.http.conditions import answer_to_preconditions, is_range_wanted
+from faststream_objstore.http.problems import problem_response, refusal
+from faststream_objstore.http.representation import (
+    SAFE_HEADERS,
+    etag_of,
+    representation_headers,
+)
+from faststream_objstore.http.stores import store_of
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.settling import to_its_end
+from faststream_objstore.store import ObjectStore
+
+__all__ = ("TIMEOUT", "DownloadResponse", "Found", "find")
+
+logger = logging.getLogger("faststream_objstore")
+
+TIMEOUT = 60.0
+"""Seconds that a client may take to send or to take the next piece."""
+
+# Memory of one download: there may be hundreds of slow ones.
+_WINDOW = 1024 * 1024
+# Largest piece that is handed to the server at once; a bucket may have larger chunks.
+_PIECE = 256 * 1024
+# What a 304 repeats (RFC 9110, 15.4.5).
+_WITH_304 = frozenset({*SAFE_HEADERS, "Cache-Control", "ETag", "Last-Modified"})
+# How often a request begins again because the object was replaced just then.
+_ATTEMPTS = 20
+
+
+class Found(NamedTuple):
+    """An object that a name means.
+
+    Attributes:
+        store: The bucket that holds its content.
+        info: The version; of a link, its target.
+        etag: Its etag; of a link, also the link's.
+    """
+
+    store: ObjectStore
+    info: ObjectInfo
+    etag: str
+
+
+async def find(
+    store: ObjectStore,
+    target: str | ObjectInfo,
+    linked_buckets: Collection[Bucket | ObjectStore] = (),
+) -> Found:
+    """The version that a name or an `ObjectInfo` means.
+
+    A link is followed within its bucket and into `linked_buckets`.
+
+    Raises:
+        ObjectNotFoundError: If there is none, or it is a link that is not followed;
+            `ObjectDeletedError` if it has been deleted.
+    """
+    info = target if isinstance(target, ObjectInfo) else await store.get_info(target)
+    link = info.link
+    if link is None:
+        return Found(store, info, etag_of(info))
+    to = {store.bucket: store} | {one.bucket: one for one in map(store_of, linked_buckets)}
+    if link.name is not None and link.bucket in to:
+        other = to[link.bucket]
+        linked = await other.get_info(link.name)
+        if not linked.is_link():
+            return Found(other, linked, etag_of(info, linked))
+    msg = (
+        f"Bucket '{store.bucket}': {info.name!r} is a link to {link.name!r} in "
+        f"'{link.bucket}', which is not followed over HTTP; see linked_buckets."
+    )
+    raise ObjectNotFoundError(msg, bucket=store.bucket, name=info.name)
+
+
+class DownloadResponse(Response):
+    """A response with an object's content, for routes of one's own.
+
+    It answers `Range` and conditional requests, and what goes wrong, by itself. What is
+    set in its `headers` wins over what it would send.
+
+    Args:
+        store: The bucket.
+        target: The object's name; or an `ObjectInfo` for exactly that version.
+        filename: What it is to be saved as; if not given, its `metadata["filename"]`, or
+            the last part of its name.
+        inline: Whether a browser may show it instead of saving it, or of which types:
+            `("image/png", "video/*")`.
+        linked_buckets: Buckets that a link may lead into, beside its own.
+        headers: Further headers.
+        background: Run when the response has been sent.
+        timeout: Seconds that the client may take for the next piece.
+
+    Example:
+        ```python
+        @app.get("/invoices/{number}")
+        async def invoice(number: int, store: Invoices) -> DownloadResponse:
+            return DownloadResponse(store, f"{number}.pdf", filename="invoice.pdf")
+        ```
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        target: str | ObjectInfo,
+        *,
+        filename: str | None = None,
+        inline: bool | Collection[str] = False,
+        linked_buckets: Collection[Bucket | ObjectStore] = (),
+        headers: Mapping[str, str] | None = None,
+        background: BackgroundTask | None = None,
+        timeout: float = TIMEOUT,
+        cache_control: str = "private, no-cache",
+    ) -> None:
+        self.status_code = HTTPStatus.OK.value
+        self.background = background
+        self.init_headers(headers)
+        self._store = store
+        self._target = target
+        self._filename = filename
+        self._inline = inline
+        self._linked_buckets = tuple(linked_buckets)
+        self._timeout = timeout
+        self._cache_control = cache_control
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        request = Request(scope)
+        has_begun = False
+
+        async def tracked(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._answer(request, receive, tracked)
+        except (ObjStoreError, HTTPException) as error:
+            if has_begun:
+                # Too late for a status: the server closes the connection before the end.
+                raise
+            await (await problem_response(request, error))(scope, receive, send)
+        if self.background is not None:
+            await self.background()
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
+        is_exact = isinstance(self._target, ObjectInfo)
+        for attempt in range(_ATTEMPTS):
+            found = await find(self._store, self._target, self._linked_buckets)
+            plan = self._plan(request, found)
+            async with aclosing(_pieces(found, plan)) as pieces:
+                try:
+                    first = await anext(pieces, b"")
+                except ObjectChangedError:
+                    if is_exact or attempt == _ATTEMPTS - 1:
+                        raise
+                    continue
+                await self._send(plan, first, pieces, receive, send)
+            return
+
+    def _plan(self, request: Request, found: Found) -> "_Plan":
+        info, etag = found.info, found.etag
+        headers = MutableHeaders(raw=list(self.raw_headers))
+        said = representation_headers(
+            info,
+            etag=etag,
+            filename=self._filename,
+            inline=self._inline,
+            cache_control=self._cache_control,
+        )
+        status = answer_to_preconditions(
+            request.headers, request.method, etag=etag, modified=info.mtime
+        )
+        if status == HTTPStatus.PRECONDITION_FAILED:
+            msg = "The object has another version than the request is for."
+            raise refusal(status, msg, {"ETag": etag})
+        if status == HTTPStatus.NOT_MODIFIED:
+            said = {name: value for name, value in said.items() if name in _WITH_304}
+        for name, value in said.items():
+            headers.setdefault(name, value)
+        if status == HTTPStatus.NOT_MODIFIED:
+            return _Plan(status, headers)
+
+        ranges = self._ranges(request, found)
+        status, multipart = HTTPStatus.PARTIAL_CONTENT, None
+        if ranges is None:
+            status, ranges = HTTPStatus.OK, [(0, info.size)]
+            headers["Content-Length"] = str(info.size)
+        elif len(ranges) == 1:
+            start, stop = ranges[0]
+            headers["Content-Length"] = str(stop - start)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{info.size}"
+        else:
+            multipart = MultipartRanges(headers["Content-Type"], info.size)
+            headers["Content-Length"] = str(multipart.length(ranges))
+            headers["Content-Type"] = multipart.content_type
+        if request.method == "HEAD":
+            ranges = []
+        return _Plan(status, headers, ranges, multipart)
+
+    @staticmethod
+    def _ranges(request: Request, found: Found) -> list[tuple[int, int]] | None:
+        """The ranges to send, or `None` for the whole."""
+        given = request.headers.getlist("range")
+        # Only GET has ranges (RFC 9110, 14.2).
+        if request.method != "GET" or len(given) != 1:
+            return None
+        if not is_range_wanted(request.headers, found.etag):
+            return None
+        size = found.info.size
+        ranges = parse_ranges(given[0], size)
+        if ranges is not None and not ranges:
+            raise refusal(
+                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+                f"The object has {size} bytes.",
+                {"Content-Range": f"bytes */{size}"},
+            )
+        return ranges
+
+    async def _send(
+        self,
+        plan: "_Plan",
+        first: bytes,
+        pieces: AsyncGenerator[bytes, None],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Send the pieces, until the client is gone."""
+        sending = asyncio.ensure_future(self._send_all(plan, first, pieces, send))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # What is being sent ends before its reader is closed.
+            for task in (sending, leaving):
+                task.cancel()
+            await to_its_end(asyncio.wait((sending, leaving)))
+        for task in (sending, leaving):
+            if not task.cancelled():
+                task.result()
+
+    async def _send_all(
+        self, plan: "_Plan", first: bytes, pieces: AsyncGenerator[bytes, None], send: Send
+    ) -> None:
+        start = {"type": "http.response.start", "status": int(plan.status)}
+        await send({**start, "headers": plan.headers.raw})
+        piece = first
+        while piece:
+            for at in range(0, len(piece), _PIECE):
+                body = piece[at : at + _PIECE]
+                try:
+                    # Waits while the client is slow to take what was sent before.
+                    with anyio.fail_after(self._timeout):
+                        await send(
+                            {"type": "http.response.body", "body": body, "more_body": True}
+                        )
+                except OSError as error:
+                    logger.info(
+                        "Bucket '%s', object %r: the client took no more of it (%r).",
+                        self._store.bucket,
+                        self._target if isinstance(self._target, str) else self._target.name,
+                        error,
+                    )
+                    return
+            piece = await anext(pieces, b"")
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Plan(NamedTuple):
+    """What is to be sent."""
+
+    status: HTTPStatus
+    headers: MutableHeaders
+    ranges: Sequence[tuple[int, int]] = ()
+    multipart: MultipartRanges | None = None
+
+
+async def _pieces(found: Found, plan: _Plan) -> AsyncGenerator[bytes, None]:
+    """The body. What is wrong with the object is found out before the first piece."""
+    for start, stop in plan.ranges:
+        async with found.store.open(
+            found.info, start=start, stop=stop, window=_WINDOW
+        ) as reader:
+            if plan.multipart is not None:
+                yield plan.multipart.head(start, stop)
+            async for piece in reader:
+                yield piece
+        if plan.multipart is not None:
+            yield plan.multipart.behind
+    if plan.multipart is not None:
+        yield plan.multipart.tail

@@ -1,0 +1,115 @@
+"""A bucket's place in an app, where its OpenAPI or AsyncAPI shows it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faststream.asgi import AsgiFastStream, HttpHandler
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+from typing_extensions import Self
+
+from faststream_objstore.exceptions import InvalidOptionError
+from faststream_objstore.http.app import BucketASGI
+from faststream_objstore.http.openapi import add_to_openapi
+
+__all__ = ("mount",)
+
+
+def mount(app: AsgiFastStream | Starlette, path: str, bucket: BucketASGI) -> None:
+    """Serve a bucket below a path of an app, and show it in the app's documentation.
+
+    Args:
+        app: `AsgiFastStream`, FastAPI or Starlette. The first matches whole paths only, so
+            its own `mount` will not do; FastAPI's `app.mount` serves the bucket too, and
+            does not show it in its OpenAPI document.
+        path: Where, such as `/photos`; the object `ann/cat.png` is at
+            `/photos/ann/cat.png`.
+        bucket: What `make_bucket_asgi` has made.
+
+    Raises:
+        InvalidOptionError: If the path or the app cannot be used.
+
+    Example:
+        ```python
+        app = AsgiFastStream(broker, asyncapi_path="/docs")
+        mount(app, "/photos", make_bucket_asgi(photos))
+        ```
+    """
+    if not isinstance(bucket, BucketASGI):
+        msg = f"{bucket!r} is not a bucket over HTTP; mount takes what make_bucket_asgi makes."
+        raise InvalidOptionError(msg)
+    if not isinstance(path, str) or not path.startswith("/") or {"{", "}"} & set(path):
+        msg = (
+            f"Bucket '{bucket.bucket}': the path {path!r} cannot work; give one such as "
+            "'/photos'."
+        )
+        raise InvalidOptionError(msg, bucket=bucket.bucket)
+    path = path.rstrip("/")
+    if isinstance(app, AsgiFastStream):
+        app.mount(_Below(path), _Mounted(path, bucket))
+        return
+    if not isinstance(app, Starlette):
+        msg = (
+            f"Bucket '{bucket.bucket}' cannot be mounted in {app!r}; mount takes "
+            "AsgiFastStream, FastAPI or Starlette."
+        )
+        raise InvalidOptionError(msg, bucket=bucket.bucket)
+    app.mount(path, bucket)
+    described: Callable[[], dict[str, Any]] | None = getattr(app, "openapi", None)
+    if described is not None:
+
+        def openapi() -> dict[str, Any]:
+            return add_to_openapi(described(), path, bucket)
+
+        # As FastAPI's documentation extends it.
+        app.openapi = openapi  # type: ignore[attr-defined]
+
+
+class _Below(str):
+    """A route of AsgiFastStream that is equal to every path below it.
+
+    Its text is what AsyncAPI shows.
+    """
+
+    __slots__ = ("_path",)
+    _path: str
+
+    def __new__(cls, path: str) -> Self:
+        """Make it of a path without a slash at its end."""
+        below = super().__new__(cls, path + "/{name}")
+        below._path = path
+        return below
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _Below):
+            return str.__eq__(self, other)
+        return isinstance(other, str) and (
+            other == self._path or other.startswith(self._path + "/")
+        )
+
+    def __hash__(self) -> int:
+        return str.__hash__(self)
+
+
+class _Mounted(HttpHandler):
+    """The bucket as a route of AsgiFastStream, which AsyncAPI shows."""
+
+    def __init__(self, path: str, bucket: BucketASGI) -> None:
+        super().__init__(
+            _never,
+            methods=bucket.methods,
+            description=f"{', '.join(bucket.methods)}: an object of '{bucket.bucket}'",
+        )
+        self._path = path
+        self._bucket = bucket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        root: str = scope.get("root_path", "")
+        below = {"app_root_path": root, "root_path": root + self._path}
+        await self._bucket({**scope, **below}, receive, send)
+
+
+async def _never(_: Any) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    msg = "unreachable: the bucket answers"
+    raise AssertionError(msg)

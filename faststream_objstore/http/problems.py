@@ -1,0 +1,127 @@
+"""What a client is told of an error: a status, and JSON as RFC 9457 has it."""
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from faststream_objstore.exceptions import (
+    BucketFullError,
+    BucketNotFoundError,
+    BucketSealedError,
+    InvalidObjectNameError,
+    InvalidOptionError,
+    NotConnectedError,
+    ObjectAlreadyExists,
+    ObjectChangedError,
+    ObjectDeletedError,
+    ObjectNotFoundError,
+    ObjectTooLargeError,
+    ObjStoreError,
+    RevisionMismatchError,
+    StoreAPIError,
+    StoreTimeoutError,
+)
+from faststream_objstore.http.representation import SAFE_HEADERS
+
+__all__ = ("problem", "problem_response", "refusal", "too_large")
+
+logger = logging.getLogger("faststream_objstore")
+
+_UNAVAILABLE = "The store cannot be reached now; try again."
+# What the store's own messages say of buckets and revisions is for its operator.
+_ANSWERS: tuple[tuple[type[ObjStoreError], HTTPStatus, str], ...] = (
+    (InvalidObjectNameError, HTTPStatus.BAD_REQUEST, "No object can have this name."),
+    (InvalidOptionError, HTTPStatus.BAD_REQUEST, "The request cannot work."),
+    (ObjectDeletedError, HTTPStatus.GONE, "The object has been deleted."),
+    (ObjectNotFoundError, HTTPStatus.NOT_FOUND, "There is no such object."),
+    (
+        ObjectAlreadyExists,
+        HTTPStatus.PRECONDITION_FAILED,
+        "There is an object of this name.",
+    ),
+    (
+        RevisionMismatchError,
+        HTTPStatus.PRECONDITION_FAILED,
+        "The object has another version than the request is for.",
+    ),
+    (
+        ObjectChangedError,
+        HTTPStatus.CONFLICT,
+        "The object was replaced while it was read; try again.",
+    ),
+    (
+        ObjectTooLargeError,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The object is too large.",
+    ),
+    (BucketSealedError, HTTPStatus.FORBIDDEN, "The objects can be read, and not changed."),
+    (BucketFullError, HTTPStatus.INSUFFICIENT_STORAGE, "There is no room left."),
+    (BucketNotFoundError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
+    (StoreTimeoutError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
+    (NotConnectedError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
+    (StoreAPIError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
+)
+
+
+def refusal(
+    status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
+) -> HTTPException:
+    """An error that ends a request."""
+    return HTTPException(status.value, detail, dict(headers or {}))
+
+
+def too_large(max_size: int) -> HTTPException:
+    """The refusal of an upload of more than `max_size` bytes."""
+    msg = f"The content may have {max_size} bytes."
+    return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, msg)
+
+
+def problem(
+    status: int, detail: str | None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A response as RFC 9457 has it."""
+    title = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+    body: dict[str, object] = {"type": "about:blank", "title": title, "status": status}
+    if detail:
+        body["detail"] = detail
+    return Response(
+        json.dumps(body),
+        status,
+        {**SAFE_HEADERS, "Cache-Control": "no-store", **(headers or {})},
+        media_type="application/problem+json",
+    )
+
+
+async def problem_response(request: Request, error: Exception) -> Response:
+    """An exception handler for Starlette and FastAPI: an error of a store, as JSON.
+
+    Errors that are the service's own fault are logged, with all that the store says.
+
+    Args:
+        request: The request that failed.
+        error: An `ObjStoreError` or an `HTTPException`; others are raised again.
+
+    Example:
+        ```python
+        app.add_exception_handler(ObjStoreError, problem_response)
+        ```
+    """
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, str(error.detail), error.headers)
+    if not isinstance(error, ObjStoreError):
+        raise error
+    status, detail = next(
+        ((status, detail) for kind, status, detail in _ANSWERS if isinstance(error, kind)),
+        (HTTPStatus.INTERNAL_SERVER_ERROR, "The object cannot be read or stored."),
+    )
+    headers: dict[str, str] = {}
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s %s: %s", request.method, request.scope["path"], error)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "1"
+    return problem(status, detail, headers)

@@ -1,0 +1,153 @@
+"""What the headers of a response say of an object."""
+
+import base64
+import hashlib
+import mimetypes
+import re
+from collections.abc import Collection
+from datetime import timezone
+from email.utils import format_datetime
+from urllib.parse import quote
+
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.wire import decode_digest
+
+__all__ = (
+    "SAFE_HEADERS",
+    "content_type_of",
+    "etag_of",
+    "is_inline",
+    "media_type",
+    "representation_headers",
+    "revision_of",
+)
+
+UNKNOWN_TYPE = "application/octet-stream"
+
+SAFE_HEADERS = {
+    # Others have uploaded it: a browser shows it as what it is said to be, in an origin of
+    # its own, where no script runs, and tells nobody the address, which may be signed.
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
+        "sandbox"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
+
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(
+    rf'({_WORD}/{_WORD})[ \t]*(?:;[ \t]*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*")[ \t]*)*'
+)
+_PLAIN_VALUE = re.compile(r"[!-~](?:[ -~]{0,500}[!-~])?")
+_FILENAME_KEY = "filename"
+# Kept with an object by whoever put it, and sent with it.
+_PASSED_ON = ("Content-Encoding", "Content-Language", "Cache-Control")
+
+
+def etag_of(info: ObjectInfo, target: ObjectInfo | None = None) -> str:
+    """The strong etag of one version; also the revision, for conditional writes.
+
+    Args:
+        info: The object.
+        target: What it links to, if it is a link; a change of either changes the etag.
+    """
+    revision = str(info.revision)
+    if target is not None and target is not info:
+        revision += f".{target.revision}"
+        info = target
+    # A bucket that was made anew has the same revisions again.
+    mark = hashlib.sha256(f"{info.nuid} {info.digest}".encode()).hexdigest()[:12]
+    return f'"{revision}-{mark}"'
+
+
+def revision_of(etag: str) -> int | None:
+    """The revision in an etag of `etag_of`."""
+    match = re.fullmatch(r'"([0-9]{1,19})[.-][0-9a-f.-]*"', etag)
+    return int(match[1]) if match else None
+
+
+def media_type(value: str | None) -> str | None:
+    """A `Content-Type` that can be sent, or `None`."""
+    value = (value or "").strip()
+    return value if len(value) <= 255 and _MEDIA_TYPE.fullmatch(value) else None
+
+
+def content_type_of(info: ObjectInfo) -> str:
+    """The type that the object was stored with, or else what its name suggests."""
+    return (
+        media_type(_header(info, "Content-Type"))
+        or media_type(mimetypes.guess_type(_filename(info))[0])
+        or UNKNOWN_TYPE
+    )
+
+
+def is_inline(content_type: str, inline: Collection[str]) -> bool:
+    """Whether a type is among `inline`, such as `("image/png", "video/*")`."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in inline or kind.partition("/")[0] + "/*" in inline
+
+
+def representation_headers(
+    info: ObjectInfo,
+    *,
+    etag: str,
+    filename: str | None = None,
+    inline: bool | Collection[str] = False,
+    cache_control: str = "private, no-cache",
+) -> dict[str, str]:
+    """The headers that are the same for 200, 206 and 304.
+
+    Args:
+        info: The object; of a link, its target.
+        etag: Its etag.
+        filename: To be saved as; if not given, its metadata's filename, or its name.
+        inline: Whether a browser may show it, or of which types.
+        cache_control: How long it may be kept, if the object does not say.
+    """
+    content_type = content_type_of(info)
+    shown = inline if isinstance(inline, bool) else is_inline(content_type, inline)
+    headers = {
+        **SAFE_HEADERS,
+        "Content-Type": content_type,
+        "Content-Disposition": _disposition(
+            "inline" if shown else "attachment", filename or _filename(info)
+        ),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": cache_control,
+        "ETag": etag,
+    }
+    if info.mtime is not None:
+        headers["Last-Modified"] = format_datetime(
+            info.mtime.astimezone(timezone.utc), usegmt=True
+        )
+    if (digest := decode_digest(info.digest)) is not None:
+        headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(digest).decode()}:"
+    for name in _PASSED_ON:
+        value = _header(info, name)
+        if value is not None and _PLAIN_VALUE.fullmatch(value):
+            headers[name] = value
+    return headers
+
+
+def _header(info: ObjectInfo, name: str) -> str | None:
+    for key, values in (info.headers or {}).items():
+        if key.lower() == name.lower() and values:
+            return values[0]
+    return None
+
+
+def _filename(info: ObjectInfo) -> str:
+    given = (info.metadata or {}).get(_FILENAME_KEY)
+    return given or info.name
+
+
+def _disposition(kind: str, filename: str) -> str:
+    """`Content-Disposition` (RFC 6266), with the last segment of a path as the name."""
+    base = re.split(r"[/\\]", filename.rstrip("/\\"))[-1].strip(" .")
+    base = re.sub(r"[\x00-\x1f\x7f]", "_", base)[:200] or "file"
+    plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", base)
+    value = f'{kind}; filename="{plain}"'
+    if plain != base:
+        value += f"; filename*=UTF-8''{quote(base, safe='', errors='replace')}"
+    return value

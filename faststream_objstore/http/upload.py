@@ -1,0 +1,259 @@
+"""Uploads: the body of a request into an object, as it comes, all of it or nothing."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any, Literal
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from typing_extensions import Unpack
+
+from faststream_objstore.exceptions import (
+    InvalidOptionError,
+    ObjectAlreadyExists,
+    ObjectNotFoundError,
+    RevisionMismatchError,
+)
+from faststream_objstore.http.conditions import (
+    answer_to_preconditions,
+    has_preconditions,
+    matching_etags,
+)
+from faststream_objstore.http.download import TIMEOUT, find
+from faststream_objstore.http.problems import refusal, too_large
+from faststream_objstore.http.representation import etag_of, media_type, revision_of
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.store import PutOptions
+
+__all__ = ("conditional_mode", "save_upload")
+
+_CONTENT_HEADERS = ("Content-Encoding", "Content-Language")
+_DIGEST = re.compile(r"([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
+_ALGORITHMS = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
+
+
+async def save_upload(
+    request: Request,
+    store: ObjectStore,
+    name: str,
+    *,
+    max_size: int | None,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each piece, not of the call
+    **options: Unpack[PutOptions],
+) -> ObjectInfo:
+    """Store the body of a request, in constant memory, all of it or nothing.
+
+    A raw body is stored as it is. Of a `multipart/form-data` body, as a browser's form
+    sends it, the part with a file is. Its content type is kept, and its filename.
+
+    `If-Match`, `If-None-Match` and `If-Unmodified-Since` are compared with the object,
+    and with the version that is there when the body has come, unless `mode` is given. A
+    `Repr-Digest` or `Content-Digest` of the request is verified.
+
+    Args:
+        request: The request.
+        store: The bucket.
+        name: The object's name.
+        max_size: Most bytes of the file; `None` for any number.
+        timeout: Seconds that the client may take for the next piece.
+        options: As `ObjectStore.put` takes them; they win over what the request says.
+
+    Returns:
+        The new version.
+
+    Raises:
+        HTTPException: 400 if the body is malformed, breaks off, or is not what its digest
+            says; 408 if the client stalls; 412 if a precondition fails; 413 if it is too
+            large. Nothing is stored then.
+        ObjStoreError: As `put`.
+
+    Example:
+        ```python
+        @app.post("/photos/{name}")
+        async def upload(name: str, request: Request, store: Photos) -> dict[str, int]:
+            info = await save_upload(request, store, name, max_size=10 * 1024**2)
+            return {"size": info.size}
+        ```
+    """
+    if max_size is not None and (type(max_size) is not int or max_size < 0):
+        msg = (
+            f"Bucket '{store.bucket}', object {name!r}: max_size={max_size!r} cannot work; "
+            "it must be a number of bytes, or None."
+        )
+        raise InvalidOptionError(msg, bucket=store.bucket, name=name)
+    headers = request.headers
+    form = multipart_boundary(headers)
+    if "content-range" in headers:
+        raise refusal(HTTPStatus.BAD_REQUEST, "A part of an object cannot be stored.")
+    _require_length(headers, max_size, exact=form is None)
+    digests = [] if form is not None else _expected_digests(headers)
+    is_conditional = "mode" not in options and has_preconditions(headers)
+    if is_conditional:
+        options["mode"] = await conditional_mode(request, store, name)
+
+    body = _arriving(request, timeout)
+    try:
+        if form is None:
+            _describe(options, {key: headers.get(key) for key in _stored_headers()}, None)
+            content = _checked(body, max_size, digests)
+        else:
+            from faststream_objstore.http.multipart import FilePart  # noqa: PLC0415
+
+            part = FilePart(body, form, max_size)
+            await part.begin()
+            _describe(options, {"Content-Type": part.content_type}, part.filename)
+            content = part.content()
+        async with aclosing(content):
+            return await store.put(name, content, **options)
+    except (RevisionMismatchError, ObjectAlreadyExists):
+        if is_conditional:
+            raise _moved_on() from None
+        raise
+    except ClientDisconnect:
+        raise refusal(HTTPStatus.BAD_REQUEST, "The body broke off.") from None
+    finally:
+        await body.aclose()
+
+
+def _stored_headers() -> tuple[str, ...]:
+    return ("Content-Type", *_CONTENT_HEADERS)
+
+
+async def conditional_mode(
+    request: Request, store: ObjectStore, name: str
+) -> Literal["overwrite", "create"] | ObjectInfo | int:
+    """What a conditional request may replace, as `put` and `delete` take it.
+
+    Raises:
+        HTTPException: 412, if the preconditions do not hold.
+    """
+    headers = request.headers
+    if headers.get("if-none-match", "").strip() == "*" and "if-match" not in headers:
+        # Whether there is an object is asked of the stream's leader, when it is written.
+        return "create"
+    info: ObjectInfo | None = None
+    etag: str | None = None
+    try:
+        info = await store.get_info(name)
+        etag = (await find(store, info)).etag if info.is_link() else etag_of(info)
+    except ObjectNotFoundError:
+        etag = None if info is None else etag_of(info)
+    revision = 0 if info is None else info.revision
+    status = answer_to_preconditions(
+        headers, request.method, etag=etag, modified=None if info is None else info.mtime
+    )
+    if status is None:
+        return revision or "create"
+    # A replica may lag, and the client know a version that this one does not.
+    if not matching_etags(headers, "if-match", etag, weak=False):
+        known = [revision_of(one.strip()) for one in headers.get("if-match", "").split(",")]
+        newer = [one for one in known if one is not None and one > revision]
+        if newer and "if-none-match" not in headers:
+            return max(newer)
+    raise _moved_on()
+
+
+def _moved_on() -> Exception:
+    msg = "The object has another version than the request is for."
+    return refusal(HTTPStatus.PRECONDITION_FAILED, msg)
+
+
+def multipart_boundary(headers: Headers) -> str | None:
+    """The boundary of a form with files, or `None` for any other body."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != (
+        "multipart/form-data"
+    ):
+        return None
+    match = re.search(
+        r';[ \t]*boundary=(?:"([ -!#-~]{1,70})"|([!-~]{1,70}?))[ \t]*(?:;|$)',
+        headers["content-type"],
+        re.IGNORECASE,
+    )
+    if match is None:
+        raise refusal(HTTPStatus.BAD_REQUEST, "The form has no boundary.")
+    return match[1] or match[2]
+
+
+def _describe(options: PutOptions, given: dict[str, str | None], filename: str | None) -> None:
+    """Keep what the request says of its content, where the caller says nothing."""
+    headers: dict[str, Any] = {}
+    for key, value in given.items():
+        if key == "Content-Type":
+            value = media_type(value)  # noqa: PLW2901
+        if value and len(value) < 256 and value.isascii() and value.isprintable():
+            headers[key] = value
+    wanted = options.get("headers") or {}
+    kept = {key.lower() for key in wanted}
+    options["headers"] = {
+        **{key: value for key, value in headers.items() if key.lower() not in kept},
+        **wanted,
+    }
+    if filename and "filename" not in options:
+        options["filename"] = filename
+
+
+def _require_length(headers: Headers, max_size: int | None, *, exact: bool) -> None:
+    length = headers.get("content-length", "")
+    # A form has more than its file; how much, its parts tell.
+    if exact and max_size is not None and length.isdigit() and int(length[:20]) > max_size:
+        raise too_large(max_size)
+
+
+async def _arriving(request: Request, seconds: float) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; an error if nothing does for a while."""
+    async with aclosing(request.stream()) as stream:
+        while True:
+            try:
+                with anyio.fail_after(seconds):
+                    piece = await anext(stream, None)
+            except TimeoutError:
+                msg = f"Nothing came for {seconds:g} seconds."
+                raise refusal(HTTPStatus.REQUEST_TIMEOUT, msg) from None
+            if piece is None:
+                return
+            if piece:
+                yield piece
+
+
+def _expected_digests(headers: Headers) -> list[tuple[str, bytes]]:
+    """The digests that the body is to have, of the algorithms that are known (RFC 9530)."""
+    found: list[tuple[str, bytes]] = []
+    for name in ("repr-digest", "content-digest"):
+        for entry in filter(None, map(str.strip, ",".join(headers.getlist(name)).split(","))):
+            match = _DIGEST.fullmatch(entry)
+            if match is None:
+                raise refusal(HTTPStatus.BAD_REQUEST, f"{name} cannot be read.")
+            if match[1] not in _ALGORITHMS:
+                continue
+            try:
+                found.append((match[1], base64.b64decode(match[2], validate=True)))
+            except binascii.Error:
+                raise refusal(HTTPStatus.BAD_REQUEST, f"{name} cannot be read.") from None
+    return found
+
+
+async def _checked(
+    body: AsyncGenerator[bytes, None],
+    max_size: int | None,
+    expected: list[tuple[str, bytes]],
+) -> AsyncGenerator[bytes, None]:
+    """The body; an error if it is too large, or at its end if it has other digests."""
+    hashes = [(_ALGORITHMS[algorithm](), digest) for algorithm, digest in expected]
+    seen = 0
+    async for piece in body:
+        seen += len(piece)
+        if max_size is not None and seen > max_size:
+            raise too_large(max_size)
+        for hashed, _ in hashes:
+            hashed.update(piece)
+        yield piece
+    for hashed, digest in hashes:
+        if hashed.digest() != digest:
+            raise refusal(HTTPStatus.BAD_REQUEST, "The content has another digest.")
