@@ -1,4 +1,4 @@
-"""What `Buckets` keeps for its broker, and the buckets on one connection of it."""
+"""What `Buckets` keeps for its broker: the hook, the fields and the subscribers use it."""
 
 import asyncio
 import logging
@@ -15,7 +15,6 @@ from faststream_objstore._faststream import (
     BrokerHook,
     ContextRepo,
     CustomField,
-    api_options,
     connection_of,
     custom_fields,
     declared_streams,
@@ -23,23 +22,22 @@ from faststream_objstore._faststream import (
     on_lifespan,
 )
 from faststream_objstore.backends.base import Backend, Server
-from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.bucket import TAKEN_OVER, Bucket, not_declared
+from faststream_objstore.connection import Binding
 from faststream_objstore.exceptions import (
     BucketInUseError,
     BucketNotFoundError,
     InvalidOptionError,
     NotConnectedError,
 )
-from faststream_objstore.live import LiveField, LiveObjects, LiveSource, LiveValue
+from faststream_objstore.live import LiveField, LiveSource, LiveValue
 from faststream_objstore.origin import origin_on
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.wire import bucket_of_stream
 
-__all__ = ("Attached", "Binding", "BucketField", "attached_to", "extension_key")
+__all__ = ("Attached", "BucketField", "attached_to", "extension_key")
 
-_DEFAULT_TIMEOUT = 10.0
 _BUCKETS_KEY = "buckets"
 
 _logger = logging.getLogger("faststream_objstore")
@@ -66,51 +64,6 @@ def attached_to(broker: NatsBroker) -> "list[Attached]":
     return [one for one in BrokerHook.attached_to(broker) if isinstance(one, Attached)]
 
 
-class Binding:
-    """The buckets on one connection.
-
-    A test's fake producer is held weakly: its buckets go when it goes.
-    """
-
-    def __init__(self, connection: object, broker: NatsBroker) -> None:
-        self.backends: dict[str, Backend] = {}
-        self._broker = broker
-        self._servers: dict[float, JetStreamServer] = {}
-        self.live: LiveObjects = LiveObjects()
-        self._connection = weakref.ref(connection, lambda _: self._forget())
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether this is test mode."""
-        return not isinstance(self._connection(), Client)
-
-    def _forget(self) -> None:
-        self.backends.clear()
-        self.live.clear()
-
-    def is_of(self, connection: object) -> bool:
-        """Whether it belongs to this connection."""
-        return self._connection() is connection
-
-    def server(self, timeout: float | None) -> Server:
-        """Where the buckets are, with a timeout in seconds of one step."""
-        connection = self._connection()
-        if not isinstance(connection, Client):
-            # Nobody but tests needs it.
-            from faststream_objstore.changes.inprocess import (  # noqa: PLC0415
-                memory_server_of,
-            )
-
-            return memory_server_of(connection)
-        prefix, usual = api_options(self._broker)
-        seconds = timeout or usual or _DEFAULT_TIMEOUT
-        if seconds not in self._servers:
-            self._servers[seconds] = JetStreamServer(
-                connection, prefix=prefix, timeout=seconds
-            )
-        return self._servers[seconds]
-
-
 class Attached:
     """The declared buckets of one `Buckets`, and where they are at this moment.
 
@@ -126,7 +79,9 @@ class Attached:
         self._declared: dict[str, Bucket] = {}
         self._handles: dict[str, ObjectStore] = {}
         self._apps: list[Application] = []
-        self._binding: Binding | None = None
+        self._live: Binding | None = None
+        # Whoever enters test mode on a broker that is in use has buckets beside the live ones.
+        self._tests: weakref.WeakKeyDictionary[object, Binding] = weakref.WeakKeyDictionary()
         self._was_connected = False
         self._late: set[asyncio.Task[None]] = set()
         self._taken_over: set[str] = set()
@@ -144,7 +99,9 @@ class Attached:
     @property
     def live_values(self) -> tuple[LiveValue, ...]:
         """What `LiveObject`s share on the connection of this moment."""
-        return () if self._binding is None else tuple(self._binding.live)
+        connection = None if self.broker is None else connection_of(self.broker)
+        binding = self._binding_of(connection) or self._live
+        return () if binding is None else tuple(binding.live)
 
     def attach(self, broker: NatsBroker | None, *buckets: Bucket) -> None:
         """Declare further buckets, and bring all of them to a broker if one is given.
@@ -186,7 +143,7 @@ class Attached:
             if self.broker is not None:
                 BrokerHook.of(self.broker).discard(self)
             self.broker = target
-            self._binding = None
+            self._live = None
         if moves or buckets:
             self._announce(target)
 
@@ -207,7 +164,7 @@ class Attached:
         # Locked, since `attach` may be at the same in the background.
         async with BrokerHook.of(broker).lock:
             await self.on_connect()
-            in_memory = self._binding is not None and self._binding.in_memory
+            in_memory = not isinstance(connection_of(broker), Client)
             if not in_memory and not broker.running:
                 return
             await self.on_start()
@@ -239,9 +196,13 @@ class Attached:
             raise self._not_connected()
         # FastStream replaces a broker's context when an app takes the broker in.
         self._register(broker.context)
-        binding = self._binding
-        if binding is None or not binding.is_of(connection):
-            binding = self._binding = Binding(connection, broker)
+        binding = self._binding_of(connection)
+        if binding is None:
+            binding = Binding(connection, broker)
+            if binding.in_memory:
+                self._tests[connection] = binding
+            else:
+                self._live = binding
         # A handle that outlives its test must not reach a real server on its own.
         self._was_connected = True
         for bucket in tuple(self._declared.values()):
@@ -257,10 +218,10 @@ class Attached:
 
     async def on_start(self) -> None:
         """Load and follow what handlers' `LiveObject`s name; the broker's hook calls it."""
-        binding = self._binding
+        broker = self._attached_broker()
+        binding = self._binding_of(connection_of(broker))
         if binding is None or binding.in_memory:
             return
-        broker = self._attached_broker()
         attached = attached_to(broker)
         declared = {name for one in attached for name in one.declared}
         wanted: list[tuple[LiveField, LiveValue]] = []
@@ -300,8 +261,8 @@ class Attached:
 
     async def on_stop(self) -> None:
         """Follow nothing any more; the broker's hook calls it."""
-        if self._binding is not None:
-            await self._binding.live.stop()
+        if self._live is not None:
+            await self._live.live.stop()
 
     async def live_value(self, source: LiveSource, *, current: bool = False) -> LiveValue:
         """What `LiveObject`s of one source share, on the connection that is there now.
@@ -360,22 +321,26 @@ class Attached:
             NotConnectedError: If the broker has been stopped, or there is none.
         """
         broker = self._attached_broker()
-        connection = connection_of(broker)
-        binding = self._binding
-        if connection is None:
+        if connection_of(broker) is None:
             if self._was_connected:
                 raise self._not_connected()
             await broker.connect()
-        elif (
-            binding is None
-            or not binding.is_of(connection)
-            or (bucket in self._declared and bucket not in binding.backends)
-        ):
+        binding = self._binding_of(connection_of(broker))
+        if binding is None or (bucket in self._declared and bucket not in binding.backends):
             async with BrokerHook.of(broker).lock:
                 await self.on_connect()
-        if self._binding is None:
+            binding = self._binding_of(connection_of(broker))
+        if binding is None:
             raise self._not_connected()
-        return self._binding
+        return binding
+
+    def _binding_of(self, connection: object | None) -> Binding | None:
+        """What is bound to a connection, if anything is."""
+        if connection is None:
+            return None
+        if not isinstance(connection, Client):
+            return self._tests.get(connection)
+        return self._live if self._live is not None and self._live.is_of(connection) else None
 
     def _require_distinct(self, buckets: tuple[Bucket, ...]) -> None:
         together = dict(self._declared)

@@ -15,7 +15,7 @@ FLOORS = [
     {"store"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin"}
-    | {"_faststream"},
+    | {"_faststream", "connection"},
     {"http"},
     {"testing", "pytest_plugin", "__init__"},
 ]

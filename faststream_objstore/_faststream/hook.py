@@ -15,6 +15,13 @@ from faststream._internal.logger.logger_proxy import RealLoggerObject
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
+from faststream_objstore._faststream.dry_run import (
+    DryRun,
+    TaskProducer,
+    dry_run_of,
+    fake_producer,
+    serve_tasks,
+)
 from faststream_objstore.exceptions import ServerUnreachableError
 
 __all__ = (
@@ -61,6 +68,12 @@ class BrokerHook:
             weakref.WeakKeyDictionary()
         )
         self._extensions: list[Extension] = []
+        self._producers: tuple[TaskProducer, ...] = ()
+        connected = broker._connection
+        self._live: Client | None = connected if isinstance(connected, Client) else None
+        self._logger: Any = broker.config.logger.logger
+        if self._live is not None:
+            self._serve_tasks(broker)
         broker.connect = self.connect  # type: ignore[method-assign]
         broker.start = self.start  # type: ignore[method-assign]
         broker.stop = self.stop  # type: ignore[method-assign]
@@ -97,13 +110,21 @@ class BrokerHook:
 
     async def connect(self) -> Client:
         """`broker.connect()`, and then what hangs on it; closed again if that fails."""
+        if (live := self._enter_dry_run()) is not None:
+            async with self.lock:
+                for extension in tuple(self._extensions):
+                    await extension.on_connect()
+            return live
         async with self.lock:
             connection = await self._reach()
+            broker = self._broker()
+            if broker is not None and isinstance(connection, Client):
+                self._live, self._logger = connection, broker.config.logger.logger
+                self._serve_tasks(broker)
             try:
                 for extension in tuple(self._extensions):
                     await extension.on_connect()
             except BaseException:
-                broker = self._broker()
                 if broker is not None:
                     # What went wrong first is what the user has to know.
                     with contextlib.suppress(Exception):
@@ -115,6 +136,9 @@ class BrokerHook:
         """`broker.start()`, after what subscribers rely on; stopped again if that fails."""
         broker = self._broker()
         if broker is not None:
+            if (dry_run := dry_run_of(broker)) is not None:
+                await dry_run.start()
+                return
             was_running = broker.running
             await broker.connect()
             try:
@@ -134,11 +158,45 @@ class BrokerHook:
         exc_tb: TracebackType | None = None,
     ) -> None:
         """`broker.stop()`, after what runs in the background."""
+        broker = self._broker()
+        if broker is not None and (dry_run := dry_run_of(broker)) is not None:
+            dry_run.leave()
+            return
         try:
             for extension in tuple(self._extensions):
                 await extension.on_stop()
         finally:
             await self._stop(exc_type, exc_val, exc_tb)
+            self._live = None
+
+    def _enter_dry_run(self) -> Client | None:
+        """Begin a dry run, if this is what `TestNatsBroker` calls on a broker in use.
+
+        It connects in the same step in which it takes the broker over, so no other task can
+        have seen the broker between the two.
+
+        Returns:
+            The connection of the broker, if that is so.
+        """
+        broker = self._broker()
+        if broker is None or self._live is None:
+            return None
+        fake = fake_producer(broker)
+        if fake is None:
+            return None
+        DryRun(broker, fake).enter()
+        serve_tasks(broker, self._live, self._logger, start=self.start, stop=self.stop)
+        self._serve_tasks(broker)
+        return self._live
+
+    def _serve_tasks(self, broker: NatsBroker) -> None:
+        config = broker.config.broker_config
+        if not self._producers:
+            self._producers = (
+                TaskProducer(broker, config.producer),
+                TaskProducer(broker, config.js_producer),
+            )
+        config.producer, config.js_producer = self._producers
 
     async def _reach(self) -> Client:
         # nats-py tries for two minutes by default, and says nothing of it.

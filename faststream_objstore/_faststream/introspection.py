@@ -2,7 +2,6 @@
 # ruff: noqa: SLF001 - that is what this package is for
 
 import inspect
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from faststream._internal.context import Context as ContextField
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
+from faststream_objstore._faststream.dry_run import dry_run_of, fake_producer
 from faststream_objstore.backends.jetstream import JetStreamServer
 
 __all__ = (
@@ -30,22 +30,11 @@ __all__ = (
 
 
 def connection_of(broker: NatsBroker) -> object | None:
-    """What the broker talks to now: a NATS client, a test's fake producer, or nothing."""
+    """What this task's broker talks to: a NATS client, a test's fake producer, or nothing."""
+    if (dry_run := dry_run_of(broker)) is not None:
+        return dry_run.fake
     client = broker._connection
-    if isinstance(client, Client):
-        return client
-    # Not imported: that takes long, and whoever tests has it already.
-    testing = sys.modules.get("faststream.nats.testing")
-    producer: object = broker.config.broker_config.producer
-    if (
-        testing is not None
-        and isinstance(producer, testing.FakeProducer)
-        # A test that failed leaves its fake producer behind, but not the other patches.
-        and "_connect" in vars(broker)
-    ):
-        fake: object = producer
-        return fake
-    return None
+    return client if isinstance(client, Client) else fake_producer(broker)
 
 
 def brokers_of(app: object) -> list[NatsBroker]:
@@ -63,7 +52,11 @@ def fake_brokers(producer: Any) -> Sequence[NatsBroker]:
 
 def is_installed(producer: Any) -> bool:
     """Whether a test's fake producer is in use."""
-    installed: bool = producer.broker.config.broker_config.producer is producer
+    broker: NatsBroker = producer.broker
+    dry_run = dry_run_of(broker)
+    if dry_run is not None and dry_run.fake is producer:
+        return True
+    installed: bool = broker.config.broker_config.producer is producer
     return installed
 
 

@@ -64,7 +64,11 @@ class ChangeSpecification(NatsSubscriberSpecification):
 
     @property
     def name(self) -> str:
-        """The channel's key: `photos: put {user}/*.png:MakeThumbnail`."""
+        """The channel's key: `photos put {user}/*.png:MakeThumbnail`.
+
+        What FastStream's page takes for the subject, the part before the colon, has spaces, so
+        that nothing can be published to it by mistake.
+        """
         return self._channel_key(self.config.subject, split=False)
 
     @property
@@ -95,7 +99,10 @@ class ChangeSpecification(NatsSubscriberSpecification):
 
     @property
     def _own_key(self) -> str:
-        return self.config.title_ or f"{self.options.title}:{self.call_name}"
+        options = self.options
+        return self.config.title_ or (
+            f"{options.bucket} {options.event} {options.pattern}:{self.call_name}"
+        )
 
     def get_payloads(self) -> list[tuple[dict[str, Any], str]]:
         """The schema of `ObjectInfo`, for each handler."""

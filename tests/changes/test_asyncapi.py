@@ -39,10 +39,10 @@ def test_each_subscription_is_one_readable_channel(version: str) -> None:
     channels = {key.replace("/", "."): channel for key, channel in shown.items()}
 
     assert set(channels) == {
-        "photos: put {user}.*.png:MakeThumbnail",
-        "photos: delete **:Forget",
+        "photos put {user}.*.png:MakeThumbnail",
+        "photos delete **:Forget",
     }
-    description = channels["photos: put {user}.*.png:MakeThumbnail"]["description"]
+    description = channels["photos put {user}.*.png:MakeThumbnail"]["description"]
     assert "Makes a small picture." in description
     for said in ("`photos`", "`{user}/*.png`", "put", "`thumbnailer`"):
         assert said in description

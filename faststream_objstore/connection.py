@@ -1,0 +1,60 @@
+"""The buckets on one connection: a NATS server's, or a test's in memory."""
+
+import weakref
+
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+
+from faststream_objstore._faststream import api_options
+from faststream_objstore.backends.base import Backend, Server
+from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.live import LiveObjects
+
+__all__ = ("Binding",)
+
+_DEFAULT_TIMEOUT = 10.0
+
+
+class Binding:
+    """The buckets on one connection.
+
+    A test's fake producer is held weakly: its buckets go when it goes.
+    """
+
+    def __init__(self, connection: object, broker: NatsBroker) -> None:
+        self.backends: dict[str, Backend] = {}
+        self._broker = broker
+        self._servers: dict[float, JetStreamServer] = {}
+        self.live: LiveObjects = LiveObjects()
+        self._connection = weakref.ref(connection, lambda _: self._forget())
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether this is test mode."""
+        return not isinstance(self._connection(), Client)
+
+    def _forget(self) -> None:
+        self.backends.clear()
+        self.live.clear()
+
+    def is_of(self, connection: object) -> bool:
+        """Whether it belongs to this connection."""
+        return self._connection() is connection
+
+    def server(self, timeout: float | None) -> Server:
+        """Where the buckets are, with a timeout in seconds of one step."""
+        connection = self._connection()
+        if not isinstance(connection, Client):
+            # Nobody but tests needs it.
+            from faststream_objstore.changes.inprocess import (  # noqa: PLC0415
+                memory_server_of,
+            )
+
+            return memory_server_of(connection)
+        prefix, usual = api_options(self._broker)
+        seconds = timeout or usual or _DEFAULT_TIMEOUT
+        if seconds not in self._servers:
+            self._servers[seconds] = JetStreamServer(
+                connection, prefix=prefix, timeout=seconds
+            )
+        return self._servers[seconds]
