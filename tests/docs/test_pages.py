@@ -283,12 +283,15 @@ async def secured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield server
 
 
-async def test_page_that_only_shows_takes_no_messages(folder: Path, secured: NatsServer) -> None:
+async def test_page_that_only_shows_takes_no_messages(
+    folder: Path, secured: NatsServer
+) -> None:
     (folder / "page.py").write_text(program_of("production.md", "page.py"))
     script = "from page import app; print(*(path for path, _ in app.routes))"
-    shown = await run(sys.executable, "-c", script, folder=folder, url=secured.url)
+    done = run("-c", script, folder=folder, url=secured.url)
 
-    paths = shown.split()
+    assert done.returncode == 0, done.stderr
+    paths = done.stdout.split()
     assert "/docs" in paths
     assert "/docs/try" not in paths
 
