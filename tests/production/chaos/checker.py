@@ -99,11 +99,9 @@ def makes_missing(operation: Operation) -> str | None:
 def has_effect(operation: Operation) -> bool:
     """Whether it may have changed anything.
 
-    A rename that was refused may have stood under its new name for a moment.
+    A rename that is refused may have stood under its new name until it was withdrawn.
     """
-    return operation.outcome is not Outcome.FAILED or (
-        operation.kind == "rename" and operation.error != "ObjectAlreadyExists"
-    )
+    return operation.outcome is not Outcome.FAILED or operation.kind == "rename"
 
 
 def _later_begun(one: Operation, other: Operation) -> Operation:
@@ -359,7 +357,8 @@ class _Checker:
         dead = self.dead[name].newest_before(one.invoked)
         begin = -1.0 if dead is None else dead.invoked
         for other in self.maybe_alive[name].between(begin, one.returned):
-            if other is not one:
+            withdrawn = other.outcome is Outcome.FAILED and other.returned < one.invoked
+            if other is not one and not withdrawn:
                 return
         known = () if dead is None else (dead,)
         yield Violation("compare-and-set lost wrongly", "nothing was there", (*known, one))
@@ -417,8 +416,9 @@ class _Checker:
                 text = f"revision {newest} was acknowledged"
                 yield Violation("acknowledged and lost", text, (self.writer[newest], one))
             dead = self.dead[one.name].newest_before(one.invoked)
-            if dead is not None and not self.maybe_alive[one.name].any_between(
-                dead.invoked, one.returned
+            if dead is not None and not any(
+                other.outcome is not Outcome.FAILED
+                for other in self.maybe_alive[one.name].between(dead.invoked, one.returned)
             ):
                 yield Violation("deleted, and there again", one.name, (dead, one))
 

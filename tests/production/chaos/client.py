@@ -56,15 +56,17 @@ REFUSED = (
 READS = frozenset({"get", "get_version", "open", "get_range", "get_info", "list", "sweep"})
 # Of each thousand calls.
 MIX = {
-    "put": 270, "get": 130, "get_version": 60, "open": 70, "get_range": 80, "get_info": 60,
-    "list": 40, "delete": 90, "update_meta": 70, "rename": 80, "copy": 50, "sweep": 1,
+    "put": 250, "get": 110, "get_version": 60, "open": 70, "get_range": 80, "get_info": 60,
+    "list": 40, "delete": 80, "update_meta": 90, "rename": 120, "copy": 50, "sweep": 1,
 }  # fmt: skip
 # No put takes that long.
 SWEPT = timedelta(seconds=40)
 SIZES = (64, 60_000)
 CHUNK_SIZES = (2_048, 8_192, 131_072)
-# Part of the calls, and the longest time until they are cancelled.
-CANCELLED, PATIENCE_SECONDS = 0.06, 0.15
+# Part of the calls, and the time until they are cancelled.
+CANCELLED, PATIENCE_SECONDS = 0.08, (0.0005, 0.5)
+# All clients turn to the same two names for so long, with so many of their calls.
+HOT_SECONDS, HOT = 0.25, 0.5
 # A call that takes longer is taken to hang.
 HANGS_SECONDS = 60.0
 
@@ -90,9 +92,9 @@ class Settings:
     bucket: str
     names: list[str]
     path: str
-    tasks: int = 3
+    tasks: int = 4
     timeout: float = 2.0
-    pause: float = 0.02
+    pause: float = 0.01
     revert: str = ""
 
 
@@ -135,7 +137,7 @@ class Client:
     async def call(self, kind: str) -> None:
         """Do one call, and record it."""
         self._count += 1
-        name, to = self._random.sample(self.settings.names, 2)
+        name, to = self._two_names()
         operation = Operation(
             kind=kind,
             name=None if kind in {"list", "sweep"} else name,
@@ -153,8 +155,20 @@ class Client:
         self._recorder.begun(operation)
         patience = HANGS_SECONDS
         if self._random.random() < CANCELLED:
-            patience = self._random.uniform(0, PATIENCE_SECONDS)
+            # Most calls take a few milliseconds, and some as long as an election.
+            least, most = PATIENCE_SECONDS
+            patience = least * (most / least) ** self._random.random()
         self._recorder.ended(await self._ended(operation, work(operation), patience))
+
+    def _two_names(self) -> tuple[str, str]:
+        names = self.settings.names
+        if self._random.random() >= HOT:
+            name, to = self._random.sample(names, 2)
+            return name, to
+        hot = random.Random(int(time.monotonic() / HOT_SECONDS))
+        pair = hot.sample(names, 2)
+        self._random.shuffle(pair)
+        return pair[0], pair[1]
 
     async def _ended(
         self, operation: Operation, work: Awaitable[Operation], patience: float

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
 HOST = "127.0.0.1"
 
@@ -10,12 +9,17 @@ HOST = "127.0.0.1"
 class Link:
     """What one server dials to reach another.
 
+    Args:
+        target: The port that it leads to.
+        delay: Seconds that each piece takes from one end to the other while all is well.
+
     Attributes:
-        delay: Seconds that each piece takes from one end to the other.
+        delay: The same, now.
     """
 
-    def __init__(self, target: int) -> None:
-        self.delay = 0.0
+    def __init__(self, target: int, delay: float = 0.0) -> None:
+        self.delay = delay
+        self._usual_delay = delay
         self._target = target
         self._open = asyncio.Event()
         self._open.set()
@@ -42,7 +46,7 @@ class Link:
     def heal(self) -> None:
         """Be a good link again; what was stalled goes on its way."""
         self._refusing = False
-        self.delay = 0.0
+        self.delay = self._usual_delay
         self._open.set()
 
     async def close(self) -> None:
@@ -105,16 +109,3 @@ class Link:
         finally:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def links(
-    targets: dict[tuple[str, str], int],
-) -> AsyncIterator[dict[tuple[str, str], Link]]:
-    """A link for each pair of servers, from the one that dials to the other one's port."""
-    made = {pair: Link(port) for pair, port in targets.items()}
-    try:
-        yield made
-    finally:
-        for link in made.values():
-            await link.close()

@@ -118,10 +118,12 @@ class Nemesis:
         link.heal()
 
     async def _delay(self, seconds: float) -> None:
-        """One server is behind, so that reads from it are."""
-        links = self._cluster.of(self._victim())
+        """One server is behind, so that reads from it are; or all are far from each other."""
+        links, delays = self._cluster.of(self._victim()), (0.02, 0.5)
+        if self._random.random() < 0.5:
+            links, delays = list(self._cluster.links.values()), (0.005, 0.05)
         for link in links:
-            link.delay = self._random.uniform(0.02, 0.5)
+            link.delay = self._random.uniform(*delays)
         await asyncio.sleep(seconds)
         for link in links:
             link.heal()

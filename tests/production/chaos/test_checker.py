@@ -140,6 +140,10 @@ GOOD = {
     "a create that an unknown put was before": [
         put("x", 0), told("ObjectAlreadyExists", "put", 2, mode="create")
     ],
+    "a create beside a rename that is withdrawn": [
+        told("ObjectNotFoundError", "rename", 0, name="b", to="a"),
+        told("ObjectAlreadyExists", "put", 0.5, mode="create"),
+    ],
     "a list beside a delete": [put("x", 0, 1), delete(2), listed(2.5)],
     "an update of the newest content": [put("x", 0, 1), updated("x", 2, 2), get("x", 4, 1)],
     "an update of content that nobody was told of": [
@@ -237,6 +241,21 @@ BAD: dict[str, tuple[list[Operation], list[str]]] = {
     "a create that nothing stood against": (
         [put("x", 0, 1), delete(2), told("ObjectAlreadyExists", "put", 4, mode="create")],
         ["compare-and-set lost wrongly"],
+    ),
+    "a create after a rename that was not withdrawn": (
+        [
+            told("ObjectNotFoundError", "rename", 0, name="b", to="a"),
+            told("ObjectAlreadyExists", "put", 2, mode="create"),
+        ],
+        ["compare-and-set lost wrongly"],
+    ),
+    "a rename that was refused is there in the end": (
+        [
+            put("x", 0, 1, name="b"), put("y", 0, 2), delete(2),
+            told("ObjectAlreadyExists", "rename", 2.5, name="b", to="a"),
+            get("x", 9, 3, kind="final"),
+        ],
+        ["deleted, and there again"],
     ),
     "an update that brought old content back": (
         [put("x", 0, 1), put("y", 2, 2), updated("x", 4, 3)], ["lost by update_meta"]
