@@ -10,7 +10,7 @@ and accepts them. What it does not accept is that such a replica makes an object
 deleted, or damaged.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -131,7 +131,8 @@ class _Intervals:
 
     def between(self, begin: float, end: float) -> Iterator[Operation]:
         """Those that began before `end` and had not ended before `begin`."""
-        for one in self.all[: bisect_left(self._invoked, end)]:
+        first = bisect_left(self._last_return, begin)
+        for one in self.all[first : bisect_left(self._invoked, end)]:
             if one.returned >= begin:
                 yield one
 
@@ -299,36 +300,36 @@ class _Checker:
     def conditions(self) -> Iterator[Violation]:
         """Compare-and-set: whoever succeeded was right, and whoever failed had to."""
         seen_of = self._revisions_of()
+        order = {name: sorted(some) for name, some in seen_of.items()}
         for one in self.operations:
             name = one.name
             if name is None:
                 continue
             if one.kind in WRITES and one.outcome is Outcome.OK:
+                # A delete does not tell the revision of its marker.
+                end = one.seen[0].revision if one.seen else inf
+                known = order.get(name, [])
                 if isinstance(one.mode, int):
-                    yield from self._won(one, one.mode, seen_of[name])
-                elif one.mode == "create":
-                    yield from self._created(one, seen_of[name])
+                    first, last = bisect_right(known, one.mode), bisect_left(known, end)
+                    yield from self._won(one, [seen_of[name][r] for r in known[first:last]])
+                elif one.mode == "create" and (index := bisect_left(known, end)):
+                    yield from self._created(one, self.writer.get(known[index - 1]))
             elif one.error in {"RevisionMismatchError", "ObjectChangedError"}:
                 yield from self._refused(one, name)
             elif one.error == "ObjectAlreadyExists":
                 yield from self._taken(one, one.to or name)
 
-    def _won(
-        self, one: Operation, expected: int, seen_of: dict[int, Operation]
-    ) -> Iterator[Violation]:
-        # A delete does not tell the revision of its marker.
-        end = one.seen[0].revision if one.seen else inf
-        for revision, by in seen_of.items():
-            written = self.writer.get(revision)
-            before = written is not None and written.returned < one.invoked
-            if expected < revision < end and (before or one.seen):
-                text = f"revision {revision} came between {expected} and the write"
-                yield Violation("compare-and-set won wrongly", text, (one, by))
+    def _won(self, one: Operation, newer: list[Operation]) -> Iterator[Violation]:
+        """Nobody may have written between the expected revision and the write."""
+        for other in newer:
+            before = other.returned < one.invoked
+            if before or one.seen:
+                text = f"{one.mode} was replaced before"
+                yield Violation("compare-and-set won wrongly", text, (one, other))
 
-    def _created(self, one: Operation, seen_of: dict[int, Operation]) -> Iterator[Violation]:
-        [mine, *_] = one.seen
-        earlier = [revision for revision in seen_of if revision < mine.revision]
-        before = self.writer.get(max(earlier, default=0))
+    def _created(self, one: Operation, before: Operation | None) -> Iterator[Violation]:
+        """What was there must have been taken away."""
+        [mine] = one.seen
         if before is None or makes_live(before) != mine.name:
             return
         if not self.maybe_dead[mine.name].any_between(before.invoked, one.returned):
