@@ -80,6 +80,8 @@ class Bucket:
         placement: `{"cluster": ..., "tags": [...]}`.
         compression: Compress on disk.
         metadata: Free text by key.
+        keep_replaced: How long the chunks of a replaced or deleted version stay, so that
+            downloads that are under way can finish; a number is seconds; 0 is not at all.
         declare: Create it if it is missing, and compare what is named here with the one
             that exists. With `False` it is only bound, and must exist.
         update: Apply differences to an existing bucket instead of refusing to start.
@@ -104,6 +106,7 @@ class Bucket:
         placement: Mapping[str, Any] | None = None,
         compression: bool | None = None,
         metadata: Mapping[str, str] | None = None,
+        keep_replaced: timedelta | float | None = None,
         declare: bool = True,
         update: bool = False,
         context_key: str | None = None,
@@ -119,6 +122,7 @@ class Bucket:
             placement=placement,
             compression=compression,
             metadata=metadata,
+            keep_replaced=keep_replaced,
         )
         self.declare: bool = declare
         self.update: bool = update

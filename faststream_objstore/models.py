@@ -305,6 +305,8 @@ class ObjectStoreConfig:
         placement: `{"cluster": ..., "tags": [...]}`, as the server takes it.
         compression: S2 on disk (nats-server 2.10).
         metadata: Free text by key, on the bucket.
+        keep_replaced: How long the chunks of a replaced or deleted version stay, so that
+            who is reading it can finish; a number is seconds; zero is not at all.
     """
 
     bucket: str
@@ -316,6 +318,7 @@ class ObjectStoreConfig:
     placement: Mapping[str, Any] | None = None
     compression: bool | None = None
     metadata: Mapping[str, str] | None = None
+    keep_replaced: timedelta | float | None = None
 
     def __post_init__(self) -> None:
         validate_bucket_name(self.bucket)
@@ -336,6 +339,17 @@ class ObjectStoreConfig:
                 "ttl",
                 "a timedelta or seconds, 100 ms at least (the server's limit), or 0 for ever",
             )
+        keep: object = self.keep_replaced
+        if isinstance(keep, (int, float)) and not isinstance(keep, bool):
+            with suppress(OverflowError, ValueError):
+                keep = timedelta(seconds=keep)
+        if keep is not None:
+            self._check(
+                isinstance(keep, timedelta) and keep >= timedelta(0),
+                "keep_replaced",
+                "a timedelta or seconds, or 0 to keep nothing",
+            )
+            object.__setattr__(self, "keep_replaced", keep)
         if self.max_bytes is not None:
             self._check(
                 type(self.max_bytes) is int and (self.max_bytes > 0 or self.max_bytes == -1),
@@ -399,6 +413,7 @@ class ObjectStoreStatus:
         compressed: Whether it is compressed on disk.
         metadata: Free text by key, the server's own `_nats.` keys left out.
         max_bytes: Limit of `size`; `None` is unlimited.
+        keep_replaced: How long the chunks of replaced versions stay; `None` is not at all.
     """
 
     bucket: str
@@ -413,6 +428,7 @@ class ObjectStoreStatus:
     compressed: bool
     metadata: dict[str, str]
     max_bytes: int | None = None
+    keep_replaced: timedelta | None = None
 
     @property
     def storage_type(self) -> Storage:

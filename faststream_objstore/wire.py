@@ -11,10 +11,10 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from .exceptions import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
 from .messages import StoredMessage
@@ -27,6 +27,7 @@ from .models import (
 )
 
 __all__ = (
+    "Replaced",
     "all_chunks_subject",
     "all_metadata_subject",
     "bucket_of_stream",
@@ -34,17 +35,21 @@ __all__ = (
     "config_of",
     "decode_digest",
     "encode_digest",
+    "has_replaced",
     "has_wildcards",
     "headers_of",
     "info_of",
+    "keep_replaced",
     "metadata_json",
     "metadata_subject",
     "metadata_wildcard",
     "name_of",
     "nuid_in",
     "options_of",
+    "replaced_in",
     "stream_config",
     "stream_name",
+    "with_replaced",
 )
 
 _STREAM_PREFIX = "OBJ_"
@@ -52,6 +57,11 @@ _DIGEST_PREFIX = "SHA-256="
 # Go's zero time. The reader takes the message's server time instead (ADR-20).
 _NO_MTIME = "0001-01-01T00:00:00Z"
 _NANOSECONDS = 1_000_000_000
+# In the stream's metadata: seconds.
+_KEEP_REPLACED = "faststream_objstore.keep_replaced"
+# In an object's metadata: `[{"nuid": ..., "at": ...}, ..., {"nuid": ...}]`.
+_REPLACED = "replaced"
+_NOT_AT_ALL = timedelta(0)
 # Clients write 22 letters and digits; ADR-20 does not say so.
 _NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
 # The keys that `ObjectInfo` and its options have; any other is kept as it is.
@@ -480,8 +490,13 @@ def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
         result["description"] = config.description
     if config.placement:
         result["placement"] = dict(config.placement)
-    if config.metadata:
-        result["metadata"] = dict(config.metadata)
+    metadata = dict(config.metadata or {})
+    if config.keep_replaced:
+        # To the microsecond, as `timedelta` has it.
+        seconds = config.keep_replaced / timedelta(seconds=1)  # type: ignore[operator]
+        metadata[_KEEP_REPLACED] = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    if metadata:
+        result["metadata"] = metadata
     return result
 
 
@@ -502,9 +517,80 @@ def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
             key: value
             for key, value in (stream.get("metadata") or {}).items()
             # The server's own notes, such as `_nats.level`.
-            if not key.startswith("_nats.")
+            if not key.startswith("_nats.") and key != _KEEP_REPLACED
         },
+        keep_replaced=keep_replaced(stream.get("metadata") or {}),
     )
+
+
+def keep_replaced(metadata: Mapping[str, str]) -> timedelta:
+    """How long replaced versions stay, by the metadata of a bucket's stream."""
+    said = metadata.get(_KEEP_REPLACED)
+    if said is None:
+        return _NOT_AT_ALL
+    try:
+        return max(timedelta(seconds=float(said)), _NOT_AT_ALL)
+    except (ValueError, TypeError, OverflowError):
+        # Somebody else's idea of it.
+        return _NOT_AT_ALL
+
+
+class Replaced(NamedTuple):
+    """A version whose chunks stay for a while, noted in the metadata that replaced it.
+
+    Attributes:
+        nuid: Names its chunks.
+        at_us: When it was replaced, microseconds since the epoch, by the server's clock.
+    """
+
+    nuid: str
+    at_us: int
+
+
+def replaced_in(raw: Mapping[str, Any] | None, time_ns: int) -> list[Replaced]:
+    """The replaced versions that a metadata message notes, the oldest first.
+
+    Args:
+        raw: Its JSON.
+        time_ns: When it was stored. That is when the last of them was replaced: its note
+            was written in the message that did it, and has no time of its own.
+    """
+    listed = raw.get(_REPLACED) if raw else None
+    if not isinstance(listed, list):
+        return []
+    result = []
+    for one in listed:
+        nuid = one.get("nuid") if isinstance(one, dict) else None
+        if isinstance(nuid, str) and _NUID.fullmatch(nuid):
+            at = one.get("at")
+            # What is not known is taken to be young: nothing is lost by that.
+            known = type(at) is int and 0 <= at <= time_ns // 1000
+            result.append(Replaced(nuid, at if known else time_ns // 1000))
+    return result
+
+
+def with_replaced(
+    raw: Mapping[str, Any] | None, replaced: Iterable[Replaced], newest: str | None = None
+) -> dict[str, Any]:
+    """The JSON of a version with other notes of replaced ones.
+
+    Args:
+        raw: Its JSON.
+        replaced: What was replaced before.
+        newest: The nuid of what this very message replaces.
+    """
+    notes: list[dict[str, Any]] = [{"nuid": one.nuid, "at": one.at_us} for one in replaced]
+    if newest is not None:
+        notes.append({"nuid": newest})
+    result = {key: value for key, value in (raw or {}).items() if key != _REPLACED}
+    if notes:
+        result[_REPLACED] = notes
+    return result
+
+
+def has_replaced(raw: Mapping[str, Any] | None) -> bool:
+    """Whether a metadata message notes replaced versions."""
+    return raw is not None and _REPLACED in raw
 
 
 def _to_nanoseconds(duration: timedelta) -> int:

@@ -444,6 +444,7 @@ FULL = ObjectStoreConfig(
     placement={"cluster": "c"},
     compression=True,
     metadata={"m": "1"},
+    keep_replaced=timedelta(minutes=5, microseconds=1),
 )
 
 
@@ -454,7 +455,10 @@ def test_every_setting_has_its_place_in_the_stream() -> None:
     assert stream["max_age"] == 2_592_000_000_001_000
     assert (stream["max_bytes"], stream["storage"], stream["num_replicas"]) == (5, "memory", 3)
     assert (stream["placement"], stream["compression"]) == ({"cluster": "c"}, "s2")
-    assert stream["metadata"] == {"m": "1"}
+    assert stream["metadata"] == {
+        "m": "1",
+        "faststream_objstore.keep_replaced": "300.000001",
+    }
 
 
 def test_the_settings_of_a_stream_are_read_again() -> None:
@@ -474,4 +478,34 @@ def test_a_stream_that_says_little_has_the_servers_defaults() -> None:
         placement={},
         compression=False,
         metadata={"m": "1"},
+        keep_replaced=0,
     )
+
+
+@pytest.mark.parametrize(
+    "said, seconds",
+    [("300", 300), ("0.5", 0.5), ("-1", 0), ("x", 0), ("nan", 0), ("inf", 0), ("", 0)],
+)
+def test_how_long_replaced_versions_stay_is_read_tolerantly(said: str, seconds: float) -> None:
+    metadata = {"faststream_objstore.keep_replaced": said}
+
+    assert wire.keep_replaced(metadata) == timedelta(seconds=seconds)
+    assert wire.keep_replaced({}) == timedelta(0)
+
+
+def test_a_note_without_a_time_is_of_the_message_that_has_it() -> None:
+    raw = {"replaced": [{"nuid": "A", "at": 5}, {"nuid": "B", "at": 99}, {"nuid": "C"}, "x"]}
+
+    assert wire.replaced_in(raw, 10_000) == [("A", 5), ("B", 10), ("C", 10)]
+    assert wire.replaced_in({"replaced": {}}, 10_000) == []
+    assert wire.replaced_in({}, 10_000) == wire.replaced_in(None, 10_000) == []
+
+
+def test_notes_are_written_beside_what_is_there() -> None:
+    raw = {"x": 1, "replaced": [{"nuid": "Z"}]}
+
+    assert wire.with_replaced(raw, [wire.Replaced("A", 5)], "B") == {
+        "x": 1,
+        "replaced": [{"nuid": "A", "at": 5}, {"nuid": "B"}],
+    }
+    assert wire.with_replaced(raw, []) == {"x": 1}

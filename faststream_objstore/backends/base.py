@@ -7,7 +7,7 @@ Errors are this package's own (`exceptions.py`); a backend lets none of nats-py'
 Every wait is bounded by `timeout`, except a followed `MessageStream`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
@@ -203,6 +203,10 @@ class Backend(Protocol):
     """What `ObjectStoreStatus.backing_store` calls it."""
     timeout: float
     """Seconds that one step may take: a request, a chunk, an acknowledgement."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The stream's metadata, as it was when the backend last saw its configuration."""
 
     @property
     def max_payload(self) -> int:

@@ -9,11 +9,10 @@ from ..backends.base import Backend, WrongRevision
 from ..exceptions import ObjectAlreadyExists
 from ..messages import StoredMessage
 from ..models import ObjectInfo
-from . import modes
+from . import kept, modes
 from .metadata import (
     find,
     new_nuid,
-    remove_chunks,
     require,
     subject_of,
     write,
@@ -58,17 +57,18 @@ async def delete(
         if entry.error is None and require(backend, name, entry, show_deleted=True).deleted:
             return False, None
         known = entry.info or ObjectInfo(name=name, bucket=backend.bucket)
+        plan = await kept.plan(backend, entry, entry.raw)
         try:
             _, message = await write(
                 backend,
                 subject,
                 delete_marker(mark(known)),
                 replaces=entry.revision,
-                raw=entry.raw,
+                raw=plan.raw,
             )
         except WrongRevision:
             continue
-        await remove_chunks(backend, entry.live)
+        await kept.settle(backend, entry.live, plan)
         return True, message
 
 
@@ -117,7 +117,7 @@ async def amend(
             return await rename(backend, name, changed.name, change, mark, condition=condition)
         try:
             info, message = await write(
-                backend, subject, changed, replaces=entry.revision, raw=entry.raw
+                backend, subject, changed, replaces=entry.revision, raw=kept.carried(entry)
             )
         except WrongRevision:
             continue
@@ -161,7 +161,7 @@ async def rename(
                 target,
                 replace(change(info), name=to),
                 replaces=taken.revision,
-                raw=entry.raw,
+                raw=kept.carried(entry, taken),
             )
         except WrongRevision:
             continue
@@ -173,7 +173,7 @@ async def rename(
                 subject,
                 delete_marker(mark(info), _moved_nuid(info.nuid, to)),
                 replaces=entry.revision,
-                raw=entry.raw,
+                raw=kept.carried(entry),
             )
         except WrongRevision:
             now = (await find(backend, subject, leader=True)).info

@@ -1,7 +1,7 @@
 """From a declared bucket to one that is there: create it, or check that it fits."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ _STREAM_KEYS = {
     "placement": "placement",
     "compression": "compression",
     "metadata": "metadata",
+    "keep_replaced": "metadata",
 }
 
 
@@ -77,9 +78,12 @@ async def bind_bucket(
     if not declare:
         return backend
 
-    changed = _differences(config, wire.config_of(stream), sealed=sealed)
+    exists = wire.config_of(stream)
+    changed = _differences(config, exists, sealed=sealed)
     if changed and update:
-        wanted = wire.stream_config(config)
+        # What is not declared stays; two settings share the stream's metadata.
+        declared = {option: declared for option, (_, declared) in changed.items()}
+        wanted = wire.stream_config(replace(exists, **declared))
         merged = dict(stream)
         for option in changed:
             key = _STREAM_KEYS[option]
@@ -93,7 +97,9 @@ async def bind_bucket(
         except BucketConfigMismatchError as error:
             msg = _not_applied(bucket, changed, error.__cause__ or error)
             raise BucketConfigMismatchError(msg, bucket=bucket) from error
-    elif changed:
+        # With the settings that it has now.
+        return await server.open(bucket)
+    if changed:
         # A server never changes it.
         remedy = _ANEW if "storage" in changed else "or apply it with update=True."
         msg = (

@@ -8,7 +8,7 @@ from ..exceptions import InvalidLinkError, ObjectAlreadyExists
 from ..messages import StoredMessage
 from ..models import ObjectInfo, ObjectLink, ObjectMetaOptions, validate_bucket_name
 from ..settling import to_its_end
-from . import metadata, modes
+from . import kept, metadata, modes
 from .handle import StoreHandle, announce
 from .modes import Condition, PutMode, put_condition
 
@@ -142,9 +142,12 @@ async def put_link(
             nuid=metadata.new_nuid(),
             options=ObjectMetaOptions(link=target),
         )
+        plan = await kept.plan(backend, entry)
         try:
-            return await metadata.write(
-                backend, subject, change(link), replaces=entry.revision
+            written = await metadata.write(
+                backend, subject, change(link), replaces=entry.revision, raw=plan.raw
             )
         except WrongRevision:
             continue
+        await kept.settle(backend, entry.live, plan)
+        return written

@@ -200,6 +200,9 @@ async def write(
         StoreTimeoutError: If it is not known whether it was stored.
     """
     data = wire.metadata_json(info, raw)
+    if wire.has_replaced(raw) and len(data) > backend.max_payload - _HEADER_BYTES:
+        # Rather than refuse the change, leave the removal of those versions to sweep.
+        data = wire.metadata_json(info, wire.with_replaced(raw, ()))
     _require_size(backend, info, len(data))
     for attempt in range(2 if again else 1, _WRITE_ATTEMPTS + 1):
         try:

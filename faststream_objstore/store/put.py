@@ -20,7 +20,7 @@ from ..exceptions import (
 from ..messages import StoredMessage
 from ..models import ObjectInfo
 from ..settling import to_its_end
-from . import metadata, modes
+from . import kept, metadata, modes
 from .digest import BufferDigest, Digest
 from .modes import Condition, Decision
 from .sources import Source
@@ -234,6 +234,7 @@ class _Commit:
         self._upload = upload
         self._before = before
         self._condition = condition
+        self._plan: kept.Plan | None = None
 
     @property
     def created(self) -> bool:
@@ -259,6 +260,9 @@ class _Commit:
                 modes.require(backend.bucket, version.name, self._before, self._condition)
                 if isinstance(self._condition, Decision):
                     await self._condition.before_writing(self._before)
+                if self._plan is None:
+                    # Once for what is replaced: written again, it must say the same.
+                    self._plan = await kept.plan(backend, self._before)
                 attempted = True
                 try:
                     written = await metadata.write(
@@ -266,10 +270,12 @@ class _Commit:
                         subject,
                         version,
                         replaces=self._before.revision,
+                        raw=self._plan.raw,
                         again=again,
                     )
                 except WrongRevision:
                     self._before = await metadata.find(backend, subject, leader=True)
+                    self._plan = None
                     continue
                 break
         except asyncio.CancelledError:
@@ -289,7 +295,7 @@ class _Commit:
         except BaseException:
             await self._upload.abort()
             raise
-        await metadata.remove_chunks(backend, self._before.live)
+        await kept.settle(backend, self._before.live, self._plan)
         return written
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from ..backends.base import Backend, StoredMessage, WrongRevision
 from ..models import ObjectInfo
 from ..settling import to_its_end
-from . import metadata
+from . import kept, metadata
 from .amend import delete_marker
 from .handle import StoreHandle, announce
 from .metadata import Entry
@@ -48,11 +48,12 @@ async def _retire(
             return entry.info, None
         known = entry.info or ObjectInfo(name=name, bucket=backend.bucket)
         marker = delete_marker(replace(handle._amended(known), metadata=dict(texts)))  # noqa: SLF001
+        plan = await kept.plan(backend, entry, entry.raw)
         try:
             _, message = await metadata.write(
-                backend, subject, marker, replaces=entry.revision, raw=entry.raw
+                backend, subject, marker, replaces=entry.revision, raw=plan.raw
             )
         except WrongRevision:
             continue
-        await metadata.remove_chunks(backend, entry.live)
+        await kept.settle(backend, entry.live, plan)
         return entry.info, message

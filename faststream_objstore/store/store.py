@@ -41,7 +41,7 @@ from .ranges import read_range
 from .reader import ObjectReader
 from .retire import RetireVerbs
 from .sources import PutData, Source
-from .sweep import Sweeping
+from .sweep import SweepVerbs
 from .update import UpdateVerbs
 from .watch import ObjectWatch, ObjectWatcher
 
@@ -66,7 +66,7 @@ class PutOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class ObjectStore(UpdateVerbs, RetireVerbs, Sweeping):
+class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise
@@ -586,6 +586,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, Sweeping):
             compressed=bool(config.compression),
             metadata=dict(config.metadata or {}),
             max_bytes=config.max_bytes if (config.max_bytes or -1) > 0 else None,
+            keep_replaced=wire.keep_replaced(state.config.get("metadata") or {}) or None,
         )
 
     async def seal(self) -> bool:

@@ -14,8 +14,10 @@ from typing import NamedTuple, TypeVar
 from .. import wire
 from ..backends.base import Backend, ConsumerState, StoredMessage, StreamState
 from ..exceptions import BadObjectMetaError, InvalidOptionError
+from .handle import StoreHandle
+from .kept import MOST
 
-__all__ = ("Sweeping",)
+__all__ = ("SweepVerbs",)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,10 +33,8 @@ _NAMED = 3
 _SHOWN = 80
 
 
-class Sweeping:
-    """The part of `ObjectStore` that removes what nobody needs."""
-
-    _source: Callable[[], Awaitable[Backend]]
+class SweepVerbs(StoreHandle):
+    """The verb of `ObjectStore` that removes what nobody needs any more."""
 
     async def sweep(
         self,
@@ -51,7 +51,8 @@ class Sweeping:
             ```
 
         Args:
-            older_than: Younger chunks may belong to a put that is under way, and stay.
+            older_than: Younger chunks may belong to a put that is under way, and stay. The
+                versions of a bucket with `keep_replaced` go when their time is over.
             markers_older_than: Remove delete markers of this age too, but none that a
                 consumer of the stream has not passed: a change subscriber that is behind
                 must still see it. Afterwards nothing tells that there was such an object.
@@ -75,13 +76,15 @@ class Sweeping:
         state = await backend.state()
         stored = await backend.subjects(wire.all_chunks_subject(backend.bucket))
         # Read after the chunks, so that whatever is committed meanwhile is seen.
-        survey = await _survey(backend)
+        survey = await _survey(backend, state)
         wanted = survey.chunks(with_nameless=not purge_nameless)
         if survey.nameless:
             await _nameless(backend, survey.nameless, purge=purge_nameless)
-        freed = await _remove_orphans(
-            backend, stored.keys() - wanted, _before(state, older_than)
-        )
+        orphans = stored.keys() - wanted
+        # Nobody is about to commit these, however young they are.
+        due = orphans & survey.due
+        freed = await _remove_orphans(backend, due, state.time_ns)
+        freed += await _remove_orphans(backend, orphans - due, _before(state, older_than))
         if markers_older_than is not None:
             await _remove_markers(backend, survey.markers, _before(state, markers_older_than))
         return freed
@@ -109,8 +112,11 @@ class _Marker(NamedTuple):
 class _Survey:
     """What the metadata of a bucket says, the last message of each subject."""
 
-    def __init__(self, bucket: str) -> None:
+    def __init__(self, bucket: str, state: StreamState) -> None:
         self._bucket = bucket
+        keep = wire.keep_replaced(state.config.get("metadata") or {})
+        self._kept_since_us = state.time_ns // 1000 - keep // timedelta(microseconds=1)
+        self._noted: dict[str, tuple[list[wire.Replaced], list[wire.Replaced]]] = {}
         self._nuids: dict[str, str] = {}
         self._markers: dict[str, _Marker] = {}
         self._bad: dict[str, BadObjectMetaError] = {}
@@ -129,11 +135,12 @@ class _Survey:
         self._nuids.pop(subject, None)
         self._markers.pop(subject, None)
         self._bad.pop(subject, None)
+        self._noted.pop(subject, None)
         try:
             if not message.data and wire.name_of(subject) is not None:
                 # The server's own marker of an object that has expired.
                 return
-            info, _ = wire.info_of(message, self._bucket)
+            info, raw = wire.info_of(message, self._bucket)
         except BadObjectMetaError as error:
             if wire.name_of(subject) is not None:
                 self._bad[subject] = error
@@ -142,10 +149,16 @@ class _Survey:
             if nuid := wire.nuid_in(message.data):
                 self._nameless_nuids.add(nuid)
             return
-        # A marker or a link names a nuid too, but has no chunks.
-        if info.deleted:
+        young: list[wire.Replaced] = []
+        if wire.has_replaced(raw):
+            noted = wire.replaced_in(raw, message.time_ns)
+            young = [one for one in noted if one.at_us > self._kept_since_us][-MOST:]
+            self._noted[subject] = young, [one for one in noted if one not in young]
+        # A marker or a link names a nuid too, but has no chunks. A marker that notes what
+        # is kept is what tells of it, and stays as long.
+        if info.deleted and not young:
             self._markers[subject] = _Marker(subject, message.sequence, message.time_ns)
-        elif info.nuid and not info.is_link():
+        elif info.nuid and not info.deleted and not info.is_link():
             self._nuids[subject] = info.nuid
 
     def require_whole(self) -> None:
@@ -156,13 +169,23 @@ class _Survey:
     def chunks(self, *, with_nameless: bool) -> set[str]:
         """The subjects of chunks that metadata refers to."""
         nuids = set(self._nuids.values())
+        nuids.update(one.nuid for young, _ in self._noted.values() for one in young)
         if with_nameless:
             nuids |= self._nameless_nuids
         return {wire.chunk_subject(self._bucket, nuid) for nuid in nuids}
 
+    @property
+    def due(self) -> set[str]:
+        """The subjects of replaced versions that were kept and whose time is over."""
+        return {
+            wire.chunk_subject(self._bucket, one.nuid)
+            for _, due in self._noted.values()
+            for one in due
+        }
 
-async def _survey(backend: Backend) -> _Survey:
-    survey = _Survey(backend.bucket)
+
+async def _survey(backend: Backend, state: StreamState) -> _Survey:
+    survey = _Survey(backend.bucket, state)
     async with backend.messages(wire.all_metadata_subject(backend.bucket)) as stream:
         while messages := await stream.take():
             for message in messages:

@@ -22,6 +22,7 @@ FULL: dict[str, Any] = {
     "replicas": 1,
     "compression": True,
     "metadata": {"team": "ann"},
+    "keep_replaced": timedelta(minutes=5),
 }
 
 
@@ -58,6 +59,7 @@ async def test_a_created_bucket_has_what_is_declared(bench: Bench, bucket_name: 
     assert config["max_bytes"] == 1_000_000
     assert config["compression"] == "s2"
     assert config["metadata"]["team"] == "ann"
+    assert config["metadata"]["faststream_objstore.keep_replaced"] == "300"
     # And is found to be just that.
     await bind(bench, bucket_name, **FULL)
     await bind(bench, bucket_name)
@@ -180,6 +182,31 @@ async def test_an_update_of_the_metadata_replaces_it(
     backend = await bind(bench, bucket_name, update=True, metadata=metadata)
 
     assert (await soon(ObjectStore.on(backend).status())).metadata == metadata
+
+
+@pytest.mark.parametrize(
+    "declared, metadata, keep",
+    [
+        ({"keep_replaced": 60}, {"team": "ann"}, timedelta(seconds=60)),
+        ({"keep_replaced": 0}, {"team": "ann"}, timedelta(0)),
+        ({"metadata": {"team": "bob"}}, {"team": "bob"}, timedelta(minutes=5)),
+        ({"metadata": {}, "keep_replaced": 0}, {}, timedelta(0)),
+    ],
+)
+async def test_an_update_of_one_setting_in_the_metadata_leaves_the_other(
+    bench: Bench,
+    bucket_name: str,
+    declared: dict[str, Any],
+    metadata: dict[str, str],
+    keep: timedelta,
+) -> None:
+    await bind(bench, bucket_name, **FULL)
+    backend = await bind(bench, bucket_name, update=True, **declared)
+
+    config = wire.config_of((await backend.state()).config)
+    assert (config.metadata, config.keep_replaced) == (metadata, keep)
+    # The handle that has just been bound goes by it.
+    assert wire.keep_replaced(backend.metadata) == keep
 
 
 async def test_an_update_without_a_difference_changes_nothing(

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -64,14 +64,13 @@ class JetStreamServer:
         """The backend of a bucket that exists."""
         validate_bucket_name(bucket)
         state = await self.api.state(bucket, timeout=self.timeout)
-        return JetStreamBackend(self, bucket, direct=bool(state.config.get("allow_direct")))
+        return JetStreamBackend(self, bucket, state.config)
 
     async def create(self, bucket: str, config: dict[str, Any]) -> "JetStreamBackend":
         """Make the stream of a bucket."""
         validate_bucket_name(bucket)
         info = await self._call("STREAM.CREATE", bucket, config)
-        direct = bool(info["config"].get("allow_direct"))
-        return JetStreamBackend(self, bucket, direct=direct)
+        return JetStreamBackend(self, bucket, info["config"])
 
     async def update(self, bucket: str, config: dict[str, Any]) -> None:
         """Replace the configuration of a bucket's stream."""
@@ -125,19 +124,33 @@ class JetStreamBackend:
     Args:
         server: Where it is.
         bucket: The bucket's name.
-        direct: Whether the stream allows direct gets; ADR-20's do.
+        config: The configuration of its stream; ADR-20's if not given.
     """
 
     name = "JetStream"
 
-    def __init__(self, server: JetStreamServer, bucket: str, *, direct: bool = True) -> None:
+    def __init__(
+        self,
+        server: JetStreamServer,
+        bucket: str,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         self.bucket = bucket
         self.timeout: float = server.timeout
         self._server = server
         self._api = server.api
         self._connection = server.api.connection
         self._stream = stream_name(bucket)
-        self._direct = direct
+        self._heed({"allow_direct": True} if config is None else config)
+
+    def _heed(self, config: Mapping[str, Any]) -> None:
+        self._direct = bool(config.get("allow_direct"))
+        self._metadata: Mapping[str, str] = config.get("metadata") or {}
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The stream's metadata, as it was when its configuration was last seen."""
+        return self._metadata
 
     @property
     def max_payload(self) -> int:
@@ -190,8 +203,7 @@ class JetStreamBackend:
             return None
         if status == "503":
             # The stream is gone, has no leader just now, or refuses direct gets.
-            state = await self.state()
-            self._direct = bool(state.config.get("allow_direct"))
+            await self.state()
             return await self._leader_get(subject)
         msg = (
             f"Bucket '{self.bucket}': a direct get was refused: {status} "
@@ -334,7 +346,9 @@ class JetStreamBackend:
 
     async def state(self) -> StreamState:
         """The stream's configuration and size."""
-        return await self._api.state(self.bucket, timeout=self.timeout)
+        state = await self._api.state(self.bucket, timeout=self.timeout)
+        self._heed(state.config)
+        return state
 
     async def seal(self) -> None:
         """Make the stream read-only for ever."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ...exceptions import InvalidOptionError, ObjStoreError
+from ...exceptions import BucketNotFoundError, InvalidOptionError, ObjStoreError
 from ..base import ConsumerState, Deliver, StoredMessage, StreamState
 from .reader import MemoryReader
 from .stream import MAX_PAYLOAD, Stream, matcher
@@ -67,6 +67,14 @@ class MemoryBackend:
         self.bucket = bucket
         self.timeout: float = 10.0
         self._server = server
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The stream's metadata; see `Backend`."""
+        try:
+            return self._find().config.get("metadata") or {}
+        except BucketNotFoundError:
+            return {}
 
     @property
     def max_payload(self) -> int:

@@ -1,0 +1,166 @@
+"""Replaced versions that stay for a while: noted, kept, removed.
+
+With `keep_replaced`, the chunks of a version that was replaced or deleted stay for a while,
+so that whoever is reading it can finish. The metadata that replaced it notes it, so that any
+writer and any sweep can tell when it is due, also after the one that noted it has died. In
+other buckets all this costs two lookups in a dict for each change.
+"""
+
+import asyncio
+import heapq
+import time
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from .. import wire
+from ..backends.base import Backend
+from ..models import ObjectInfo
+from .metadata import Entry, remove_chunks
+
+__all__ = ("MOST", "Plan", "carried", "plan", "settle")
+
+MOST = 64
+"""Versions of one object that are kept."""
+
+# Removals that one process has in mind for one bucket; sweep does the rest.
+_AWAITED = 100_000
+
+
+class Plan(NamedTuple):
+    """What a change has to note, and what it removes once it is done.
+
+    Attributes:
+        raw: The JSON that the new metadata amends.
+        seconds: How long the replaced version stays.
+        due: The nuids of versions whose time is over.
+    """
+
+    raw: dict[str, Any] | None
+    seconds: float = 0.0
+    due: tuple[str, ...] = ()
+
+
+async def plan(backend: Backend, entry: Entry, raw: dict[str, Any] | None = None) -> Plan:
+    """What a change that replaces an entry, with its content if it has any, has to note.
+
+    Args:
+        backend: The bucket.
+        entry: What is replaced.
+        raw: The JSON that the new metadata amends, if it amends any.
+    """
+    keep = wire.keep_replaced(backend.metadata)
+    if not keep and not wire.has_replaced(entry.raw):
+        return Plan(raw)
+    noted = _noted(entry)
+    now_us = time.time_ns() // 1000
+    if keep and any(_is_due(one, keep, now_us) for one in noted):
+        # By this machine's clock; the server's decides.
+        now_us = (await backend.state()).time_ns // 1000
+        keep = wire.keep_replaced(backend.metadata)
+    seconds = keep.total_seconds()
+    young = [one for one in noted if keep and not _is_due(one, keep, now_us)]
+    newest = entry.live.nuid if seconds and _has_chunks(entry.live) and entry.live else None
+    young = young[-(MOST if newest is None else MOST - 1) :]
+    return Plan(
+        wire.with_replaced(raw, young, newest),
+        seconds,
+        tuple(one.nuid for one in noted if one not in young),
+    )
+
+
+def carried(entry: Entry, *others: Entry) -> dict[str, Any] | None:
+    """The JSON of an entry for a change that replaces no content, notes included.
+
+    Args:
+        entry: What is amended.
+        others: What else the new metadata replaces.
+    """
+    if not any(wire.has_replaced(one.raw) for one in (entry, *others)):
+        return entry.raw
+    noted = {one.nuid: one for each in (*others, entry) for one in _noted(each)}
+    return wire.with_replaced(entry.raw, sorted(noted.values(), key=lambda one: one.at_us))
+
+
+def _is_due(one: wire.Replaced, keep: timedelta, now_us: int) -> bool:
+    return one.at_us + keep // timedelta(microseconds=1) <= now_us
+
+
+def _noted(entry: Entry) -> list[wire.Replaced]:
+    if entry.info is None or entry.info.mtime is None:
+        return []
+    return wire.replaced_in(entry.raw, round(entry.info.mtime.timestamp() * 1e6) * 1000)
+
+
+def _has_chunks(info: ObjectInfo | None) -> bool:
+    return bool(info is not None and info.nuid and not info.deleted and not info.is_link())
+
+
+async def settle(backend: Backend, replaced: ObjectInfo | None, plan: Plan) -> None:
+    """Remove what a change, which is acknowledged now, has replaced, or see to it later."""
+    if replaced is not None and _has_chunks(replaced):
+        if plan.seconds:
+            _later(backend, replaced, plan.seconds)
+        else:
+            await remove_chunks(backend, replaced)
+    for nuid in plan.due:
+        gone = ObjectInfo(name=replaced.name if replaced else "", bucket="", nuid=nuid)
+        await remove_chunks(backend, gone)
+
+
+class _Removals:
+    """The versions of one bucket that this process removes when their time is over.
+
+    Args:
+        backend: The bucket.
+        loop: Where it was written.
+    """
+
+    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._backend = backend
+        self._due: list[tuple[float, str, ObjectInfo]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, version: ObjectInfo, seconds: float) -> None:
+        """Remove a version after so many seconds."""
+        if len(self._due) >= _AWAITED:
+            # Whoever replaces the object next removes it, or sweep.
+            return
+        heapq.heappush(self._due, (self.loop.time() + seconds, version.nuid, version))
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._task is not None or not self._due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(self._due[0][0], self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._task = self.loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._due and self._due[0][0] <= self.loop.time():
+                *_, version = heapq.heappop(self._due)
+                await remove_chunks(self._backend, version)
+        finally:
+            self._task = None
+            if self._due:
+                self._arm()
+            elif _removals.get(self._backend) is self:
+                del _removals[self._backend]
+
+
+# Those that have something to remove.
+_removals: dict[Backend, _Removals] = {}
+
+
+def _later(backend: Backend, version: ObjectInfo, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    removals = _removals.get(backend)
+    if removals is None or removals.loop is not loop:
+        removals = _removals[backend] = _Removals(backend, loop)
+    removals.add(version, seconds)
