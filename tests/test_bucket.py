@@ -21,6 +21,8 @@ def test_bad_name_is_refused_at_once(name: Any) -> None:
     [
         ("ttl", timedelta(seconds=-1)),
         ("ttl", "1h"),
+        ("keep_replaced", -1),
+        ("keep_replaced", "5m"),
         ("max_bytes", 0),
         ("max_bytes", -2),
         ("storage", "disk"),
@@ -69,3 +71,9 @@ async def test_one_function_may_react_to_several_events() -> None:
     async def handle(info: ObjectInfo) -> None: ...
 
     assert len(bucket.subscribers) == 2
+
+
+def test_a_bucket_keeps_replaced_versions_as_long_as_it_is_told() -> None:
+    assert Bucket("photos").config.keep_replaced is None
+    assert Bucket("photos", keep_replaced=300).config.keep_replaced == timedelta(minutes=5)
+    assert Bucket("photos", keep_replaced=timedelta(0)).config.keep_replaced == timedelta(0)
