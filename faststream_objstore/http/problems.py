@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from faststream_objstore.exceptions import (
     BucketFullError,
+    BucketNotDeclaredError,
     BucketNotFoundError,
     BucketSealedError,
     InvalidObjectNameError,
@@ -61,6 +62,7 @@ _ANSWERS: tuple[tuple[type[ObjStoreError], HTTPStatus, str], ...] = (
     ),
     (BucketSealedError, HTTPStatus.FORBIDDEN, "The objects can be read, and not changed."),
     (BucketFullError, HTTPStatus.INSUFFICIENT_STORAGE, "There is no room left."),
+    (BucketNotDeclaredError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
     (BucketNotFoundError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
     (StoreTimeoutError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
     (NotConnectedError, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE),
