@@ -1,7 +1,7 @@
 """The store of a declaration, at the time of a request."""
 
+from faststream_objstore.binding import Attached
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.buckets import Buckets
 from faststream_objstore.exceptions import BucketNotDeclaredError
 from faststream_objstore.store import ObjectStore
 
@@ -16,7 +16,7 @@ def store_of(bucket: Bucket | ObjectStore) -> ObjectStore:
     """
     if isinstance(bucket, ObjectStore):
         return bucket
-    if isinstance(bucket.attachment, Buckets):
+    if isinstance(bucket.attachment, Attached):
         return bucket.attachment.handle(bucket.name)
     msg = (
         f"Bucket '{bucket.name}' belongs to no Buckets, so there is no connection to serve it "
