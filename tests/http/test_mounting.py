@@ -30,14 +30,13 @@ def over_http(bucket: Bucket | ObjectStore) -> BucketASGI:
 
 async def require_served(base: str, path: str = "/photos") -> None:
     """Upload, download and list below a path."""
-    async with httpx.AsyncClient(base_url=base, follow_redirects=True) as client:
+    async with httpx.AsyncClient(base_url=base) as client:
         put = await client.put(f"{path}/ann/cat.png", content=b"miau")
         assert put.status_code == 201, put.text
         assert (await client.get(f"{path}/ann/cat.png")).content == b"miau"
         assert (await client.get(f"{path}//ann/cat.png")).status_code == 404
-        for folder in (path, f"{path}/"):
-            listed = (await client.get(folder)).json()["objects"]
-            assert [one["name"] for one in listed] == ["ann/cat.png"]
+        listed = (await client.get(f"{path}/")).json()["objects"]
+        assert [one["name"] for one in listed] == ["ann/cat.png"]
         assert (await client.get(f"{path}x")).status_code == 404
         assert (await client.delete(f"{path}/ann/cat.png")).status_code == 204
 
@@ -105,6 +104,7 @@ async def test_a_faststream_service_serves_a_bucket_beside_its_other_routes(
         await require_served(base)
         async with httpx.AsyncClient(base_url=base) as client:
             assert (await client.get("/health")).status_code == 204
+            assert (await client.get("/photos")).json()["objects"] == []
             assert (await client.get("/other")).status_code == 404
 
 
