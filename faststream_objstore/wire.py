@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from .models import (
 )
 
 __all__ = (
+    "MOVE_NOTE",
     "Replaced",
     "all_chunks_subject",
     "all_metadata_subject",
@@ -61,6 +62,8 @@ _NANOSECONDS = 1_000_000_000
 _KEEP_REPLACED = "faststream_objstore.keep_replaced"
 # In an object's metadata: `[{"nuid": ..., "at": ...}, ..., {"nuid": ...}]`.
 _REPLACED = "replaced"
+MOVE_NOTE = "objstore-move"
+"""Where an object's metadata notes a rename that may not be over."""
 _NOT_AT_ALL = timedelta(0)
 # Clients write 22 letters and digits; ADR-20 does not say so.
 _NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
@@ -541,10 +544,12 @@ class Replaced(NamedTuple):
     Attributes:
         nuid: Names its chunks.
         at_us: When it was replaced, microseconds since the epoch, by the server's clock.
+        move: What its metadata noted of a rename: another name may have the same chunks.
     """
 
     nuid: str
     at_us: int
+    move: Any = None
 
 
 def replaced_in(raw: Mapping[str, Any] | None, time_ns: int) -> list[Replaced]:
@@ -565,23 +570,31 @@ def replaced_in(raw: Mapping[str, Any] | None, time_ns: int) -> list[Replaced]:
             at = one.get("at")
             # What is not known is taken to be young: nothing is lost by that.
             known = type(at) is int and 0 <= at <= time_ns // 1000
-            result.append(Replaced(nuid, at if known else time_ns // 1000))
+            at_us = at if known else time_ns // 1000
+            result.append(Replaced(nuid, at_us, one.get("move")))
     return result
 
 
 def with_replaced(
-    raw: Mapping[str, Any] | None, replaced: Iterable[Replaced], newest: str | None = None
+    raw: Mapping[str, Any] | None,
+    replaced: Sequence[Replaced],
+    newest: Replaced | None = None,
 ) -> dict[str, Any]:
     """The JSON of a version with other notes of replaced ones.
 
     Args:
         raw: Its JSON.
         replaced: What was replaced before.
-        newest: The nuid of what this very message replaces.
+        newest: What this very message replaces; its time is the message's.
     """
     notes: list[dict[str, Any]] = [{"nuid": one.nuid, "at": one.at_us} for one in replaced]
+    moves = [one.move for one in replaced]
     if newest is not None:
-        notes.append({"nuid": newest})
+        notes.append({"nuid": newest.nuid})
+        moves.append(newest.move)
+    for note, move in zip(notes, moves, strict=True):
+        if move is not None:
+            note["move"] = move
     result = {key: value for key, value in (raw or {}).items() if key != _REPLACED}
     if notes:
         result[_REPLACED] = notes

@@ -496,7 +496,7 @@ def test_how_long_replaced_versions_stay_is_read_tolerantly(said: str, seconds: 
 def test_a_note_without_a_time_is_of_the_message_that_has_it() -> None:
     raw = {"replaced": [{"nuid": "A", "at": 5}, {"nuid": "B", "at": 99}, {"nuid": "C"}, "x"]}
 
-    assert wire.replaced_in(raw, 10_000) == [("A", 5), ("B", 10), ("C", 10)]
+    assert wire.replaced_in(raw, 10_000) == [("A", 5, None), ("B", 10, None), ("C", 10, None)]
     assert wire.replaced_in({"replaced": {}}, 10_000) == []
     assert wire.replaced_in({}, 10_000) == wire.replaced_in(None, 10_000) == []
 
@@ -504,8 +504,12 @@ def test_a_note_without_a_time_is_of_the_message_that_has_it() -> None:
 def test_notes_are_written_beside_what_is_there() -> None:
     raw = {"x": 1, "replaced": [{"nuid": "Z"}]}
 
-    assert wire.with_replaced(raw, [wire.Replaced("A", 5)], "B") == {
+    noted = wire.with_replaced(
+        raw, [wire.Replaced("A", 5, {"m": 1})], wire.Replaced("B", 0, 2)
+    )
+    assert noted == {
         "x": 1,
-        "replaced": [{"nuid": "A", "at": 5}, {"nuid": "B"}],
+        "replaced": [{"nuid": "A", "at": 5, "move": {"m": 1}}, {"nuid": "B", "move": 2}],
     }
+    assert wire.replaced_in(noted, 9_000) == [("A", 5, {"m": 1}), ("B", 9, 2)]
     assert wire.with_replaced(raw, []) == {"x": 1}

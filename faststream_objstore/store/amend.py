@@ -68,7 +68,7 @@ async def delete(
             )
         except WrongRevision:
             continue
-        await kept.settle(backend, entry.live, plan)
+        await kept.settle(backend, entry, plan)
         return True, message
 
 

@@ -8,6 +8,7 @@ other buckets all this costs two lookups in a dict for each change.
 
 import asyncio
 import heapq
+import itertools
 import time
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -32,12 +33,12 @@ class Plan(NamedTuple):
     Attributes:
         raw: The JSON that the new metadata amends.
         seconds: How long the replaced version stays.
-        due: The nuids of versions whose time is over.
+        due: Versions whose time is over.
     """
 
     raw: dict[str, Any] | None
     seconds: float = 0.0
-    due: tuple[str, ...] = ()
+    due: tuple[wire.Replaced, ...] = ()
 
 
 async def plan(backend: Backend, entry: Entry, raw: dict[str, Any] | None = None) -> Plan:
@@ -57,14 +58,13 @@ async def plan(backend: Backend, entry: Entry, raw: dict[str, Any] | None = None
         # By this machine's clock; the server's decides.
         now_us = (await backend.state()).time_ns // 1000
         keep = wire.keep_replaced(backend.metadata)
-    seconds = keep.total_seconds()
     young = [one for one in noted if keep and not _is_due(one, keep, now_us)]
-    newest = entry.live.nuid if seconds and _has_chunks(entry.live) and entry.live else None
+    newest = _replaced(entry) if keep else None
     young = young[-(MOST if newest is None else MOST - 1) :]
     return Plan(
         wire.with_replaced(raw, young, newest),
-        seconds,
-        tuple(one.nuid for one in noted if one not in young),
+        keep.total_seconds(),
+        tuple(one for one in noted if one not in young),
     )
 
 
@@ -91,20 +91,35 @@ def _noted(entry: Entry) -> list[wire.Replaced]:
     return wire.replaced_in(entry.raw, round(entry.info.mtime.timestamp() * 1e6) * 1000)
 
 
-def _has_chunks(info: ObjectInfo | None) -> bool:
-    return bool(info is not None and info.nuid and not info.deleted and not info.is_link())
+def _replaced(entry: Entry) -> wire.Replaced | None:
+    """The version of an entry, if it has chunks."""
+    info = entry.live
+    if info is None or not info.nuid or info.is_link():
+        return None
+    return wire.Replaced(info.nuid, 0, (entry.raw or {}).get(wire.MOVE_NOTE))
 
 
-async def settle(backend: Backend, replaced: ObjectInfo | None, plan: Plan) -> None:
-    """Remove what a change, which is acknowledged now, has replaced, or see to it later."""
-    if replaced is not None and _has_chunks(replaced):
-        if plan.seconds:
-            _later(backend, replaced, plan.seconds)
-        else:
-            await remove_chunks(backend, replaced)
-    for nuid in plan.due:
-        gone = ObjectInfo(name=replaced.name if replaced else "", bucket="", nuid=nuid)
-        await remove_chunks(backend, gone)
+async def settle(backend: Backend, entry: Entry, plan: Plan) -> None:
+    """Remove what a change, which is acknowledged now, has replaced, or see to it later.
+
+    Args:
+        backend: The bucket.
+        entry: What was replaced.
+        plan: What was planned for it.
+    """
+    replaced = _replaced(entry)
+    name = entry.info.name if entry.info else ""
+    if replaced is not None and plan.seconds:
+        _later(backend, name, replaced, plan.seconds)
+    elif replaced is not None:
+        await _remove(backend, name, replaced)
+    for one in plan.due:
+        await _remove(backend, name, one)
+
+
+async def _remove(backend: Backend, name: str, version: wire.Replaced) -> None:
+    info = ObjectInfo(name=name, bucket=backend.bucket, nuid=version.nuid)
+    await remove_chunks(backend, info)
 
 
 class _Removals:
@@ -118,16 +133,18 @@ class _Removals:
     def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._backend = backend
-        self._due: list[tuple[float, str, ObjectInfo]] = []
+        self._due: list[tuple[float, int, str, wire.Replaced]] = []
+        self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, version: ObjectInfo, seconds: float) -> None:
+    def add(self, name: str, version: wire.Replaced, seconds: float) -> None:
         """Remove a version after so many seconds."""
         if len(self._due) >= _AWAITED:
             # Whoever replaces the object next removes it, or sweep.
             return
-        heapq.heappush(self._due, (self.loop.time() + seconds, version.nuid, version))
+        due = self.loop.time() + seconds
+        heapq.heappush(self._due, (due, next(self._numbers), name, version))
         self._arm()
 
     def _arm(self) -> None:
@@ -144,8 +161,8 @@ class _Removals:
     async def _run(self) -> None:
         try:
             while self._due and self._due[0][0] <= self.loop.time():
-                *_, version = heapq.heappop(self._due)
-                await remove_chunks(self._backend, version)
+                *_, name, version = heapq.heappop(self._due)
+                await _remove(self._backend, name, version)
         finally:
             self._task = None
             if self._due:
@@ -158,9 +175,9 @@ class _Removals:
 _removals: dict[Backend, _Removals] = {}
 
 
-def _later(backend: Backend, version: ObjectInfo, seconds: float) -> None:
+def _later(backend: Backend, name: str, version: wire.Replaced, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     removals = _removals.get(backend)
     if removals is None or removals.loop is not loop:
         removals = _removals[backend] = _Removals(backend, loop)
-    removals.add(version, seconds)
+    removals.add(name, version, seconds)

@@ -295,7 +295,7 @@ class _Commit:
         except BaseException:
             await self._upload.abort()
             raise
-        await kept.settle(backend, self._before.live, self._plan)
+        await kept.settle(backend, self._before, self._plan)
         return written
 
 

@@ -55,5 +55,5 @@ async def _retire(
             )
         except WrongRevision:
             continue
-        await kept.settle(backend, entry.live, plan)
+        await kept.settle(backend, entry, plan)
         return entry.info, message

@@ -229,7 +229,9 @@ async def test_a_marker_outlives_what_it_notes(clocked: Clocked) -> None:
     assert await nuids(backend) == set()
 
 
-@pytest.mark.parametrize("change", ["update", "rename", "deleted then link", "rename onto"])
+@pytest.mark.parametrize(
+    "change", ["update", "rename", "deleted then link", "rename onto", "retire"]
+)
 async def test_notes_survive_changes_of_metadata(clocked: Clocked, change: str) -> None:
     backend = await clocked.backend(keep_replaced=HOUR)
     store = ObjectStore.on(backend)
@@ -240,6 +242,11 @@ async def test_notes_survive_changes_of_metadata(clocked: Clocked, change: str) 
         await store.delete("name")
         clocked.pass_by(timedelta(minutes=10))
         await store.add_link("name", "target")
+    elif change == "retire":
+        await store.put("other", NEW)
+        await store.delete("name")
+        clocked.pass_by(timedelta(minutes=10))
+        await store.retire("name", lambda _: {"why": "test"})
     elif change == "rename onto":
         await store.delete("name")
         await store.put("other", NEW)
