@@ -173,12 +173,13 @@ class JetStreamBackend:
             return await self._last_message(subject, leader=leader)
         # Metadata can claim any size; a message cannot have any.
         size = min(size, self.max_payload)
-        budget = self._connection.budget
-        await budget.acquire(size)
+        share = self._connection.share(size)
+        if not await share.acquire(size, self.timeout):
+            raise self._connection.held_up(self.timeout, self.bucket)
         try:
             return await self._last_message(subject, leader=leader)
         finally:
-            budget.release(size)
+            share.release(size)
 
     async def _last_message(self, subject: str, *, leader: bool) -> StoredMessage | None:
         if leader or not self._direct:

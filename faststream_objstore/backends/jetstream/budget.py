@@ -1,13 +1,22 @@
 """How much a server may have under way to a client."""
 
 import asyncio
+import math
+import weakref
 from collections import deque
+from collections.abc import Callable
 
-__all__ = ("Budget",)
+__all__ = ("Budget", "Share")
+
+# How often a reader that waits looks whether its turn has come by what nobody reports: a
+# new connection, a reader that is stuck.
+_LOOK_SECONDS = 0.25
+# A reader whose messages have not come for so long does not keep its part from others.
+_STUCK_SECONDS = 30.0
 
 
 class Budget:
-    """Bytes that all readers of one connection may have asked for and not yet received.
+    """Bytes that readers of one connection may have asked for and not yet received.
 
     A server drops a client that takes its messages more slowly than they come in, once
     `max_pending` of them wait (64 MiB if not configured), and everything else on that
@@ -15,50 +24,136 @@ class Budget:
 
     Args:
         size: The bytes.
+        connection: Counts connections: what was under way on an earlier one never comes.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, connection: Callable[[], int] = lambda: 0) -> None:
         self._size = size
+        self._connection = connection
         self._taken = 0
-        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._moved = -math.inf
+        self._shares: weakref.WeakSet[Share] = weakref.WeakSet()
+        self._waiting: deque[tuple[asyncio.Future[None], Share, int]] = deque()
+        self.epoch: int = connection()
+        """The connection that all of it belongs to."""
 
-    def take(self, size: int) -> bool:
-        """Take so many, if they are there and nobody waits."""
+    def share(self) -> "Share":
+        """What one reader will have of it."""
+        share = Share(self)
+        self._shares.add(share)
+        return share
+
+    def renew(self) -> None:
+        """Forget what an earlier connection has taken with it."""
+        if (epoch := self._connection()) != self.epoch:
+            self.epoch = epoch
+            self._taken = 0
+            self._grant()
+
+    def _take(self, share: "Share", size: int) -> bool:
+        self.renew()
         if self._waiting or not self._fits(size):
             return False
-        self._taken += size
+        self._give(share, size)
         return True
 
-    async def acquire(self, size: int) -> None:
-        """Take so many, as soon as they are there."""
-        if self.take(size):
-            return
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (granted, size)
+    def _give(self, share: "Share", size: int) -> None:
+        self._taken += size
+        share.add(size)
+
+    async def _acquire(self, share: "Share", size: int, seconds: float) -> bool:
+        if self._take(share, size):
+            return True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        granted: asyncio.Future[None] = loop.create_future()
+        entry = (granted, share, size)
         self._waiting.append(entry)
         try:
-            await granted
+            while not granted.done():
+                # Others may be slow, and still it goes on.
+                left = max(began, self._moved) + seconds - loop.time()
+                if left <= 0:
+                    return False
+                await asyncio.wait((granted,), timeout=min(left, _LOOK_SECONDS))
+                self.renew()
+                self._give_up_stuck(loop.time())
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self._taken -= size
-            else:
-                self._waiting.remove(entry)
-            self._grant()
+            if granted.done():
+                share.release(size)
             raise
+        finally:
+            if not granted.done():
+                self._waiting.remove(entry)
+                self._grant()
+        return True
+
+    def _give_up_stuck(self, now: float) -> None:
+        for share in tuple(self._shares):
+            if share.size and share.heard < now - _STUCK_SECONDS:
+                share.release(share.size)
 
     def release(self, size: int) -> None:
-        """Give so many back."""
+        """So many bytes have come, or never will."""
         self._taken -= size
         if self._waiting:
+            self._moved = asyncio.get_running_loop().time()
             self._grant()
 
     def _fits(self, size: int) -> bool:
         # More than there is gets everything, alone.
-        return self._taken == 0 or self._taken + size <= self._size
+        return self._taken <= 0 or self._taken + size <= self._size
 
     def _grant(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][1]):
-            granted, size = self._waiting.popleft()
-            if not granted.done():
-                self._taken += size
-                granted.set_result(None)
+        while self._waiting and self._fits(self._waiting[0][2]):
+            granted, share, size = self._waiting.popleft()
+            self._give(share, size)
+            granted.set_result(None)
+
+
+class Share:
+    """What one reader has under way; it ends with the connection.
+
+    Attributes:
+        size: The bytes.
+        heard: When the last of them came, by the loop's clock.
+    """
+
+    __slots__ = ("__weakref__", "_budget", "_epoch", "heard", "size")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._epoch = budget.epoch
+        self.size: int = 0
+        self.heard: float = math.inf
+
+    def take(self, size: int) -> bool:
+        """Take so many, if they are there and nobody waits."""
+        return self._budget._take(self, size)  # noqa: SLF001 - one thing with its parts
+
+    async def acquire(self, size: int, seconds: float) -> bool:
+        """Take so many, as soon as they are there.
+
+        Returns:
+            Whether that was before nothing had come for anybody for so many seconds.
+        """
+        return await self._budget._acquire(self, size, seconds)  # noqa: SLF001
+
+    def add(self, size: int) -> None:
+        """So many were given."""
+        if self._epoch != self._budget.epoch:
+            self._epoch, self.size = self._budget.epoch, 0
+        self.size += size
+        self.heard = asyncio.get_running_loop().time()
+
+    def release(self, size: int) -> None:
+        """So many have come, or never will."""
+        budget = self._budget
+        budget.renew()
+        if self._epoch != budget.epoch:
+            self.size = 0
+            return
+        size = min(size, self.size)
+        if size > 0:
+            self.size -= size
+            budget.release(size)

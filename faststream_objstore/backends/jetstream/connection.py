@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from faststream_objstore.backends.jetstream.budget import Budget
+from faststream_objstore.backends.jetstream.budget import Budget, Share
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
 from faststream_objstore.exceptions import (
     ConnectionLostError,
@@ -38,9 +38,13 @@ _DIRECT_PUBLISH_BYTES = 1024 * 1024
 # What the server calls it: "message size exceeds maximum allowed".
 _TOO_LARGE = 10054
 
-# What readers may have under way; a quarter of the server's default `max_pending`, because
-# others use the connection too. It keeps a link of 10 Gbit/s at 10 ms round trip busy.
+# What readers may have under way; with the next, less than a third of the server's default
+# `max_pending`, because others use the connection too. It keeps a link of 10 Gbit/s at 10 ms
+# round trip busy.
 _UNDER_WAY_BYTES = 16 * 1024 * 1024
+# What small reads have for themselves, so that they do not queue behind large ones.
+_SMALL_UNDER_WAY_BYTES = 4 * 1024 * 1024
+_SMALL_BYTES = 1024 * 1024
 
 # How soon a lost connection is noticed by those who wait for an answer.
 _LOOK_SECONDS = 0.25
@@ -142,8 +146,8 @@ class Connection:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.budget: Budget = Budget(_UNDER_WAY_BYTES)
-        """What readers may have under way."""
+        self._large = Budget(_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
+        self._small = Budget(_SMALL_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
         self._inbox = client.new_inbox() + "."
         self._tokens = itertools.count()
         self._routes: dict[str, Receive] = {}
@@ -179,6 +183,15 @@ class Connection:
         """Whether the client was closed since it subscribed; it may be connected again."""
         subscription = self._subscription
         return subscription is not None and subscription._id not in self.client._subs  # noqa: SLF001
+
+    def share(self, size: int | None) -> Share:
+        """What one reader may have under way.
+
+        Args:
+            size: Bytes that it expects in all; `None` if that is not known.
+        """
+        small = size is not None and size <= _SMALL_BYTES
+        return (self._small if small else self._large).share()
 
     @property
     def reply_length(self) -> int:
@@ -383,6 +396,14 @@ class Connection:
                 soonest = deadline
         if soonest is not None:
             self._look_by(soonest)
+
+    def held_up(self, seconds: float, bucket: str | None) -> StoreTimeoutError:
+        """The error for a read whose turn did not come."""
+        msg = (
+            f"{in_bucket(bucket)}the other reads of this connection have all under way that a "
+            f"connection may have, and nothing came for {seconds:g} s; try again."
+        )
+        return StoreTimeoutError(msg, bucket=bucket)
 
     def lost(self, what: str, bucket: str | None) -> ConnectionLostError:
         """The error for something that a lost connection took with it."""

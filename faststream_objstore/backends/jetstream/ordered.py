@@ -132,8 +132,7 @@ class OrderedConsumer:
             1, min(64, self._window_bytes // self._connection.client.max_payload)
         )
         self._requests = PullRequests()
-        self._budget = self._connection.budget
-        self._reserved = 0
+        self._share = self._connection.share(size)
         self._size = size
         self._wake: asyncio.Future[bool] | None = None
         self._clock = time.monotonic
@@ -191,7 +190,7 @@ class OrderedConsumer:
         Args:
             wait: Until the server has done it; otherwise it is only told.
         """
-        self._release(self._reserved)
+        self._share.release(self._share.size)
         while self._unwatch:
             self._unwatch.pop()()
         subscription, self._subscription = self._subscription, None
@@ -285,17 +284,12 @@ class OrderedConsumer:
         size = count * (self._largest or self._connection.client.max_payload)
         if self._size is not None:
             size = min(size, self._size + count * _OVERHEAD_BYTES)
-        if not self._budget.take(size):
+        if not self._share.take(size):
             if self._requests.missing or self.buffer:
                 return False
-            await self._budget.acquire(size)
-        self._reserved += size
+            if not await self._share.acquire(size, self._timeout):
+                raise self._connection.held_up(self._timeout, self._bucket)
         return True
-
-    def _release(self, size: int) -> None:
-        if size:
-            self._reserved -= size
-            self._budget.release(size)
 
     async def wait(self, seconds: float) -> None:
         """Wait until something arrives, or goes wrong, or so many seconds."""
@@ -377,7 +371,9 @@ class OrderedConsumer:
         return b""
 
     def _settle_one(self) -> None:
-        self._release(self._reserved // (self._requests.missing or 1))
+        share = self._share
+        share.heard = self.heard
+        share.release(share.size // (self._requests.missing or 1))
         self._requests.settle_one()
 
     def _heed(self, message: Msg) -> None:
@@ -390,11 +386,12 @@ class OrderedConsumer:
             token = message.subject.rpartition(".")[2]
             outstanding = self._requests.missing
             count = self._requests.end(token)
-            self._release(self._reserved * count // (outstanding or 1))
+            self._share.release(self._share.size * count // (outstanding or 1))
             self.dry = not self._requests.missing
         else:
             said = headers.get("Description", "").strip()
             self.fault = f"the server ended the request: {status} {said}"
+            self._share.release(self._share.size)
 
 
 def _filter(subject: str | Sequence[str]) -> dict[str, Any]:

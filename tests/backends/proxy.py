@@ -1,0 +1,77 @@
+"""Something between a client and a server that holds back what the server sends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from faststream_objstore.testing import NatsServer
+
+
+class Proxy:
+    """Hands on bytes; `stall` holds back the server's, `cut` ends the connections.
+
+    Connections that are made after a `stall` are not held back.
+    """
+
+    def __init__(self, server: NatsServer) -> None:
+        self._port = int(server.url.rpartition(":")[2])
+        self._open: dict[asyncio.StreamWriter, asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
+
+    async def serve(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        far, ask = await asyncio.open_connection("127.0.0.1", self._port)
+        go = asyncio.Event()
+        go.set()
+        self._open[answer], self._open[ask] = go, go
+        for one in (self._hand_on(near, ask, None), self._hand_on(far, answer, go)):
+            task = asyncio.ensure_future(one)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _hand_on(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        go: asyncio.Event | None,
+    ) -> None:
+        try:
+            while data := await source.read(65536):
+                if go is not None:
+                    await go.wait()
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+    def stall(self) -> None:
+        for go in self._open.values():
+            go.clear()
+
+    def go_on(self) -> None:
+        for go in self._open.values():
+            go.set()
+
+    def cut(self) -> None:
+        for writer in self._open:
+            writer.close()
+        self._open.clear()
+
+    async def stop(self) -> None:
+        self.cut()
+        for task in tuple(self._tasks):
+            task.cancel()
+
+
+@asynccontextmanager
+async def between(server: NatsServer) -> AsyncIterator[Proxy]:
+    proxy = Proxy(server)
+    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.url = f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        listening.close()
+        await proxy.stop()
