@@ -209,6 +209,10 @@ class Backend(Protocol):
         """The stream's metadata, as it was when the backend last saw its configuration."""
 
     @property
+    def may_lag(self) -> bool:
+        """Whether a replica may answer with less than the leader has (ADR-31)."""
+
+    @property
     def max_payload(self) -> int:
         """Largest body of one message, bytes."""
 
@@ -263,8 +267,12 @@ class Backend(Protocol):
         headers_only: bool = False,
         size: int | None = None,
         window: int | None = None,
+        expected: int | None = None,
     ) -> MessageStream:
         """Read messages in order.
+
+        With `Deliver.LAST_PER_SUBJECT`, and not followed, it ends however fast others write,
+        and has met each subject that is there all the while.
 
         Args:
             subject: A subject, wildcards allowed; or several that do not overlap.
@@ -276,6 +284,9 @@ class Backend(Protocol):
             size: Bytes that are expected in all, where that is known.
             window: Bytes that may be under way or wait to be read; the backend's own
                 measure if not given.
+            expected: How many messages match, where that is known. A replica that has
+                another number is not believed: the leader's counts, and what the replica
+                lacks is waited for.
         """
 
     async def purge(self, subject: str, *, up_to: int | None = None) -> int:

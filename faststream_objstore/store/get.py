@@ -313,7 +313,10 @@ class opened:  # noqa: N801 - reads as a function
     def __init__(self, version: Version, *, window: int | None = None) -> None:
         self._version = version
         self._stream = version.backend.messages(
-            version.subject, size=version.info.size, window=window
+            version.subject,
+            size=version.info.size,
+            window=window,
+            expected=version.info.chunks or None,
         )
 
     async def __aenter__(self) -> MessageStream:

@@ -120,8 +120,8 @@ async def read(
     """
     subject = subject_of(backend, name)
     entry = await find(backend, subject, leader=leader)
-    if entry.revision == 0 and not leader:
-        # A replica may not have it yet (ADR-31); the leader's word is final.
+    if not leader and (entry.revision == 0 or (entry.info and entry.info.deleted)):
+        # A replica may not have it yet, or not again (ADR-31); the leader's word is final.
         entry = await find(backend, subject, leader=True)
     return require(backend, name, entry, show_deleted=show_deleted)
 

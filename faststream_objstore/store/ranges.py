@@ -10,6 +10,8 @@ __all__ = ("read_range", "stream_range")
 
 # A few chunks too many cost less than one more look for the first.
 _SKIPPED = 2
+# What is older is on every replica that answers.
+_SETTLED_SECONDS = 60
 
 
 async def read_range(version: Version, start: int, stop: int) -> bytes:
@@ -51,6 +53,11 @@ async def stream_range(
     stored = (await backend.subjects(version.subject)).get(version.subject, 0)
     if stored != info.chunks:
         raise await version.lost(f"{stored} of its {info.chunks} chunks are there")
+    if await _may_be_behind(version):
+        async with aclosing(_scan(version, start, stop, window)) as pieces:
+            async for piece in pieces:
+                yield piece
+        return
     last = await version.last_chunk()
     if last is None:
         raise await version.lost("its chunks are missing")
@@ -86,6 +93,18 @@ async def stream_range(
             raise await version.lost("chunks are missing")
     if last_chunk == info.chunks - 1:
         yield _cut(last.data, position, start, stop)
+
+
+async def _may_be_behind(version: Version) -> bool:
+    """Whether a replica may not have all of the chunks yet.
+
+    Their place is found by how many there are from a sequence on, and a replica that lags
+    counts too few: another chunk would be taken for the one that is looked for.
+    """
+    if not version.backend.may_lag:
+        return False
+    put, now = version.info.mtime, (await version.backend.state()).time_ns
+    return put is None or now - put.timestamp() * 1e9 < _SETTLED_SECONDS * 1e9
 
 
 def _cut(chunk: bytes, position: int, start: int, stop: int) -> bytes:

@@ -193,6 +193,16 @@ class JetStreamAPI:
             time_ns=parse_time(info.get("ts") or state["last_ts"]),
         )
 
+    async def count(self, bucket: str, subject: str, *, timeout: float) -> int:
+        """How many messages of a subject the stream's leader has."""
+        info = await self.call(
+            f"STREAM.INFO.{stream_name(bucket)}",
+            {"subjects_filter": subject},
+            bucket=bucket,
+            timeout=timeout,
+        )
+        return int((info["state"].get("subjects") or {}).get(subject, 0))
+
     async def why_no_responders(
         self,
         bucket: str,

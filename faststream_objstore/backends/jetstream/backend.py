@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from nats.aio.client import Client
@@ -20,6 +21,7 @@ from faststream_objstore.backends.jetstream.api import (
     parse_time,
 )
 from faststream_objstore.backends.jetstream.connection import Connection, status_of
+from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
 from faststream_objstore.exceptions import (
@@ -145,12 +147,18 @@ class JetStreamBackend:
 
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
+        self._replicas = config.get("num_replicas", 1)
         self._metadata: Mapping[str, str] = config.get("metadata") or {}
 
     @property
     def metadata(self) -> Mapping[str, str]:
         """The stream's metadata, as it was when its configuration was last seen."""
         return self._metadata
+
+    @property
+    def may_lag(self) -> bool:
+        """Whether a replica may answer with less than the leader has."""
+        return self._replicas > 1
 
     @property
     def max_payload(self) -> int:
@@ -276,6 +284,7 @@ class JetStreamBackend:
         headers_only: bool = False,
         size: int | None = None,
         window: int | None = None,
+        expected: int | None = None,
     ) -> JetStreamMessages:
         """Read messages in order."""
         if start_sequence is not None and deliver is not Deliver.ALL:
@@ -291,7 +300,22 @@ class JetStreamBackend:
             headers_only=headers_only,
             size=size,
             window=window,
+            expected=expected,
             timeout=self.timeout,
+            snapshot=(
+                partial(self._snapshot, subject)
+                if deliver is Deliver.LAST_PER_SUBJECT and not follow
+                else None
+            ),
+        )
+
+    def _snapshot(self, subject: str | Sequence[str], until: int) -> Snapshot:
+        async def subjects() -> list[str]:
+            wanted = (subject,) if isinstance(subject, str) else subject
+            return [name for one in wanted for name in await self.subjects(one)]
+
+        return Snapshot(
+            until, subjects=subjects, newest=partial(self.last_message, leader=True)
         )
 
     async def purge(self, subject: str, *, up_to: int | None = None) -> int:
@@ -339,6 +363,8 @@ class JetStreamBackend:
             info = await self._call(
                 "STREAM.INFO", {"subjects_filter": subject, "offset": offset}
             )
+            if "config" in info:
+                self._heed(info["config"])
             page = info["state"].get("subjects") or {}
             result |= page
             offset += len(page)

@@ -63,6 +63,7 @@ class OrderedConsumer:
         window: Bytes that may be asked for and not yet be consumed.
         timeout: Seconds for one request.
         room: Where bodies go, if not into the messages.
+        wait_for_more: Have requests wait for what is stored meanwhile.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class OrderedConsumer:
         window: int | None = None,
         timeout: float,
         room: Room | None = None,
+        wait_for_more: bool = False,
     ) -> None:
         self._api = api
         self._connection = api.connection
         self._bucket = bucket
         self._follow = follow
+        self._wait_for_more = wait_for_more
         self._headers_only = headers_only
         self._timeout = timeout
         self._id = f"{stream_name(bucket)}.objstore-{_NUID.next().decode()}"
@@ -108,6 +111,10 @@ class OrderedConsumer:
         """Messages that have arrived."""
         self.remaining: int = 0
         """Messages that match and have not arrived."""
+        self.total: int | None = None
+        """How many it will have delivered once its replica has them all, if it lags."""
+        self.server: str | None = None
+        """The server that it reads from, in a cluster."""
         self.fault: str | None = None
         """Why nothing more will come."""
         self.denied: PermissionDeniedError | None = None
@@ -174,6 +181,7 @@ class OrderedConsumer:
             timeout=self._timeout,
         )
         self.remaining = answer.get("num_pending", 0)
+        self.server = (answer.get("cluster") or {}).get("leader")
         self.heard = asyncio.get_running_loop().time()
 
     async def _subscribe(self) -> None:
@@ -261,6 +269,8 @@ class OrderedConsumer:
             if count <= 0:
                 return
             request = {"no_wait": True}
+            if self._wait_for_more or self.total is not None:
+                request = {"expires": int(self._timeout * _SECOND)}
             if not await self._reserve(count):
                 return
         if not self._requests.missing:
@@ -314,7 +324,17 @@ class OrderedConsumer:
         if info["delivered"]["consumer_seq"] == self._delivered and (
             outstanding == 0 or info["num_pending"] == 0
         ):
-            self.remaining = info["num_pending"]
+            self.remaining = self._left(info["num_pending"])
+
+    def wait_for_all(self, total: int) -> None:
+        """Its replica lags: more will come than it knows of, until it has delivered these."""
+        self.total = total
+        self.remaining = self._left(0)
+
+    def _left(self, pending: int) -> int:
+        if self.total is None:
+            return pending
+        return max(pending, self.total - self._delivered)
 
     def _receive(self, message: Msg) -> None:
         if message.reply:
@@ -341,7 +361,7 @@ class OrderedConsumer:
             self.fault = f"message {self._delivered + 1} of the consumer is missing"
             return
         self._delivered = delivered
-        self.remaining = pending
+        self.remaining = self._left(pending)
         self.heard = self._clock()
         self._settle_one()
         if self.room is not None:

@@ -5,7 +5,8 @@ server, a gap. Then a new one goes on after the last message that was handed out
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,7 @@ from typing_extensions import Self
 from faststream_objstore.backends.base import Deliver, Room, StoredMessage
 from faststream_objstore.backends.jetstream.api import JetStreamAPI
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
+from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     JetStreamNotEnabledError,
@@ -24,11 +26,14 @@ from faststream_objstore.exceptions import (
     StoreTimeoutError,
 )
 from faststream_objstore.settling import to_its_end
+from faststream_objstore.wire import stream_name
 
 __all__ = ("JetStreamMessages",)
 
 # How often a waiting reader looks after its connection and its consumer.
 _TICK_SECONDS = 1.0
+# One of what is there soon notices that what was counted has been overwritten.
+_SNAPSHOT_TICK_SECONDS = 0.05
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 
@@ -49,7 +54,10 @@ class JetStreamMessages:
         headers_only: Leave the bodies on the server.
         size: Bytes that are expected in all, where that is known.
         window: Bytes that may be under way or wait to be read.
+        expected: How many messages match, where that is known.
         timeout: Seconds that one message may take to come (not followed).
+        snapshot: Makes what watches over a walk of the newest messages, from the last
+            sequence at its start.
     """
 
     def __init__(
@@ -64,7 +72,9 @@ class JetStreamMessages:
         headers_only: bool,
         size: int | None,
         window: int | None = None,
+        expected: int | None = None,
         timeout: float,
+        snapshot: Callable[[int], Snapshot] | None = None,
     ) -> None:
         self.pending: int = 0
         self._api = api
@@ -79,12 +89,18 @@ class JetStreamMessages:
         self._window = window
         self._left: int | None = None
         self._room: Room | None = None
+        self._expected = expected
+        self._handed_out = 0
         self._timeout = timeout
+        self._begin_snapshot = snapshot
+        self._snapshot: Snapshot | None = None
+        self._rest: deque[StoredMessage] = deque()
 
         self._consumer: OrderedConsumer | None = None
         self._created: str | None = None
         self._last = 0
         self._attempts = 0
+        self._tick = _TICK_SECONDS if snapshot is None else _SNAPSHOT_TICK_SECONDS
 
     async def __aenter__(self) -> Self:
         try:
@@ -95,12 +111,35 @@ class JetStreamMessages:
                     # A sequence, and not "new", so that a consumer which takes over
                     # before the first message begins at the same place.
                     self._start = state.last_sequence + 1
-            consumer = await self._open()
+            if self._begin_snapshot is not None:
+                self._snapshot = await self._begun(self._begin_snapshot)
+            else:
+                await self._open()
         except BaseException:
             await self._close()
             raise
-        self.pending = consumer.remaining
         return self
+
+    async def _begun(self, begin: Callable[[int], Snapshot]) -> Snapshot:
+        # Both at a time: what is stored between them is met, or asked for in the end.
+        asking = asyncio.ensure_future(
+            self._api.call(
+                f"STREAM.INFO.{stream_name(self._bucket)}",
+                bucket=self._bucket,
+                timeout=self._timeout,
+            )
+        )
+        try:
+            consumer = await self._open()
+            info = await asking
+        finally:
+            asking.cancel()
+        snapshot = begin(info["state"]["last_seq"])
+        # The leader has everything; so has the only server.
+        leader = (info.get("cluster") or {}).get("leader")
+        replicated = info["config"].get("num_replicas", 1) > 1
+        snapshot.lagging = replicated and consumer.server != leader
+        return snapshot
 
     async def __aexit__(
         self,
@@ -116,9 +155,14 @@ class JetStreamMessages:
     async def __anext__(self) -> StoredMessage:
         consumer = await self._filled()
         if consumer is None:
-            raise StopAsyncIteration
+            if not self._rest:
+                raise StopAsyncIteration
+            return self._rest.popleft()
         message = consumer.buffer.popleft()
         self._last = message.sequence
+        self._handed_out += 1
+        if self._snapshot is not None:
+            self._snapshot.saw(message)
         if self._left is not None:
             self._left -= 1
         return message
@@ -140,33 +184,54 @@ class JetStreamMessages:
         """All messages that have arrived; see `MessageStream`."""
         consumer = await self._filled()
         if consumer is None:
-            return []
+            rest = list(self._rest)
+            self._rest.clear()
+            return rest
         await consumer.pull(taking=True)
         taken = list(consumer.buffer)
         consumer.buffer.clear()
         self._last = taken[-1].sequence
+        self._handed_out += len(taken)
+        if self._snapshot is not None:
+            for message in taken:
+                self._snapshot.saw(message)
         if self._left is not None:
             self._left -= len(taken)
         return taken
 
     async def _filled(self) -> OrderedConsumer | None:
-        """The consumer, once it has a message; `None` at the end."""
+        """The consumer, once it has a message; `None` at the end, or before the rest."""
         consumer = self._consumer
         if consumer is None:
             msg = "Enter the message stream (`async with`) before iterating over it."
             raise RuntimeError(msg)
-        if self._left == 0:
+        if self._left == 0 or self._rest:
             return None
+        snapshot = self._snapshot
+        if snapshot is not None and not consumer.buffer:
+            if snapshot.finished:
+                return None
+            if snapshot.passed and consumer.remaining:
+                await self._look_up_rest(snapshot)
+                return None
         # Before messages are taken: what suspends here may be cancelled.
         if consumer.has_room:
             await consumer.pull()
         if not consumer.buffer:
             arrived = await self._arrival(consumer)
             if arrived is None:
+                if snapshot is not None and snapshot.lagging:
+                    await self._look_up_rest(snapshot)
                 return None
             consumer = arrived
         self._attempts = 0
         return consumer
+
+    async def _look_up_rest(self, snapshot: Snapshot) -> None:
+        rest = await snapshot.rest()
+        if self._headers_only:
+            rest = [one._replace(data=b"") for one in rest]
+        self._rest.extend(rest[: self._left])
 
     async def _arrival(self, consumer: OrderedConsumer) -> OrderedConsumer | None:
         """Wait for a message; the consumer that has it, `None` at the end."""
@@ -185,7 +250,7 @@ class JetStreamMessages:
                 consumer = await self._resume(consumer, began)
                 continue
             await consumer.pull()
-            await consumer.wait(min(_TICK_SECONDS, self._timeout))
+            await consumer.wait(min(self._tick, self._timeout))
             if not consumer.buffer and not consumer.broken:
                 await self._look_after(consumer)
         return consumer
@@ -199,6 +264,13 @@ class JetStreamMessages:
             return
         dry = consumer.dry
         try:
+            if consumer.total is not None and isinstance(self._subject, str):
+                # What the leader no longer has will not come.
+                stored = await self._api.count(
+                    self._bucket, self._subject, timeout=self._timeout
+                )
+                if stored < (self._expected or 0):
+                    consumer.total = None
             await consumer.recount()
         except PermissionDeniedError:
             raise
@@ -259,9 +331,27 @@ class JetStreamMessages:
             window=self._window,
             timeout=self._timeout,
             room=self._room,
+            # What was counted may have been overwritten, and come again behind.
+            wait_for_more=self._begin_snapshot is not None,
         )
         await self._consumer.open()
+        await self._compare(self._consumer)
         return self._consumer
+
+    async def _compare(self, consumer: OrderedConsumer) -> None:
+        """Ask the leader where a replica has another number of messages than it should."""
+        stored = consumer.remaining
+        if self._expected is not None and isinstance(self._subject, str):
+            rest = self._expected - self._handed_out
+            if stored != rest:
+                stored = await self._api.count(
+                    self._bucket, self._subject, timeout=self._timeout
+                )
+                stored -= self._handed_out
+                if consumer.remaining < stored:
+                    consumer.wait_for_all(stored)
+        if not self._handed_out:
+            self.pending = stored
 
     def _begin(self) -> dict[str, Any]:
         # After a message, "last per subject" goes on by sequence too: only the last

@@ -77,6 +77,11 @@ class MemoryBackend:
             return {}
 
     @property
+    def may_lag(self) -> bool:
+        """Never: there is one replica."""
+        return False
+
+    @property
     def max_payload(self) -> int:
         """A server's default, 1 MiB."""
         return MAX_PAYLOAD
@@ -120,6 +125,7 @@ class MemoryBackend:
         headers_only: bool = False,
         size: int | None = None,  # noqa: ARG002 - nothing is under way
         window: int | None = None,  # noqa: ARG002 - nothing is under way
+        expected: int | None = None,  # noqa: ARG002 - there is one replica
     ) -> MemoryReader:
         """Read messages in order; see `Backend`."""
         if start_sequence is not None and deliver is not Deliver.ALL:
