@@ -147,7 +147,7 @@ class JetStreamBackend:
 
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
-        self._replicas = config.get("num_replicas", 1)
+        self._replicas: int = config.get("num_replicas", 1)
         self._metadata: Mapping[str, str] = config.get("metadata") or {}
 
     @property
