@@ -1,7 +1,8 @@
 """Whatever replica is faster: every order of the steps of all that happens at once."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 from faststream.nats import NatsBroker, TestNatsBroker
@@ -43,7 +44,7 @@ class World:
                 # Changes are handled when a replica has its turn, not by the put.
                 backend._server._subscribers.clear()  # type: ignore[attr-defined]
                 self._backends[name] = Gated(backend)
-            binding.backends.update(self._backends)  # type: ignore[arg-type]
+            binding.backends.update(self._backends)
             # What the user does is one step, whatever it consists of.
             self.sources = ObjectStore.on(self._backends["sources"].ungated)
             self.results = ObjectStore.on(self._backends["results"].ungated)
@@ -78,7 +79,7 @@ class World:
         return bytes(data)
 
 
-Story = Callable[["Game"], Awaitable[None]]
+Story = Callable[["Game"], Coroutine[Any, Any, None]]
 
 
 class Game:
@@ -157,7 +158,7 @@ async def test_result_is_of_the_newest_source_in_every_order_of_the_steps(
                 await world.subscriber.deliver(await world.put())
             game = Game(world, stepper)
             game.replica("first put", await world.put())
-            stepper.spawn("user", story(game), Step(SUBJECT, writes=True))  # type: ignore[arg-type]
+            stepper.spawn("user", story(game), Step(SUBJECT, writes=True))
             if not await stepper.run():
                 return
             newest = (await world.newest()).info
