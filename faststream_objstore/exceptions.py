@@ -9,7 +9,7 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   ├── InvalidBucketNameError      nats-py's, ValueError
     │   ├── BucketNotDeclaredError      LookupError
     │   ├── BucketNotFoundError         nats-py's
-    │   ├── BucketConfigMismatchError   what is declared differs from what exists
+    │   ├── BucketConfigMismatchError   nats-py's BadBucketError; differs from what exists
     │   ├── BucketInUseError            something else rewrites the bucket's stream
     │   ├── BucketSealedError           nats-py's APIError; read-only for ever
     │   └── BucketFullError             nats-py's APIError; `max_bytes` is reached
@@ -160,7 +160,7 @@ class BucketNotFoundError(BucketError, nats.js.errors.BucketNotFoundError):
     err_code: int | None = 10059
 
 
-class BucketConfigMismatchError(BucketError):
+class BucketConfigMismatchError(BucketError, nats.js.errors.BadBucketError):
     """A declaration differs from the bucket that exists; each field is listed."""
 
 

@@ -1,6 +1,7 @@
 """The data of an Object Store, as ADR-20 names it. Values only, no I/O."""
 
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -59,17 +60,43 @@ class ObjectLink:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ObjectMetaOptions:
     """The options that travel in an object's metadata.
 
-    Attributes:
+    Args:
         link: The target, where the object is a link.
         max_chunk_size: Bytes of each chunk but the last.
+        chunk_size: The same, under the name that `put` has for it.
+
+    Raises:
+        InvalidOptionError: If both sizes are given, and differ.
     """
 
     link: ObjectLink | None = None
     max_chunk_size: int | None = None
+
+    def __init__(
+        self,
+        link: ObjectLink | None = None,
+        max_chunk_size: int | None = None,
+        *,
+        chunk_size: int | None = None,
+    ) -> None:
+        if None not in {max_chunk_size, chunk_size} and max_chunk_size != chunk_size:
+            msg = (
+                "max_chunk_size and chunk_size of ObjectMetaOptions mean the same; got "
+                f"{max_chunk_size!r} and {chunk_size!r}."
+            )
+            raise InvalidOptionError(msg)
+        object.__setattr__(self, "link", link)
+        size = chunk_size if max_chunk_size is None else max_chunk_size
+        object.__setattr__(self, "max_chunk_size", size)
+
+    @property
+    def chunk_size(self) -> int | None:
+        """Bytes of each chunk but the last."""
+        return self.max_chunk_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +227,26 @@ class ObjectInfo:
         return self.link is not None
 
     @property
+    def sha256(self) -> bytes | None:
+        """The SHA-256 of the content, 32 bytes; `None` where the digest is not known."""
+        kind, _, text = (self.digest or "").partition("=")
+        if kind != "SHA-256":
+            return None
+        # Clients disagree about the alphabet and the padding.
+        text = text.rstrip("=").replace("+", "-").replace("/", "_")
+        try:
+            digest = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except ValueError:
+            return None
+        return digest if len(digest) == 32 else None
+
+    @property
+    def hexdigest(self) -> str | None:
+        """The SHA-256 of the content as `sha256sum` prints it; `None` if it is not known."""
+        digest = self.sha256
+        return None if digest is None else digest.hex()
+
+    @property
     def source(self) -> ObjectSource | None:
         """What it was made from, where a publisher stored it for a change subscriber."""
         return ObjectSource.read(self.metadata)
@@ -328,17 +375,18 @@ class ObjectStoreConfig:
             "description",
             "a str",
         )
-        if isinstance(self.ttl, (int, float)) and not isinstance(self.ttl, bool):
+        ttl = self.ttl
+        if isinstance(ttl, (int, float)) and not isinstance(ttl, bool):
             # Neither infinity nor "not a number" is a timedelta; refused below.
             with suppress(OverflowError, ValueError):
-                object.__setattr__(self, "ttl", timedelta(seconds=self.ttl))
-        if self.ttl is not None:
+                ttl = timedelta(seconds=ttl)
+        if ttl is not None:
             self._check(
-                isinstance(self.ttl, timedelta)
-                and (not self.ttl or self.ttl >= timedelta(milliseconds=100)),
+                isinstance(ttl, timedelta) and (not ttl or ttl >= timedelta(milliseconds=100)),
                 "ttl",
                 "a timedelta or seconds, 100 ms at least (the server's limit), or 0 for ever",
             )
+            object.__setattr__(self, "ttl", ttl)
         keep: object = self.keep_replaced
         if isinstance(keep, (int, float)) and not isinstance(keep, bool):
             with suppress(OverflowError, ValueError):

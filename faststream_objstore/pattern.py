@@ -18,7 +18,7 @@ _PIECE = (
     r"|(?P<stars>\*+)"
     r"|(?P<brace>\{\{|\}\})"
     r"|(?P<capture>\{[^{}]*\})"
-    r"|(?P<open>\{)"
+    r"|(?P<lone>[{}])"
 )
 
 # `re` backtracks: with several wildcards it takes len(name) ** wildcards steps at worst.
@@ -102,9 +102,10 @@ class NamePattern:
                     self._refuse(pattern, f"{text!r} is neither {{name}} nor {{name:path}}")
                 tokens.append(_Token(name=name, across=bool(colon), least=1))
             else:
+                wrong = "closed" if text == "{" else "opened"
                 self._refuse(
                     pattern,
-                    f"the brace at {found.start()} is not closed; write '{{{{' for one",
+                    f"the brace at {found.start()} is not {wrong}; write {text * 2!r} for one",
                 )
         if literal := pattern[position:]:
             tokens.append(_Token(literal))

@@ -18,6 +18,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.nats import JStream, NatsBroker, NatsRouter, TestNatsBroker
 from nats.aio.client import Client
 from nats.errors import NoServersError
+from nats.js.errors import BadBucketError
 
 from faststream_objstore.binding import attached_to
 from faststream_objstore.bucket import Bucket
@@ -267,6 +268,30 @@ def test_two_declarations_of_one_name_are_refused() -> None:
 def test_two_buckets_with_one_context_key_are_refused() -> None:
     with pytest.raises(BucketInUseError, match="context_key"):
         Buckets(NatsBroker(), Bucket("a", context_key="x"), Bucket("b", context_key="x"))
+
+
+async def test_bucket_that_is_deleted_while_the_service_runs_is_not_said_to_be_undeclared(
+    nats_server: NatsServer, nats_client: Client, bucket_name: str
+) -> None:
+    bucket = Bucket(bucket_name)
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
+        await nats_client.jetstream().delete_object_store(bucket_name)
+
+        with pytest.raises(BucketNotFoundError, match="it has been deleted") as caught:
+            await soon(store.put("a", b""))
+        assert "declare it" not in str(caught.value)
+
+
+async def test_bucket_of_other_settings_is_nats_pys_bad_bucket_too(
+    nats_server: NatsServer, nats_client: Client, bucket_name: str
+) -> None:
+    await nats_client.jetstream().create_object_store(bucket_name)
+    broker = quiet(nats_server.url)
+    Buckets(broker, Bucket(bucket_name, ttl=60))
+
+    with pytest.raises(BadBucketError, match="ttl is for ever, declared 0:01:00"):
+        await broker.start()
 
 
 def test_what_a_user_has_under_a_context_key_is_never_replaced() -> None:

@@ -90,6 +90,8 @@ def test_long_name_of_a_foreigner_does_not_stop_the_service(
         (None, "it must be a text"),
         ("***", "'\\*\\*\\*' is neither"),
         ("{user", "the brace at 0 is not closed"),
+        ("user}.png", "the brace at 4 is not opened; write '}}' for one"),
+        ("{user}}.png", "the brace at 6 is not opened"),
         ("a/{2nd}", "'{2nd}' does not name a parameter"),
         ("{user:int}", "'{user:int}' is neither"),
         ("{user}/{user}", "it captures 'user' twice"),

@@ -37,9 +37,13 @@ def decoded(data: ObjectData) -> object:
             return data.decode(_charset(parameters))
         if kind.endswith("+json"):
             kind = _JSON
-        # Text is done above; FastStream knows of JSON, and tries it where there is no type.
-        message = StreamMessage(None, data, content_type=kind or None)
-        return decode_message(message)
+        # FastStream knows of JSON, and tries it where there is no type.
+        if kind and kind != _JSON:
+            return data
+        # orjson, which FastStream uses where it is installed, reads nothing but bytes.
+        plain = bytes(memoryview(data))
+        value = decode_message(StreamMessage(None, plain, content_type=kind or None))
+        return data if value is plain else value
     except (ValueError, LookupError) as error:
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r} does not decode as "

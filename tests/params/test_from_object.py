@@ -1,5 +1,6 @@
 """`FromObject`: an object's content as a parameter."""
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -383,6 +384,34 @@ async def test_content_that_is_not_of_its_type_is_an_error_that_names_the_object
 
         await store.put("a.json", b"1", headers={"Content-Type": "text/plain; charset=no"})
         assert isinstance(await service.failure("ask"), ObjectLoadError)
+
+
+@pytest.mark.parametrize("name", ["a.json", "untyped"])
+async def test_json_is_decoded_by_a_reader_that_takes_nothing_but_bytes(
+    service: Service, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # As orjson is, which FastStream reads JSON with where it is installed.
+    def loads(data: object) -> object:
+        if type(data) is not bytes:
+            msg = f"Input must be bytes, not {type(data).__name__}"
+            raise ValueError(msg)
+        return json.loads(data)
+
+    monkeypatch.setattr("faststream.message.utils.json_loads", loads)
+    seen: list[object] = []
+
+    @service.broker.subscriber("ask")
+    async def ask(
+        it: Annotated[Any, FromObject(service.bucket, name, decode=True)],
+    ) -> None:
+        seen.append(it)
+
+    async with service.running() as store:
+        await store.put(name, b'{"x": 1}')
+        await service.ask("ask", "1")
+
+    assert service.errors.all == []
+    assert seen == [{"x": 1}]
 
 
 async def test_decoded_content_that_does_not_fit_the_parameter_is_refused(

@@ -109,8 +109,9 @@ def refusal(error: Mapping[str, Any], bucket: str | None) -> ObjStoreError | Wro
 
 def _not_found(bucket: str | None) -> BucketNotFoundError:
     msg = (
-        f"Bucket '{bucket}' does not exist (no stream {stream_name(bucket or '')!r}); "
-        "declare it, or create it first."
+        f"Bucket '{bucket}' does not exist (no stream {stream_name(bucket or '')!r}): it was "
+        "never created, or it has been deleted. A service that declares it creates it when "
+        "it starts."
     )
     return BucketNotFoundError(msg, bucket=bucket)
 
