@@ -33,7 +33,7 @@ from faststream_objstore.store.folders import fold
 
 __all__ = ("Authorize", "BucketASGI", "make_bucket_asgi")
 
-logger = logging.getLogger("faststream_objstore")
+logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 Authorize: TypeAlias = Callable[[Request, str, str], bool | Awaitable[bool]]
 """Whether a request may do what it asks for: `(request, name, method)`."""

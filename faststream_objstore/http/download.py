@@ -36,7 +36,7 @@ from faststream_objstore.store import ObjectStore
 
 __all__ = ("TIMEOUT", "DownloadResponse", "Found", "find")
 
-logger = logging.getLogger("faststream_objstore")
+logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 TIMEOUT = 60.0
 """Seconds that a client may take to send or to take the next piece."""

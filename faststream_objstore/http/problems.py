@@ -31,7 +31,7 @@ from faststream_objstore.http.representation import SAFE_HEADERS
 
 __all__ = ("problem", "problem_response", "refusal", "too_large")
 
-logger = logging.getLogger("faststream_objstore")
+logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 _UNAVAILABLE = "The store cannot be reached now; try again."
 # What the store's own messages say of buckets and revisions is for its operator.
