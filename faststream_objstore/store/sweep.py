@@ -186,6 +186,9 @@ class _Survey:
 
 async def _survey(backend: Backend, state: StreamState) -> _Survey:
     survey = _Survey(backend.bucket, state)
+    # All messages, and not only the newest of each subject: a walk over those ends before
+    # it is up to date, and may meet neither of the two names of an object that is renamed
+    # meanwhile. To its end, this one has met the object under one of them.
     async with backend.messages(wire.all_metadata_subject(backend.bucket)) as stream:
         while messages := await stream.take():
             for message in messages:

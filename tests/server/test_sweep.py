@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from base64 import urlsafe_b64encode
 from datetime import timedelta
+from typing import Any
 
 import nats
 import pytest
@@ -10,6 +12,7 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
 from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.messages import StoredMessage
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 
@@ -160,6 +163,54 @@ async def test_more_orphans_than_one_consumer_reads_are_all_removed(
     assert await store.sweep(NOW) == 2200
     assert await store.get("name") == b"hello"
     assert await store.sweep(NOW) == 0
+
+
+async def test_an_object_that_is_renamed_while_metadata_is_read_keeps_its_chunks(
+    store: ObjectStore, nats_client: Client
+) -> None:
+    await store.put("back", b"1")
+    await store.delete("back")
+    # More than are under way at a time, so that what comes after them has not been met.
+    for number in range(8000):
+        name = urlsafe_b64encode(b"%04d" % number).decode()
+        await nats_client.publish(f"$O.{store.bucket}.M.{name}", b"{}")
+    await nats_client.flush()
+    await store.put("there", b"hello")
+    backend, renamed = await store._source(), False
+
+    async def rename() -> None:
+        nonlocal renamed
+        renamed = True
+        # Onto a name that has been met by now.
+        await store.put("other", b"")
+        await store.rename("there", "back")
+
+    class Slow:
+        """The bucket, whose object is renamed after the first messages have been read."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(backend, name)
+
+        def messages(self, subject: str, **options: Any) -> Any:
+            stream = backend.messages(subject, **options)
+            take = stream.take
+
+            async def take_and_rename() -> list[StoredMessage]:
+                taken = await take()
+                if not renamed:
+                    assert 0 < len(taken) < 8000
+                    await rename()
+                return taken
+
+            stream.take = take_and_rename  # type: ignore[method-assign]
+            return stream
+
+    async def source() -> Any:
+        return Slow()
+
+    assert await ObjectStore(store.bucket, source).sweep(NOW) == 0
+    assert renamed
+    assert await store.get("back") == b"hello"
 
 
 async def test_only_streams_of_buckets_are_listed() -> None:
