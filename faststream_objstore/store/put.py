@@ -14,6 +14,7 @@ from ..exceptions import (
     NotConnectedError,
     ObjStoreError,
     PermissionDeniedError,
+    StoreAPIError,
     StoreTimeoutError,
     UnsupportedDataError,
 )
@@ -129,7 +130,7 @@ class _Sending:
     async def done(
         self, before: metadata.Entry | None
     ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
-        """Store them; again, under another nuid, if the connection was lost meanwhile.
+        """Store them; again, under another nuid, if connection or leader were lost meanwhile.
 
         Args:
             before: What the version replaces; looked up where it is not given.
@@ -139,13 +140,16 @@ class _Sending:
         while True:
             try:
                 return await self._once(before)
-            except (ConnectionLostError, JetStreamNotEnabledError) as error:
+            except (ConnectionLostError, JetStreamNotEnabledError, StoreAPIError) as error:
+                # A leader is being elected: some chunks were taken by nobody.
+                electing = isinstance(error, StoreAPIError) and error.code == 503
+                lost = isinstance(error, ConnectionLostError) or electing
+                if isinstance(error, StoreAPIError) and not electing:
+                    raise
                 if until is None:
                     # A server that is off from the start, and data that are spent by now,
                     # are not worth a second try.
-                    if not (
-                        isinstance(error, ConnectionLostError) and self._source.repeatable
-                    ):
+                    if not (lost and self._source.repeatable):
                         raise
                     until = loop.time() + self._backend.timeout
                 if loop.time() >= until:

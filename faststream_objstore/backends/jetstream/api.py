@@ -4,8 +4,10 @@ nats-py's dataclasses drop the fields they do not know, and so would erase setti
 stream that they update.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -28,9 +30,15 @@ __all__ = (
     "CONSUMER_NOT_FOUND",
     "NOT_DELETED",
     "NO_MESSAGE",
+    "UNREADABLE",
     "JetStreamAPI",
+    "Pauses",
+    "UnreadableError",
+    "is_electing",
     "parse_time",
+    "reading",
     "refusal",
+    "unreadable",
 )
 
 # The server's errors.json.
@@ -51,6 +59,19 @@ _NOT_ENABLED = frozenset({10039, 10076})
 NO_MESSAGE = 10037
 NOT_DELETED = 10057
 CONSUMER_NOT_FOUND = 10014
+# A leader is being elected: nobody did anything, so that anything may be asked again.
+_ELECTING = frozenset(
+    {
+        10008,  # the cluster is not available
+        10009,  # not its leader
+        10118,  # the stream is offline
+        10119,  # the consumer is offline
+    }
+)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What taking an answer apart raises if it is not what it should be."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both sides of the subtraction are UTC
 
@@ -72,6 +93,62 @@ def parse_time(text: str) -> int:
         offset = (int(hours) * 60 + int(minutes)) * 60 * 1_000_000_000
         result += offset if zone[0] == "-" else -offset
     return result
+
+
+class UnreadableError(StoreAPIError):
+    """An answer is not what it should be; what was asked for may be done or not."""
+
+
+def unreadable(subject: str, bucket: str | None, error: Exception) -> UnreadableError:
+    """The error for an answer that is not what it should be."""
+    msg = (
+        f"{in_bucket(bucket)}the answer to {subject!r} cannot be read ({error!r}): something "
+        "between this client and the server has changed it, or answers in its place."
+    )
+    return UnreadableError(msg, bucket=bucket)
+
+
+@contextmanager
+def reading(subject: str, bucket: str | None) -> Iterator[None]:
+    """Take an answer apart; `UnreadableError` if it is not what it should be."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise unreadable(subject, bucket, error) from error
+
+
+def is_electing(error: ObjStoreError | WrongRevision) -> bool:
+    """Whether nobody did what was asked for, because a leader is being elected."""
+    return isinstance(error, StoreAPIError) and (
+        error.err_code in _ELECTING or (error.err_code is None and error.code == 503)
+    )
+
+
+class Pauses:
+    """Growing pauses between tries, within a timeout.
+
+    Args:
+        timeout: Seconds in all.
+    """
+
+    __slots__ = ("_deadline", "_pause")
+
+    def __init__(self, timeout: float) -> None:
+        self._deadline = asyncio.get_running_loop().time() + timeout
+        self._pause = _FIRST_PAUSE
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self._deadline - asyncio.get_running_loop().time())
+
+    async def another(self) -> bool:
+        """Wait; whether there is time for another try."""
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        if pause >= self.left:
+            return False
+        await asyncio.sleep(pause)
+        return True
 
 
 def refusal(error: Mapping[str, Any], bucket: str | None) -> ObjStoreError | WrongRevision:
@@ -136,6 +213,7 @@ class JetStreamAPI:
     def __init__(self, connection: Connection, prefix: str) -> None:
         self.connection = connection
         self.prefix = prefix
+        self._answered = False
 
     async def call(
         self,
@@ -151,58 +229,79 @@ class JetStreamAPI:
             verb: The subject after the prefix: `STREAM.INFO.OBJ_photos`.
             body: The JSON of the request.
             bucket: The bucket that errors name.
-            timeout: Seconds until the answer.
+            timeout: Seconds until the answer. While a leader is elected, it is asked for
+                again within them.
 
         Raises:
             ObjStoreError: What `refusal` makes of the answer.
             JetStreamNotEnabledError: If nobody answers.
         """
         payload = b"" if body is None else json.dumps(body).encode()
-        reply = await self.connection.request(
-            f"{self.prefix}.{verb}", payload, timeout=timeout, bucket=bucket
-        )
-        return self.read(reply, bucket)
+        subject = f"{self.prefix}.{verb}"
+        reply = await self.connection.request(subject, payload, timeout=timeout, bucket=bucket)
+        pauses: Pauses | None = None
+        while True:
+            try:
+                answer = self.read(reply, bucket, subject)
+            except (JetStreamNotEnabledError, StoreAPIError) as error:
+                # Where JetStream has answered before, a server is being started.
+                starting = isinstance(error, JetStreamNotEnabledError) and self._answered
+                if not (starting or is_electing(error)):
+                    raise
+                pauses = pauses or Pauses(timeout)
+                if not await pauses.another():
+                    raise
+            else:
+                self._answered = True
+                return answer
+            reply = await self.connection.request(
+                subject, payload, timeout=pauses.left, bucket=bucket
+            )
 
     @staticmethod
-    def read(reply: Msg, bucket: str | None) -> dict[str, Any]:
+    def read(reply: Msg, bucket: str | None, subject: str) -> dict[str, Any]:
         """The JSON of an answer; raises as `call` does."""
         status = status_of(reply)
         if status == "503":
             raise _not_enabled(bucket, "no responders")
         try:
-            answer = json.loads(reply.data)
-        except ValueError as error:
-            msg = f"Bucket '{bucket}': an answer of JetStream is not JSON ({status=})."
-            raise StoreAPIError(msg, bucket=bucket) from error
-        if refused := answer.get("error"):
-            raise refusal(refused, bucket)
-        return answer  # type: ignore[no-any-return]
+            answer: dict[str, Any] = json.loads(reply.data)
+            refused = answer.get("error")
+            wrong = refusal(refused, bucket) if refused else None
+        except UNREADABLE as error:
+            raise unreadable(subject, bucket, error) from error
+        if wrong is not None:
+            raise wrong
+        return answer
 
     async def state(self, bucket: str, *, timeout: float) -> StreamState:
         """The stream's configuration and size."""
-        info = await self.call(
-            f"STREAM.INFO.{stream_name(bucket)}", bucket=bucket, timeout=timeout
-        )
-        state = info["state"]
-        return StreamState(
-            config=info["config"],
-            messages=state["messages"],
-            bytes=state["bytes"],
-            last_sequence=state["last_seq"],
-            created=info["created"],
-            # Before 2.10 it does not say; no earlier than its newest message.
-            time_ns=parse_time(info.get("ts") or state["last_ts"]),
-        )
+        verb = f"STREAM.INFO.{stream_name(bucket)}"
+        info = await self.call(verb, bucket=bucket, timeout=timeout)
+        try:
+            state = info["state"]
+            return StreamState(
+                config=info["config"],
+                messages=state["messages"],
+                bytes=state["bytes"],
+                last_sequence=state["last_seq"],
+                created=info["created"],
+                # Before 2.10 it does not say; no earlier than its newest message.
+                time_ns=parse_time(info.get("ts") or state["last_ts"]),
+            )
+        except UNREADABLE as error:
+            raise unreadable(f"{self.prefix}.{verb}", bucket, error) from error
 
     async def count(self, bucket: str, subject: str, *, timeout: float) -> int:
         """How many messages of a subject the stream's leader has."""
+        verb = f"STREAM.INFO.{stream_name(bucket)}"
         info = await self.call(
-            f"STREAM.INFO.{stream_name(bucket)}",
-            {"subjects_filter": subject},
-            bucket=bucket,
-            timeout=timeout,
+            verb, {"subjects_filter": subject}, bucket=bucket, timeout=timeout
         )
-        return int((info["state"].get("subjects") or {}).get(subject, 0))
+        try:
+            return int((info["state"].get("subjects") or {}).get(subject, 0))
+        except UNREADABLE as error:
+            raise unreadable(f"{self.prefix}.{verb}", bucket, error) from error
 
     async def why_no_responders(
         self,

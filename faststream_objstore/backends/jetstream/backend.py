@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,14 @@ from faststream_objstore.backends.base import (
 from faststream_objstore.backends.jetstream.api import (
     NO_MESSAGE,
     NOT_DELETED,
+    UNREADABLE,
     JetStreamAPI,
+    Pauses,
+    UnreadableError,
+    is_electing,
     parse_time,
+    reading,
+    unreadable,
 )
 from faststream_objstore.backends.jetstream.connection import Connection, status_of
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
@@ -28,6 +35,7 @@ from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     InvalidOptionError,
     StoreAPIError,
+    StoreTimeoutError,
 )
 from faststream_objstore.models import validate_bucket_name
 from faststream_objstore.wire import all_chunks_subject, bucket_of_stream, stream_name
@@ -72,7 +80,8 @@ class JetStreamServer:
         """Make the stream of a bucket."""
         validate_bucket_name(bucket)
         info = await self._call("STREAM.CREATE", bucket, config)
-        return JetStreamBackend(self, bucket, info["config"])
+        with reading(f"{self.api.prefix}.STREAM.CREATE.{stream_name(bucket)}", bucket):
+            return JetStreamBackend(self, bucket, info["config"])
 
     async def update(self, bucket: str, config: dict[str, Any]) -> None:
         """Replace the configuration of a bucket's stream."""
@@ -105,12 +114,12 @@ class JetStreamServer:
                 {"offset": offset, "subject": all_chunks_subject("*")},
                 timeout=self.timeout,
             )
-            page = answer.get("streams") or []
-            names += page
-            offset += len(page)
-            if not page or offset >= answer.get("total", 0):
-                break
-        return sorted({bucket for name in names if (bucket := bucket_of_stream(name))})
+            with reading(f"{self.api.prefix}.STREAM.NAMES", None):
+                page = answer.get("streams") or []
+                names += page
+                offset += len(page)
+                if not page or offset >= answer.get("total", 0):
+                    return sorted({one for name in names if (one := bucket_of_stream(name))})
 
     async def _call(
         self, verb: str, bucket: str, body: dict[str, Any] | None = None
@@ -192,21 +201,21 @@ class JetStreamBackend:
     async def _last_message(self, subject: str, *, leader: bool) -> StoredMessage | None:
         if leader or not self._direct:
             return await self._leader_get(subject)
-        reply = await self._connection.request(
-            f"{self._api.prefix}.DIRECT.GET.{self._stream}.{subject}",
-            timeout=self.timeout,
-            bucket=self.bucket,
-        )
+        asked = f"{self._api.prefix}.DIRECT.GET.{self._stream}.{subject}"
+        reply = await self._connection.request(asked, timeout=self.timeout, bucket=self.bucket)
         headers = reply.headers or {}
         sequence = headers.get("Nats-Sequence")
         if sequence is not None:
-            return StoredMessage(
-                subject=subject,
-                data=reply.data,
-                sequence=int(sequence),
-                time_ns=parse_time(headers["Nats-Time-Stamp"]),
-                size=len(reply.data),
-            )
+            try:
+                return StoredMessage(
+                    subject=subject,
+                    data=reply.data,
+                    sequence=int(sequence),
+                    time_ns=parse_time(headers["Nats-Time-Stamp"]),
+                    size=len(reply.data),
+                )
+            except UNREADABLE as error:
+                raise unreadable(asked, self.bucket, error) from error
         status = status_of(reply)
         if status == "404":
             return None
@@ -231,42 +240,72 @@ class JetStreamBackend:
             if error.err_code == NO_MESSAGE:
                 return None
             raise
-        message = answer["message"]
-        data = base64.b64decode(message.get("data") or "")
-        return StoredMessage(
-            subject=message["subject"],
-            data=data,
-            sequence=message["seq"],
-            time_ns=parse_time(message["time"]),
-            size=len(data),
-        )
+        try:
+            message = answer["message"]
+            data = base64.b64decode(message.get("data") or "")
+            return StoredMessage(
+                subject=message["subject"],
+                data=data,
+                sequence=int(message["seq"]),
+                time_ns=parse_time(message["time"]),
+                size=len(data),
+            )
+        except UNREADABLE as error:
+            asked = f"{self._api.prefix}.STREAM.MSG.GET.{self._stream}"
+            raise unreadable(asked, self.bucket, error) from error
 
     async def publish_metadata(
         self, subject: str, data: bytes, *, expected_sequence: int
     ) -> StoredMessage:
         """Replace the subject's messages by this one, if nothing has changed it."""
-        reply = await self._connection.request(
-            subject,
-            data,
-            timeout=self.timeout,
-            bucket=self.bucket,
-            headers={
-                "Nats-Rollup": "sub",
-                "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
-            },
-            # Whether the first has arrived is for the store to find out.
-            resend=False,
+        pauses: Pauses | None = None
+        while True:
+            reply = await self._connection.request(
+                subject,
+                data,
+                timeout=self.timeout if pauses is None else pauses.left,
+                bucket=self.bucket,
+                headers={
+                    "Nats-Rollup": "sub",
+                    "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
+                },
+                # Whether the first has arrived is for the store to find out.
+                resend=False,
+            )
+            try:
+                if status_of(reply) == "503":
+                    raise await self._api.why_no_responders(
+                        self.bucket, timeout=self.timeout if pauses is None else pauses.left
+                    )
+                answer = self._api.read(reply, self.bucket, subject)
+            except UnreadableError as error:
+                raise self._unknown(subject, error) from error
+            except StoreAPIError as error:
+                # Nobody has taken it, so it may be sent again.
+                if not is_electing(error):
+                    raise
+                pauses = pauses or Pauses(self.timeout)
+                if not await pauses.another():
+                    raise
+                continue
+            break
+        try:
+            return StoredMessage(
+                subject=subject,
+                data=data,
+                sequence=int(answer["seq"]),
+                time_ns=time.time_ns(),
+                size=len(data),
+            )
+        except UNREADABLE as error:
+            raise self._unknown(subject, error) from error
+
+    def _unknown(self, subject: str, error: Exception) -> StoreTimeoutError:
+        msg = (
+            f"Bucket '{self.bucket}': the acknowledgement of a message on {subject!r} cannot "
+            f"be read ({error}); it may be stored or not."
         )
-        if status_of(reply) == "503":
-            raise await self._api.why_no_responders(self.bucket, timeout=self.timeout)
-        answer = self._api.read(reply, self.bucket)
-        return StoredMessage(
-            subject=subject,
-            data=data,
-            sequence=answer["seq"],
-            time_ns=time.time_ns(),
-            size=len(data),
-        )
+        return StoreTimeoutError(msg, bucket=self.bucket)
 
     def upload(self, subject: str) -> JetStreamUpload:
         """Begin to store chunks on a subject that nothing else writes to."""
@@ -325,7 +364,8 @@ class JetStreamBackend:
             # The server takes the sequence that stays.
             body["seq"] = up_to + 1
         answer = await self._call("STREAM.PURGE", body)
-        return int(answer.get("purged", 0))
+        with self._reading("STREAM.PURGE"):
+            return int(answer.get("purged", 0))
 
     async def remove(self, sequence: int) -> bool:
         """Remove one message; whether it was there."""
@@ -343,17 +383,19 @@ class JetStreamBackend:
         offset = 0
         while True:
             answer = await self._call("CONSUMER.LIST", {"offset": offset})
-            if missing := answer.get("missing"):
-                msg = (
-                    f"Bucket '{self.bucket}': the consumers {', '.join(map(repr, missing))} "
-                    "of its stream do not answer; try again."
-                )
-                raise StoreAPIError(msg, bucket=self.bucket, code=503)
-            page = answer.get("consumers") or []
-            result += map(_consumer_state, page)
-            offset += len(page)
-            if not page or offset >= answer.get("total", 0):
-                return result
+            with self._reading("CONSUMER.LIST"):
+                if missing := answer.get("missing"):
+                    msg = (
+                        f"Bucket '{self.bucket}': the consumers "
+                        f"{', '.join(map(repr, missing))} of its stream do not answer; try "
+                        "again."
+                    )
+                    raise StoreAPIError(msg, bucket=self.bucket, code=503)
+                page = answer.get("consumers") or []
+                result += map(_consumer_state, page)
+                offset += len(page)
+                if not page or offset >= answer.get("total", 0):
+                    return result
 
     async def subjects(self, subject: str) -> dict[str, int]:
         """The subjects that match, each with its number of messages."""
@@ -363,13 +405,14 @@ class JetStreamBackend:
             info = await self._call(
                 "STREAM.INFO", {"subjects_filter": subject, "offset": offset}
             )
-            if "config" in info:
-                self._heed(info["config"])
-            page = info["state"].get("subjects") or {}
-            result |= page
-            offset += len(page)
-            if not page or offset >= info.get("total", 0):
-                return result
+            with self._reading("STREAM.INFO"):
+                if "config" in info:
+                    self._heed(info["config"])
+                page = info["state"].get("subjects") or {}
+                result |= page
+                offset += len(page)
+                if not page or offset >= info.get("total", 0):
+                    return result
 
     async def state(self) -> StreamState:
         """The stream's configuration and size."""
@@ -391,6 +434,9 @@ class JetStreamBackend:
 
     async def announce(self, message: StoredMessage) -> None:
         """Nothing: the server delivers changes by itself."""
+
+    def _reading(self, verb: str) -> AbstractContextManager[None]:
+        return reading(f"{self._api.prefix}.{verb}.{self._stream}", self.bucket)
 
     async def _call(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         return await self._api.call(

@@ -14,7 +14,11 @@ from nats.aio.subscription import Subscription
 from nats.nuid import NUID
 
 from faststream_objstore.backends.base import Room, StoredMessage
-from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, JetStreamAPI
+from faststream_objstore.backends.jetstream.api import (
+    CONSUMER_NOT_FOUND,
+    JetStreamAPI,
+    reading,
+)
 from faststream_objstore.backends.jetstream.connection import status_of, wait_for
 from faststream_objstore.backends.jetstream.pulling import PullRequests
 from faststream_objstore.backends.jetstream.receipt import Receipt
@@ -180,8 +184,9 @@ class OrderedConsumer:
             bucket=self._bucket,
             timeout=self._timeout,
         )
-        self.remaining = answer.get("num_pending", 0)
-        self.server = (answer.get("cluster") or {}).get("leader")
+        with reading(f"{self._api.prefix}.CONSUMER.CREATE.{self._id}", self._bucket):
+            self.remaining = int(answer.get("num_pending", 0))
+            self.server = (answer.get("cluster") or {}).get("leader")
         self.heard = asyncio.get_running_loop().time()
 
     async def _subscribe(self) -> None:
@@ -321,10 +326,10 @@ class OrderedConsumer:
             self.fault = str(error)
             return
         # Otherwise messages are on their way, which say themselves what remains.
-        if info["delivered"]["consumer_seq"] == self._delivered and (
-            outstanding == 0 or info["num_pending"] == 0
-        ):
-            self.remaining = self._left(info["num_pending"])
+        with reading(f"{self._api.prefix}.CONSUMER.INFO.{self._id}", self._bucket):
+            delivered, pending = info["delivered"]["consumer_seq"], int(info["num_pending"])
+        if delivered == self._delivered and (outstanding == 0 or pending == 0):
+            self.remaining = self._left(pending)
 
     def wait_for_all(self, total: int) -> None:
         """Its replica lags: more will come than it knows of, until it has delivered these."""

@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import Self
 
 from faststream_objstore.backends.base import Deliver, Room, StoredMessage
-from faststream_objstore.backends.jetstream.api import JetStreamAPI
+from faststream_objstore.backends.jetstream.api import JetStreamAPI, reading
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.exceptions import (
@@ -122,22 +122,20 @@ class JetStreamMessages:
 
     async def _begun(self, begin: Callable[[int], Snapshot]) -> Snapshot:
         # Both at a time: what is stored between them is met, or asked for in the end.
+        verb = f"STREAM.INFO.{stream_name(self._bucket)}"
         asking = asyncio.ensure_future(
-            self._api.call(
-                f"STREAM.INFO.{stream_name(self._bucket)}",
-                bucket=self._bucket,
-                timeout=self._timeout,
-            )
+            self._api.call(verb, bucket=self._bucket, timeout=self._timeout)
         )
         try:
             consumer = await self._open()
             info = await asking
         finally:
             asking.cancel()
-        snapshot = begin(info["state"]["last_seq"])
-        # The leader has everything; so has the only server.
-        leader = (info.get("cluster") or {}).get("leader")
-        replicated = info["config"].get("num_replicas", 1) > 1
+        with reading(f"{self._api.prefix}.{verb}", self._bucket):
+            snapshot = begin(info["state"]["last_seq"])
+            # The leader has everything; so has the only server.
+            leader = (info.get("cluster") or {}).get("leader")
+            replicated = info["config"].get("num_replicas", 1) > 1
         snapshot.lagging = replicated and consumer.server != leader
         return snapshot
 

@@ -1,0 +1,184 @@
+"""While a leader is elected, calls use their timeout; answers that are garbage are told."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+from nats.aio.client import Client
+
+from faststream_objstore import wire
+from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamServer
+from faststream_objstore.exceptions import StoreAPIError, StoreTimeoutError
+from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.store import ObjectStore
+
+pytestmark = pytest.mark.timeout(60)
+
+T = TypeVar("T")
+ELECTING: dict[str, Any] = {
+    "error": {"code": 503, "err_code": 10008, "description": "temporarily unavailable"}
+}
+
+
+async def soon(work: Awaitable[T]) -> T:
+    return await asyncio.wait_for(work, 20)
+
+
+class Leaderless:
+    """Answers for the JetStream API, as servers do before a leader is elected.
+
+    The first requests of each kind are refused; then they are handed to the real server.
+    """
+
+    def __init__(self, client: Client, prefix: str, refusals: int) -> None:
+        self.client = client
+        self.prefix = prefix
+        self.refusals = refusals
+        self.asked: dict[str, int] = {}
+
+    async def start(self) -> None:
+        await self.client.subscribe(f"{self.prefix}.>", cb=self._answer)
+
+    async def _answer(self, message: Any) -> None:
+        verb = message.subject.removeprefix(self.prefix + ".")
+        kind = ".".join(verb.split(".")[:2])
+        self.asked[kind] = self.asked.get(kind, 0) + 1
+        if self.asked[kind] <= self.refusals and not verb.startswith("CONSUMER.MSG"):
+            await message.respond(json.dumps(ELECTING).encode())
+            return
+        await self.client.publish(f"$JS.API.{verb}", message.data, reply=message.reply)
+
+
+async def test_requests_are_made_again_while_a_leader_is_elected(
+    nats_client: Client, bucket_name: str
+) -> None:
+    prefix = f"electing.{bucket_name}"
+    leaderless = Leaderless(nats_client, prefix, refusals=2)
+    await leaderless.start()
+    server = JetStreamServer(nats_client, prefix=prefix, timeout=10)
+    config = wire.stream_config(ObjectStoreConfig(bucket=bucket_name))
+    config["allow_direct"] = False
+    store = ObjectStore.on(await soon(server.create(bucket_name, config)))
+
+    await soon(store.put("cat", bytes(300_000)))
+    assert len(await soon(store.get("cat"))) == 300_000
+    assert [one.name for one in await soon(store.list())] == ["cat"]
+    assert await soon(store.delete("cat"))
+    assert leaderless.asked["STREAM.CREATE"] == 3
+    assert leaderless.asked["STREAM.MSG"] >= 3
+    assert leaderless.asked["CONSUMER.CREATE"] >= 3
+    await soon(server.delete(bucket_name))
+
+
+async def test_an_election_that_takes_longer_than_the_timeout_is_told(
+    nats_client: Client, bucket_name: str
+) -> None:
+    prefix = f"electing.{bucket_name}"
+    leaderless = Leaderless(nats_client, prefix, refusals=1_000_000)
+    await leaderless.start()
+    server = JetStreamServer(nats_client, prefix=prefix, timeout=0.5)
+    with pytest.raises(StoreAPIError, match="temporarily unavailable") as caught:
+        await soon(server.open(bucket_name))
+    assert caught.value.code == 503
+    assert leaderless.asked["STREAM.INFO"] >= 3
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000])
+async def test_a_put_waits_for_a_stream_that_takes_no_messages_just_now(
+    nats_client: Client, bucket_name: str, size: int
+) -> None:
+    # Its stream exists, by what the API says, and nobody takes what is published to it.
+    prefix = f"electing.{bucket_name}"
+    config = wire.stream_config(ObjectStoreConfig(bucket=bucket_name))
+    real = JetStreamServer(nats_client)
+    asked = 0
+
+    async def answer(message: Any) -> None:
+        nonlocal asked
+        verb = message.subject.removeprefix(prefix + ".")
+        if verb.startswith("STREAM.INFO"):
+            asked += 1
+            if asked == 3:
+                await real.create(bucket_name, config)
+            state = {
+                "messages": 0,
+                "bytes": 0,
+                "last_seq": 0,
+                "last_ts": "2026-01-01T00:00:00Z",
+            }
+            info = {"config": config, "state": state, "created": "2026-01-01T00:00:00Z"}
+            await message.respond(json.dumps(info).encode())
+            return
+        if asked < 3 and verb.startswith(("DIRECT", "STREAM.MSG")):
+            missing = {"error": {"code": 404, "err_code": 10037, "description": "no message"}}
+            await message.respond(json.dumps(missing).encode())
+            return
+        await nats_client.publish(f"$JS.API.{verb}", message.data, reply=message.reply)
+
+    await nats_client.subscribe(f"{prefix}.>", cb=answer)
+    config["allow_direct"] = False
+    backend = JetStreamBackend(
+        JetStreamServer(nats_client, prefix=prefix), bucket_name, config
+    )
+    content = bytes(size)
+
+    await soon(ObjectStore.on(backend).put("cat", content))
+
+    assert asked >= 3
+    store = ObjectStore.on(await real.open(bucket_name))
+    assert await store.get("cat") == content
+    status = await store.status()
+    # Nothing is left of the tries that nobody took.
+    assert status.size < size + 10_000
+    await real.delete(bucket_name)
+
+
+CALLS: dict[str, tuple[str, Callable[[JetStreamBackend], Awaitable[Any]]]] = {
+    "state": ("STREAM.INFO.OBJ_b", lambda one: one.state()),
+    "subjects": ("STREAM.INFO.OBJ_b", lambda one: one.subjects(">")),
+    "leader": ("STREAM.MSG.GET.OBJ_b", lambda one: one.last_message("x", leader=True)),
+    "purge": ("STREAM.PURGE.OBJ_b", lambda one: one.purge("x")),
+    "consumers": ("CONSUMER.LIST.OBJ_b", lambda one: one.consumers()),
+    "buckets": ("STREAM.NAMES", lambda one: one._server.buckets()),
+    "create": ("STREAM.CREATE.OBJ_b", lambda one: one._server.create("b", {})),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "answer",
+    [b"[]", b"null", b"\xff", b'{"error": 5}', b'"x"', b"{}", b'{"state": 5, "message": {}}'],
+)
+async def test_an_answer_that_is_garbage_names_its_subject(
+    nats_client: Client, bucket_name: str, call: str, answer: bytes
+) -> None:
+    prefix = f"garbage.{bucket_name}"
+
+    async def respond(message: Any) -> None:
+        await message.respond(answer)
+
+    await nats_client.subscribe(f"{prefix}.>", cb=respond)
+    backend = JetStreamBackend(JetStreamServer(nats_client, prefix=prefix), "b")
+    subject, act = CALLS[call]
+    try:
+        await soon(act(backend))
+    except StoreAPIError as error:
+        assert f"'{prefix}.{subject}'" in str(error)
+    else:
+        # An empty answer to these is one.
+        assert answer.startswith(b"{")
+        assert call in {"purge", "consumers", "buckets"}
+
+
+async def test_an_acknowledgement_that_is_garbage_is_no_failure(
+    nats_client: Client,
+) -> None:
+    async def respond(message: Any) -> None:
+        await message.respond(b'{"stream": "OBJ_garbled"}')
+
+    await nats_client.subscribe("$O.garbled.M.>", cb=respond)
+    backend = JetStreamBackend(JetStreamServer(nats_client), "garbled")
+    with pytest.raises(StoreTimeoutError, match=r"\$O\.garbled\.M\.x"):
+        await soon(backend.publish_metadata("$O.garbled.M.x", b"{}", expected_sequence=0))
