@@ -285,10 +285,8 @@ def test_page_recovers_when_nats_and_the_service_were_away(
             screenshot.gallery(*options, "--port", url.rpartition(":")[2]),
             httpx.Client(base_url=url, timeout=30) as client,
         ):
-            client.put(
-                "/photo", params={"name": "meanwhile.png"}, content=picture("")["buffer"]
-            )
-            client.delete("/photo", params={"name": "before.png"})
+            client.put("/photos/meanwhile.png", content=picture("")["buffer"])
+            client.delete("/photos/before.png")
             shown: set[str] = set()
             while shown != {"after.png", "meanwhile.png"}:
                 tiles = client.get("/tiles").json()["tiles"]

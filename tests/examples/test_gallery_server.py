@@ -29,7 +29,7 @@ from examples.gallery.live import MOST_WAITING, event
 from examples.gallery.thumbnails import live
 from faststream_objstore import Buckets
 from faststream_objstore.testing import NatsServer
-from tests.examples.gallery_support import picture, put, tiles
+from tests.examples.gallery_support import photo_of, picture, put, thumb_of, tiles
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,12 +125,12 @@ async def told(
 
 async def test_browsers_are_told_of_a_thumbnail_and_of_its_deletion(service: Service) -> None:
     async with service.client.stream("GET", "/events") as response:
-        assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers["content-type"].startswith("text/event-stream")
         lines = response.aiter_lines()
         photo = await put(service.client, "é.png", picture(40, 30))
         tile = await told(lines, "é.png", deleted=False)
         assert (tile["photo"], tile["width"], tile["height"]) == (photo, 40, 30)
-        await service.client.delete("/photo", params={"name": "é.png"})
+        await service.client.delete(photo_of("é.png"))
         assert (await told(lines, "é.png", deleted=True))["revision"] > tile["revision"]
 
 
@@ -183,11 +183,11 @@ async def test_range_is_right_at_every_border_of_chunks_and_windows(service: Ser
         (len(content) - 1, len(content)),
     ]:
         response = await service.client.get(
-            "/photo", params={"name": "large"}, headers={"Range": f"bytes={start}-{stop - 1}"}
+            photo_of("large"), headers={"Range": f"bytes={start}-{stop - 1}"}
         )
         assert response.status_code == 206
         assert response.content == content[start:stop]
-    assert (await service.client.get("/photo", params={"name": "large"})).content == content
+    assert (await service.client.get(photo_of("large"))).content == content
 
 
 @pytest.mark.parametrize("header", ["", "Range: bytes=1-\r\n"])
@@ -199,7 +199,7 @@ async def test_download_that_is_broken_off_leaves_nothing_on_the_server(
 
     for _ in range(3):
         reader, writer = await service.connect(
-            "GET /photo?name=large", body=f"{header}\r\n".encode()
+            "GET /photos/large", body=f"{header}\r\n".encode()
         )
         await reader.readexactly(100_000)
         writer.transport.abort()
@@ -216,7 +216,7 @@ async def test_upload_that_is_broken_off_leaves_no_object_and_no_chunks(
     await put(service.client, "part", b"the version before")
     before = await service.stored()
     _, writer = await service.connect(
-        "PUT /photo?name=part", body=b"Content-Length: 9000000\r\n\r\n" + bytes(4_000_000)
+        "PUT /photos/part", body=b"Content-Length: 9000000\r\n\r\n" + bytes(4_000_000)
     )
 
     async def chunks_are_stored() -> bool:
@@ -228,7 +228,7 @@ async def test_upload_that_is_broken_off_leaves_no_object_and_no_chunks(
     await until(chunks_are_stored)
     writer.transport.abort()
     await until(none_are_left)
-    response = await service.client.get("/photo", params={"name": "part"})
+    response = await service.client.get(photo_of("part"))
     assert response.content == b"the version before"
 
 
@@ -243,10 +243,10 @@ async def test_uploads_of_one_name_at_once_end_as_one_of_them(service: Service) 
         tile = await told(lines, "same.png", photo=max(photos))
 
     width = tile["width"]
-    content = (await service.client.get("/photo", params={"name": "same.png"})).content
+    content = (await service.client.get(photo_of("same.png"))).content
     assert Image.open(BytesIO(content)).size == (width, width)
     assert width in sizes
-    thumb = await service.client.get("/thumb", params={"name": "same.png"})
+    thumb = await service.client.get(thumb_of("same.png"))
     assert Image.open(BytesIO(thumb.content)).size == (width, width)
 
     # One object: its chunk and its metadata.
@@ -279,7 +279,7 @@ async def test_photo_deleted_while_its_thumbnail_is_made_leaves_no_tile(
         lines = response.aiter_lines()
         await put(service.client, "brief.png", picture())
         assert await asyncio.to_thread(begun.wait, 20)
-        await service.client.delete("/photo", params={"name": "brief.png"})
+        await service.client.delete(photo_of("brief.png"))
         # The cleaner has nothing to remove yet, and is through once it has acknowledged.
 
         async def cleaned() -> bool:
@@ -413,7 +413,7 @@ async def test_replicas_all_tell_their_browsers_and_share_the_work(nats_url: str
         # A thumbnail is a chunk and its metadata: each was made once.
         assert (await jetstream.stream_info("OBJ_thumbs")).state.last_seq == 12
 
-        await left.delete("/photo", params={"name": "3.png"})
+        await left.delete(photo_of("3.png"))
         for lines in streams:
             await told(lines, "3.png", deleted=True)
     await connection.close()

@@ -1,7 +1,7 @@
 // The grid is the bucket of thumbnails: loaded once, then kept up to date by its changes.
 
 const $ = (id) => document.getElementById(id);
-const url = (path, name, more = "") => `${path}?name=${encodeURIComponent(name)}${more}`;
+const url = (path, name, more = "") => `${path}/${encodeURIComponent(name)}${more}`;
 const grid = $("grid");
 
 const tiles = new Map(); // name -> {tile, node}
@@ -41,7 +41,7 @@ function draw(tile) {
   find(".name").title = tile.name;
   find(".pixels").textContent = pixels(tile);
   find(".bytes").textContent = bytes(tile.size);
-  find(".download").href = url("/photo", tile.name);
+  find(".download").href = url("/photos", tile.name);
   find(".download").ariaLabel = `Download ${tile.name}`;
   find(".delete").ariaLabel = `Delete ${tile.name}`;
   find(".delete").onclick = () => remove(tile.name);
@@ -51,7 +51,7 @@ function draw(tile) {
     find(".open").disabled = true;
   } else {
     find("img").alt = tile.name;
-    find("img").src = url("/thumb", tile.name, `&v=${tile.revision}`);
+    find("img").src = url("/thumbs", tile.name, `?v=${tile.revision}`);
     find(".open").onclick = () => view(tile);
   }
   return node;
@@ -201,7 +201,7 @@ function upload(file) {
   function begin() {
     running += 1;
     say("Uploading 0 %", 0);
-    request.open("PUT", url("/photo", one.name));
+    request.open("PUT", url("/photos", one.name));
     request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => {
       const share = total ? loaded / total : 1;
@@ -209,9 +209,10 @@ function upload(file) {
       else say("Storing …");
     };
     request.onload = () => {
-      if (request.status !== 201) return fail(request.response?.error ?? `Failed: ${request.status}`);
+      if (![201, 204].includes(request.status)) return fail(request.response?.detail ?? `Failed: ${request.status}`);
       say("Making a thumbnail …");
-      one.photo = request.response.photo;
+      // An ETag begins with the object's revision.
+      one.photo = parseInt(request.getResponseHeader("ETag").slice(1));
       // The thumbnail may have been faster than this answer.
       const made = tiles.get(one.name);
       if (made && made.tile.photo >= one.photo) {
@@ -277,8 +278,8 @@ function view(tile) {
   $("viewer-name").textContent = tile.name;
   $("viewer-facts").textContent = pixels(tile) + bytes(tile.size);
   $("viewer-image").alt = tile.name;
-  $("viewer-image").src = url("/photo", tile.name, `&v=${tile.photo}`);
-  $("viewer-download").href = url("/photo", tile.name);
+  $("viewer-image").src = url("/photos", tile.name, `?v=${tile.photo}`);
+  $("viewer-download").href = url("/photos", tile.name);
   $("viewer-delete").onclick = () => remove(tile.name);
   if (!$("viewer").open) $("viewer").showModal();
 }
@@ -305,8 +306,8 @@ function remove(name) {
   question.onclose = async () => {
     if (question.returnValue !== "yes") return;
     try {
-      const response = await fetch(url("/photo", name), { method: "DELETE" });
-      if (!response.ok && response.status !== 404) throw new Error();
+      const response = await fetch(url("/photos", name), { method: "DELETE" });
+      if (!response.ok && ![404, 410].includes(response.status)) throw new Error();
       const gone = tiles.get(name);
       if (gone) apply({ ...gone.tile, revision: gone.tile.revision + 1, deleted: true });
     } catch {
