@@ -19,7 +19,6 @@ It needs `pip install faststream-fastapi uvicorn`, with FastAPI 0.118 or newer.
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 from urllib.error import HTTPError
@@ -27,8 +26,7 @@ from urllib.request import Request as HTTPRequest
 from urllib.request import urlopen
 
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, Depends, FastAPI, Request
 from faststream.nats import NatsBroker, NatsRouter
 from faststream_fastapi import FastStreamAPI
 from pydantic import BaseModel
@@ -37,12 +35,11 @@ from faststream_objstore import (
     Bucket,
     Buckets,
     FromBucket,
-    InvalidObjectNameError,
     ObjectInfo,
-    ObjectNotFoundError,
-    ObjectReader,
     ObjectStore,
+    ObjStoreError,
 )
+from faststream_objstore.http import DownloadResponse, problem_response, save_upload
 from faststream_objstore.testing import NatsServer
 
 files = Bucket("files", description="What was uploaded")
@@ -85,25 +82,15 @@ messages = NatsRouter()
 
 @routes.put("/files/{name:path}", status_code=201)
 async def upload(name: str, request: Request, store: Files) -> dict[str, int]:
-    """Store the body, of any size; an upload that breaks off changes nothing."""
-    content_type = request.headers.get("Content-Type", "application/octet-stream")
-    info = await store.put(name, request.stream(), headers={"Content-Type": content_type})
+    """Store the body; an upload that breaks off changes nothing."""
+    info = await save_upload(request, store, name, max_size=1024**3)
     return {"size": info.size, "revision": info.revision}
 
 
-async def opened(name: str, store: Files) -> AsyncIterator[ObjectReader]:
-    # Closed when the response has been sent, or its client has gone.
-    async with store.open(name) as reader:
-        yield reader
-
-
 @routes.get("/files/{name:path}")
-async def download(reader: Annotated[ObjectReader, Depends(opened)]) -> StreamingResponse:
-    """Send one version of a file, chunk by chunk."""
-    info = reader.info
-    headers = {"Content-Length": str(info.size), "ETag": f'"{info.digest}"'}
-    kinds = (info.headers or {}).get("Content-Type") or ["application/octet-stream"]
-    return StreamingResponse(reader, media_type=kinds[0], headers=headers)
+async def download(name: str, store: Files) -> DownloadResponse:
+    """Send one version of a file, or the parts that are asked for."""
+    return DownloadResponse(store, name)
 
 
 @routes.get("/files")
@@ -127,21 +114,13 @@ async def size(name: str, store: Files) -> int:
     return (await store.get_info(name)).size
 
 
-def answer(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def handler(_: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": str(error)}, status)
-
-    return handler
-
-
 def build(url: str) -> tuple[FastStreamAPI, NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None, routers=[messages])
     buckets = Buckets(broker, files, reports)
     api = FastAPI(title="Files")
     api.state.buckets = buckets
     api.include_router(routes)
-    api.add_exception_handler(ObjectNotFoundError, answer(404))
-    api.add_exception_handler(InvalidObjectNameError, answer(400))
+    api.add_exception_handler(ObjStoreError, problem_response)
     # Without `safe_connection` it would start without its buckets, and only warn.
     return FastStreamAPI(broker, application=api, safe_connection=True), broker, buckets
 
