@@ -7,12 +7,9 @@ from collections.abc import Callable
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from faststream_objstore.backends.jetstream.connection import (
-    Connection,
-    status_of,
-    wait_for,
-)
+from faststream_objstore.backends.jetstream.connection import Connection, status_of
 from faststream_objstore.backends.jetstream.pulling import PullRequests
+from faststream_objstore.backends.jetstream.waiting import wait_for
 from faststream_objstore.exceptions import ObjStoreError, PermissionDeniedError
 
 __all__ = ("Puller",)

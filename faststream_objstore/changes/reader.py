@@ -6,8 +6,8 @@ from collections.abc import Callable
 from nats.aio.msg import Msg
 
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.backends.jetstream.connection import wait_for
 from faststream_objstore.backends.jetstream.receipt import Receipt
+from faststream_objstore.backends.jetstream.waiting import wait_for
 from faststream_objstore.changes.delivery import ChangeMessage
 from faststream_objstore.changes.loop import ChangeLoop
 from faststream_objstore.changes.options import ChangeOptions

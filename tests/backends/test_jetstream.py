@@ -22,8 +22,9 @@ from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamSe
 from faststream_objstore.backends.jetstream import ordered as ordered_module
 from faststream_objstore.backends.jetstream import stream as stream_module
 from faststream_objstore.backends.jetstream.api import parse_time
-from faststream_objstore.backends.jetstream.connection import Connection, wait_for
+from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
+from faststream_objstore.backends.jetstream.waiting import wait_for
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketFullError,

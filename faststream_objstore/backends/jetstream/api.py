@@ -13,7 +13,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from faststream_objstore.backends.base import StreamState, WrongRevision
+from faststream_objstore.backends.base import ConsumerState, StreamState, WrongRevision
 from faststream_objstore.backends.jetstream.connection import Connection, in_bucket, status_of
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
@@ -34,6 +34,7 @@ __all__ = (
     "JetStreamAPI",
     "Pauses",
     "UnreadableError",
+    "consumer_state",
     "is_electing",
     "parse_time",
     "reading",
@@ -200,6 +201,18 @@ def _not_enabled(bucket: str | None, said: str) -> JetStreamNotEnabledError:
         "another one, or the server is just starting; in that case try again."
     )
     return JetStreamNotEnabledError(msg, bucket=bucket)
+
+
+def consumer_state(info: dict[str, Any]) -> ConsumerState:
+    """What the API says of a consumer."""
+    config = info.get("config") or {}
+    only = config.get("filter_subject")
+    return ConsumerState(
+        name=info["name"],
+        filters=(only,) if only else tuple(config.get("filter_subjects") or ()),
+        floor=info["ack_floor"]["stream_seq"],
+        idle=not info.get("num_pending") and not info.get("num_ack_pending"),
+    )
 
 
 class JetStreamAPI:

@@ -22,6 +22,7 @@ from faststream_objstore.backends.jetstream.api import (
     JetStreamAPI,
     Pauses,
     UnreadableError,
+    consumer_state,
     is_electing,
     parse_time,
     reading,
@@ -392,7 +393,7 @@ class JetStreamBackend:
                     )
                     raise StoreAPIError(msg, bucket=self.bucket, code=503)
                 page = answer.get("consumers") or []
-                result += map(_consumer_state, page)
+                result += map(consumer_state, page)
                 offset += len(page)
                 if not page or offset >= answer.get("total", 0):
                     return result
@@ -442,14 +443,3 @@ class JetStreamBackend:
         return await self._api.call(
             f"{verb}.{self._stream}", body, bucket=self.bucket, timeout=self.timeout
         )
-
-
-def _consumer_state(info: dict[str, Any]) -> ConsumerState:
-    config = info.get("config") or {}
-    only = config.get("filter_subject")
-    return ConsumerState(
-        name=info["name"],
-        filters=(only,) if only else tuple(config.get("filter_subjects") or ()),
-        floor=info["ack_floor"]["stream_seq"],
-        idle=not info.get("num_pending") and not info.get("num_ack_pending"),
-    )

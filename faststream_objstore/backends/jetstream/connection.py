@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias
 
 import nats.errors
 from nats.aio.client import Client
@@ -13,6 +13,7 @@ from nats.aio.subscription import Subscription
 
 from faststream_objstore.backends.jetstream.budget import Budget, Share
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
+from faststream_objstore.backends.jetstream.waiting import Waiting
 from faststream_objstore.exceptions import (
     ConnectionLostError,
     NotConnectedError,
@@ -22,12 +23,11 @@ from faststream_objstore.exceptions import (
     StoreTimeoutError,
 )
 
-__all__ = ("Connection", "Destination", "Receive", "in_bucket", "status_of", "wait_for")
+__all__ = ("Connection", "Destination", "Receive", "in_bucket", "status_of")
 
 Receive = Callable[[Msg], None]
 Destination = Callable[[int], "memoryview | None"]
 Denied = Callable[[PermissionDeniedError], None]
-_T = TypeVar("_T")
 _Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError]"
 
 # nats-py suspends inside `publish` only when more than 2 MiB (its default) wait to be
@@ -46,9 +46,6 @@ _UNDER_WAY_BYTES = 16 * 1024 * 1024
 _SMALL_UNDER_WAY_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 1024 * 1024
 
-# How soon a lost connection is noticed by those who wait for an answer.
-_LOOK_SECONDS = 0.25
-
 _CONNECTION_ERRORS = (
     nats.errors.ConnectionClosedError,
     nats.errors.ConnectionDrainingError,
@@ -62,27 +59,9 @@ _SOCKET_ERRORS = (OSError, RuntimeError, AttributeError, TypeError)
 _REFUSALS = (nats.errors.Error, *_SOCKET_ERRORS)
 
 
-def _expire(future: "asyncio.Future[Any]") -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 def _retrieve(task: "asyncio.Task[None]") -> None:
     if not task.cancelled():
         task.exception()
-
-
-async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
-    """The future's result, or `None` after so many seconds.
-
-    `asyncio.wait_for` of Python 3.10 and 3.11 loses a cancellation that arrives together
-    with the result; this one does not.
-    """
-    timer = asyncio.get_running_loop().call_later(seconds, _expire, future)
-    try:
-        return await future
-    finally:
-        timer.cancel()
 
 
 def in_bucket(bucket: str | None) -> str:
@@ -154,9 +133,8 @@ class Connection:
         self._replies: dict[str, tuple[_Reply, str, str | None]] = {}
         # By the subject in lower case, as a refusal names it.
         self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
-        # Who waits: until when, and for an answer of which connection.
-        self._waiting: dict[asyncio.Future[Any], tuple[float, int]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = Waiting(client)
+        self.answer = self._waiting.answer
         self._subscription: Subscription | None = None
         self._subscribing: asyncio.Task[None] | None = None
         # What is to be undone when nobody has this any more: the callback, the subscription.
@@ -357,45 +335,6 @@ class Connection:
                 raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
             if not resend:
                 raise self.lost("the answer to a message", bucket)
-
-    async def answer(
-        self, future: "asyncio.Future[_T]", deadline: float, generation: int
-    ) -> _T | None:
-        """The future's result; `None` at the deadline, or once it cannot come any more.
-
-        Args:
-            future: What an answer resolves.
-            deadline: By the loop's clock.
-            generation: The connection that the question went out on.
-        """
-        self._waiting[future] = (deadline, generation)
-        if self._timer is None or deadline < self._timer.when():
-            self._look_by(deadline)
-        try:
-            return await future
-        finally:
-            del self._waiting[future]
-
-    def _look_by(self, deadline: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        when = min(deadline, loop.time() + _LOOK_SECONDS)
-        self._timer = loop.call_at(when, self._look)
-
-    def _look(self) -> None:
-        """Tell those who wait for what cannot come any more."""
-        self._timer = None
-        now = asyncio.get_running_loop().time()
-        reconnects, closed = self.reconnects, self.client.is_closed
-        soonest = None
-        for future, (deadline, generation) in self._waiting.items():
-            if deadline <= now or reconnects > generation or closed:
-                _expire(future)
-            elif soonest is None or deadline < soonest:
-                soonest = deadline
-        if soonest is not None:
-            self._look_by(soonest)
 
     def held_up(self, seconds: float, bucket: str | None) -> StoreTimeoutError:
         """The error for a read whose turn did not come."""

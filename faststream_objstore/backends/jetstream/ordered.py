@@ -19,9 +19,10 @@ from faststream_objstore.backends.jetstream.api import (
     JetStreamAPI,
     reading,
 )
-from faststream_objstore.backends.jetstream.connection import status_of, wait_for
+from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.backends.jetstream.pulling import PullRequests
 from faststream_objstore.backends.jetstream.receipt import Receipt
+from faststream_objstore.backends.jetstream.waiting import wait_for
 from faststream_objstore.exceptions import (
     ObjStoreError,
     PermissionDeniedError,

@@ -1,0 +1,84 @@
+"""Waiting for answers: with a deadline, and no longer than they can come."""
+
+import asyncio
+from typing import Any, TypeVar
+
+from nats.aio.client import Client
+
+__all__ = ("Waiting", "wait_for")
+
+_T = TypeVar("_T")
+
+# How soon a lost connection is noticed by those who wait for an answer.
+_LOOK_SECONDS = 0.25
+
+
+def _expire(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
+    """The future's result, or `None` after so many seconds.
+
+    `asyncio.wait_for` of Python 3.10 and 3.11 loses a cancellation that arrives together
+    with the result; this one does not.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _expire, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+class Waiting:
+    """Those who wait for an answer over one client; all of them share one timer.
+
+    Args:
+        client: Where the answers come from.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        # Until when, and for an answer of which connection.
+        self._waiting: dict[asyncio.Future[Any], tuple[float, int]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def answer(
+        self, future: "asyncio.Future[_T]", deadline: float, generation: int
+    ) -> _T | None:
+        """The future's result; `None` at the deadline, or once it cannot come any more.
+
+        Args:
+            future: What an answer resolves.
+            deadline: By the loop's clock.
+            generation: The connection that the question went out on.
+        """
+        self._waiting[future] = (deadline, generation)
+        if self._timer is None or deadline < self._timer.when():
+            self._look_by(deadline)
+        try:
+            return await future
+        finally:
+            del self._waiting[future]
+
+    def _look_by(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        when = min(deadline, loop.time() + _LOOK_SECONDS)
+        self._timer = loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """Tell those who wait for what cannot come any more."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        reconnects, closed = self._client.stats["reconnects"], self._client.is_closed
+        soonest = None
+        for future, (deadline, generation) in self._waiting.items():
+            if deadline <= now or reconnects > generation or closed:
+                _expire(future)
+            elif soonest is None or deadline < soonest:
+                soonest = deadline
+        if soonest is not None:
+            self._look_by(soonest)
