@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.changes.dead_letter import described, letter, shortened
 from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.outcome import ChangeOutcome, Outcome
 from faststream_objstore.exceptions import BadObjectMetaError, InvalidObjectNameError
 from faststream_objstore.models import ObjectInfo
 
@@ -149,6 +151,9 @@ class ChangeHandler(Protocol):
     def stop_soon(self, *, exit_app: bool) -> None:
         """Stop without waiting; a handler that waited for its own end would hang."""
 
+    def ended(self, outcome: ChangeOutcome) -> None:
+        """A delivery has ended; whatever follows what happens is told here, and only here."""
+
     def log(self, level: int, text: str) -> None:
         """Log with the broker's logger."""
 
@@ -165,8 +170,8 @@ class Delivery:
         self._options = subscriber.options
         self._most_deliveries = self._options.retries.attempts + _UNANSWERED
 
-    async def __call__(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:
-        """Handle a message and acknowledge it.
+    async def __call__(self, raw: Msg, receipt: Receipt, replayed: bool) -> Outcome:
+        """Handle a message and acknowledge it, unless it is not wanted.
 
         Args:
             raw: As delivered.
@@ -174,21 +179,27 @@ class Delivery:
             replayed: Whether it is of the state that `replay=True` begins with.
 
         Returns:
-            Whether it is settled: the server will not deliver it again.
+            How it ended; what was skipped is left for the caller to answer for.
         """
         try:
             change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError as error:
-            self._subscriber.log(
-                logging.WARNING,
-                f"{shortened(str(error), _MOST_TOLD)} The change is passed over.",
-            )
+            why = shortened(str(error), _MOST_TOLD)
+            self._subscriber.log(logging.WARNING, f"{why} The change is passed over.")
             await raw.ack()
-            return True
-        change.replayed = replayed
-        if not change.is_wanted(self._options) and not self._subscriber.follows(change):
-            await change.ack()
-            return True
+            outcome, info = Outcome.PASSED_OVER, None
+        else:
+            change.replayed = replayed
+            info = change.info
+            if change.is_wanted(self._options) or self._subscriber.follows(change):
+                outcome = await self._deliver(change, receipt)
+            else:
+                outcome = Outcome.SKIPPED
+        lag = time.time() - receipt.time_ns / 1e9
+        self._subscriber.ended(ChangeOutcome(outcome, info, receipt.deliveries, lag))
+        return outcome
+
+    async def _deliver(self, change: ChangeMessage, receipt: Receipt) -> Outcome:
         if receipt.deliveries > self._most_deliveries:
             return await self._give_up(
                 change,
@@ -208,10 +219,10 @@ class Delivery:
         except SystemExit:
             await _unless_done(change, change.nak())
             self._subscriber.stop_soon(exit_app=True)
-            return False
+            return Outcome.RETRIED
         except NackMessage as error:
             await _unless_done(change, change.nak(**error.extra_options))
-            return False
+            return Outcome.RETRIED
         except RejectMessage:
             await _unless_done(change, change.term())
         except HandlerException:
@@ -220,23 +231,25 @@ class Delivery:
             return await self._failed(change, receipt, error)
         else:
             await _unless_done(change, change.ack())
-        return not change.given_back
+        return _ended(change)
 
-    async def _failed(self, change: ChangeMessage, receipt: Receipt, error: Exception) -> bool:
+    async def _failed(
+        self, change: ChangeMessage, receipt: Receipt, error: Exception
+    ) -> Outcome:
         if change.is_acked:
             # The handler has acknowledged it by itself; FastStream has logged the error.
-            return not change.given_back
+            return _ended(change)
         if await self._subscriber.is_superseded(change):
             await change.ack()
-            return True
+            return Outcome.SUPERSEDED
         delay = self._options.retries.delay(receipt.deliveries)
         if delay is not None:
             await change.nak(delay)
-            return False
+            return Outcome.RETRIED
 
         return await self._give_up(change, receipt, described(error, most=None))
 
-    async def _give_up(self, change: ChangeMessage, receipt: Receipt, why: str) -> bool:
+    async def _give_up(self, change: ChangeMessage, receipt: Receipt, why: str) -> Outcome:
         """End a change, and tell of it; its handler is not called again, come what may."""
         told = (
             f"{self._options.title}: gave up on {shortened(change.info.name)!r} (revision "
@@ -259,7 +272,7 @@ class Delivery:
                 await asyncio.sleep(pause)
         await change.term()
         self._subscriber.log(logging.ERROR, told)
-        return True
+        return Outcome.DEAD_LETTERED
 
 
 def _is_subject_of(info: ObjectInfo, subject: str) -> bool:
@@ -314,6 +327,12 @@ class SupersededGuard(BaseMiddleware[Any, Any]):
         """Swallow what `consume_scope` has raised in place of the handler's error."""
         await super().__aexit__(exc_type, exc_val, exc_tb)
         return self._superseded and exc_type is AckMessage
+
+
+def _ended(change: ChangeMessage) -> Outcome:
+    if change.given_back:
+        return Outcome.RETRIED
+    return Outcome.SUPERSEDED if change.superseded else Outcome.HANDLED
 
 
 async def _unless_done(change: ChangeMessage, answer: Any) -> None:

@@ -3,6 +3,7 @@
 A durable, which all replicas share; a broadcast has one of its own in each process.
 """
 
+import asyncio
 from typing import Any
 
 from nats.nuid import NUID
@@ -11,10 +12,12 @@ from faststream_objstore import wire
 from faststream_objstore.backends.base import StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
+from faststream_objstore.changes import declarations
+from faststream_objstore.changes.declarations import Declaration, Declarations
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BucketConfigMismatchError, StoreAPIError
 
-__all__ = ("DurableConsumer",)
+__all__ = ("SETTLE_SECONDS", "VERIFY_SECONDS", "DurableConsumer")
 
 _NANOSECONDS = 1_000_000_000
 # A broadcast consumer whose process died is removed by the server after this.
@@ -25,6 +28,12 @@ _MAX_ACK_PENDING = 10_000
 # or "no" where that is not replayed.
 _REPLAY = "faststream-objstore.replay"
 
+# How long a declaration is looked after once it is written, every quarter of a second, and
+# how long others wait after their own writes, which may have undone it if they were quick.
+_QUICK_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
+VERIFY_SECONDS = 1.25
+
 _nuid = NUID()
 
 
@@ -34,13 +43,23 @@ class DurableConsumer:
     Args:
         server: Where the bucket is.
         options: What the subscriber wants.
+        follows: Whether deletions concern it, too, because its results go with them.
     """
 
-    def __init__(self, server: JetStreamServer, options: ChangeOptions) -> None:
+    def __init__(
+        self, server: JetStreamServer, options: ChangeOptions, *, follows: bool = False
+    ) -> None:
         self._server = server
         self._options = options
         self._stream = wire.stream_name(options.bucket)
         self._created: str | None = None
+        self._own = Declaration.of(options, follows=follows)
+        self.wrote: asyncio.Event = asyncio.Event()
+        """Set when the declaration is written."""
+        self.written_at: float = 0.0
+        """When the declaration was last written, by the loop's clock."""
+        self.settled_at: float = 0.0
+        """When others have noticed, by the loop's clock, if our write has undone theirs."""
         self.replayed_until: int = 0
         """The last sequence of the state that `replay=True` begins with."""
         self.name: str = options.durable or f"objstore-{_nuid.next().decode()}"
@@ -71,6 +90,7 @@ class DurableConsumer:
             if known is not None:
                 self._check_kind(known["config"])
             config = self._config(state, known, resume_at)
+            began = asyncio.get_running_loop().time()
             try:
                 info = await self._call(
                     "CREATE", {"stream_name": self._stream, "config": config}
@@ -82,11 +102,54 @@ class DurableConsumer:
                     # Another replica made it between our requests, a little differently.
                     continue
                 raise
+            self._wrote(began)
             self._created = state.created
             noted = (info["config"].get("metadata") or {}).get(_REPLAY, "no")
             self.replayed_until = int(noted) if noted.isdigit() else 0
             return info, known is None
         raise AssertionError  # the last attempt has returned or raised
+
+    async def confirm(self, *, at_latest: float) -> dict[str, Any] | None:
+        """Note on the consumer that this declaration is alive, unless somebody has.
+
+        Args:
+            at_latest: How many seconds ago that may be.
+
+        Returns:
+            What the server says of the consumer; `None` if it has none.
+        """
+        began = asyncio.get_running_loop().time()
+        info = await self.info()
+        if info is None or not self._options.durable:
+            return info
+        declared = self.declared(info)
+        if declared.own_age <= at_latest:
+            return info
+        config = info["config"]
+        metadata = (config.get("metadata") or {}) | declared.confirmed()
+        info = await self._call(
+            "CREATE",
+            {
+                "stream_name": self._stream,
+                "config": config | {"metadata": metadata},
+                "action": "update",
+            },
+        )
+        self._wrote(began)
+        return info
+
+    def declared(self, info: dict[str, Any]) -> Declarations:
+        """The declarations that the consumer has noted."""
+        return Declarations(info, self._own)
+
+    def _wrote(self, began: float) -> None:
+        # The server does not write on condition, so what another process noted between our
+        # read and our write is undone. It looks after its own (`VERIFY_SECONDS`), and until
+        # it has, what the consumer says of it does not count.
+        self.written_at = now = asyncio.get_running_loop().time()
+        self.wrote.set()
+        quick = now - began <= _QUICK_SECONDS
+        self.settled_at = now + (SETTLE_SECONDS if quick else declarations.CONFIRM_SECONDS + 1)
 
     async def delete(self) -> None:
         """Remove the consumer from the server."""
@@ -130,7 +193,10 @@ class DurableConsumer:
             config["mem_storage"] = True
             config["num_replicas"] = 1
 
+        noted = self.declared(known or {"config": {}})
+        declared = noted.confirmed() if options.durable else {}
         if known is None:
+            config["metadata"] |= declared
             return config | self._beginning(state, resume_at)
         # What an operator has set, and what the server cannot change, stays as it is.
         existing = {
@@ -138,7 +204,7 @@ class DurableConsumer:
             for key, value in known["config"].items()
             if key not in {"filter_subjects", "backoff"}
         }
-        config["metadata"] = config["metadata"] | (existing.get("metadata") or {})
+        config["metadata"] = config["metadata"] | (existing.get("metadata") or {}) | declared
         return existing | config
 
     def _beginning(self, state: StreamState, resume_at: int) -> dict[str, Any]:

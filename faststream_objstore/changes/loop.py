@@ -15,13 +15,14 @@ from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.backoff import Backoff, Log
 from faststream_objstore.changes.durable import DurableConsumer
 from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.outcome import Outcome
 from faststream_objstore.changes.prefetch import Prefetch
 from faststream_objstore.changes.puller import Puller
+from faststream_objstore.changes.sharing import Sharing
 from faststream_objstore.exceptions import ObjStoreError
 
 __all__ = ("ChangeLoop",)
 
-_REFRESH_SECONDS = 30.0
 # So long may all handlers take before what waits behind them is given back. Far above what
 # is meant to wait, so that a moment's standstill of the process does not count.
 _PATIENCE_SECONDS = 0.25
@@ -31,8 +32,8 @@ _TURN_SECONDS = 0.01
 
 _T = TypeVar("_T")
 
-Handle = Callable[[Msg, Receipt, bool], Awaitable[bool]]
-"""Handles a message and acknowledges it; whether it will not be delivered again."""
+Handle = Callable[[Msg, Receipt, bool], Awaitable[Outcome]]
+"""Handles a message, and acknowledges it unless it is skipped."""
 
 
 class ChangeLoop:
@@ -48,6 +49,7 @@ class ChangeLoop:
             state that `replay=True` begins with.
         log: Called with a level and a text.
         prefetch: Whether changes may wait here.
+        follows: Whether deletions concern the subscriber, whatever its event.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ChangeLoop:
         handle: Handle,
         log: Log,
         prefetch: bool = True,
+        follows: bool = False,
     ) -> None:
         self._options = options
         self._title = options.title
@@ -65,8 +68,15 @@ class ChangeLoop:
         self._log = log
         self._connection = server.api.connection
         self._client = server.client
-        self._on_server = DurableConsumer(server, options)
+        self._on_server = DurableConsumer(server, options, follows=follows)
         self._position = _Position()
+        self._sharing = Sharing(
+            self._on_server,
+            options,
+            answer=self._answer,
+            finished=self._position.finished,
+            log=log,
+        )
         self._puller = Puller(
             self._connection, options.bucket, room=self._room, receive=self._receive
         )
@@ -104,7 +114,8 @@ class ChangeLoop:
                 ("pull", self._run()),
                 ("renew", self._renew()),
                 ("share", self._share()),
-                ("refresh", self._refresh()),
+                ("declare", self._sharing.keep_alive(self._refreshed)),
+                ("skip", self._sharing.run()),
             )
         ]
 
@@ -130,6 +141,9 @@ class ChangeLoop:
             await asyncio.wait(workers, timeout=timeout)
         await _cancel(*workers)
         await _cancel(*others)
+        with contextlib.suppress(ObjStoreError):
+            if self._client.is_connected:
+                await self._sharing.decide_at_last()
         if not self._options.durable and self._client.is_connected:
             # Otherwise the server removes it by itself.
             with contextlib.suppress(ObjStoreError):
@@ -147,6 +161,8 @@ class ChangeLoop:
     async def _ensure(self) -> None:
         info, made_now = await self._on_server.ensure(self._position.resume_at)
         self._position.learn(info, made_now=made_now)
+        if self._options.durable:
+            self._sharing.learn(info)
 
     async def _run(self) -> None:
         made = True
@@ -190,6 +206,8 @@ class ChangeLoop:
         if receipt.deliveries > 1 and (returned := self._returned.get(sequence)):
             # No attempt was made then.
             receipt = receipt._replace(deliveries=max(1, receipt.deliveries - returned))
+        if receipt.deliveries > 1:
+            receipt = self._sharing.attempt(receipt)
         self._waiting[sequence] = message, receipt
         self._begin()
 
@@ -246,7 +264,12 @@ class ChangeLoop:
     async def _handle_one(self, message: Msg, receipt: Receipt) -> None:
         try:
             replayed = receipt.sequence <= self._on_server.replayed_until
-            if await self._handle(message, receipt, replayed):
+            outcome = await self._handle(message, receipt, replayed)
+            if outcome is Outcome.RETRIED:
+                self._sharing.retried(receipt)
+            elif outcome is Outcome.SKIPPED:
+                await self._sharing.skip(message, receipt)
+            else:
                 self._position.finished(receipt)
                 if self._returned:
                     self._returned.pop(receipt.sequence, None)
@@ -288,18 +311,13 @@ class ChangeLoop:
         while True:
             await asyncio.sleep(self._options.ack_seconds / 3)
             waiting = [message for message, _ in self._waiting.values()]
-            for message in (*self._working.values(), *waiting):
+            for message in (*self._working.values(), *waiting, *self._sharing.undecided):
                 await self._answer(message, Msg.Ack.Progress)
 
-    async def _refresh(self) -> None:
-        while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
-            if self._position.complete:
-                continue
-            # How far all replicas have come.
-            with contextlib.suppress(ObjStoreError):
-                if (info := await self._on_server.info()) is not None:
-                    self._position.learn(info, made_now=False)
+    def _refreshed(self, info: dict[str, Any]) -> None:
+        # How far all replicas have come.
+        if not self._position.complete:
+            self._position.learn(info, made_now=False)
 
 
 class _Position:

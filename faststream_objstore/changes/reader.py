@@ -11,6 +11,7 @@ from faststream_objstore.backends.jetstream.waiting import wait_for
 from faststream_objstore.changes.delivery import ChangeMessage
 from faststream_objstore.changes.loop import ChangeLoop
 from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.outcome import Outcome
 from faststream_objstore.exceptions import BadObjectMetaError
 
 __all__ = ("ChangeReader",)
@@ -58,23 +59,22 @@ class ChangeReader:
             if future in self._waiting:
                 self._waiting.remove(future)
 
-    async def _handle(self, raw: Msg, receipt: Receipt, replayed: bool) -> bool:
+    async def _handle(self, raw: Msg, receipt: Receipt, replayed: bool) -> Outcome:
         try:
             change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError:
             await raw.ack()
-            return True
+            return Outcome.PASSED_OVER
         change.replayed = replayed
         if not change.is_wanted(self._options):
-            await change.ack()
-            return True
+            return Outcome.SKIPPED
         try:
             while True:
                 while self._waiting:
                     future = self._waiting.pop(0)
                     if not future.done():
                         future.set_result(change)
-                        return True
+                        return Outcome.HANDLED
                 self._asked.clear()
                 await self._asked.wait()
         except asyncio.CancelledError:

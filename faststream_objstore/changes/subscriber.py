@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +34,7 @@ from faststream_objstore.changes.delivery import (
     label,
 )
 from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.outcome import ChangeOutcome, Outcome
 from faststream_objstore.changes.specification import ChangeSpecification
 from faststream_objstore.exceptions import (
     InvalidPatternError,
@@ -128,6 +130,8 @@ class ChangeSubscriber(PlainSubscriber):
         self.number: int = next(_numbers)
         self.superseded: int = 0
         """How many changes were replaced while their handler ran, and failed for it."""
+        self.outcomes: Counter[Outcome] = Counter()
+        """How often a delivery from the server ended in which way."""
         self._bucket = bucket
         self._guards: tuple[Any, ...] = ()
         self._loop: ChangeLoop | None = None
@@ -147,7 +151,13 @@ class ChangeSubscriber(PlainSubscriber):
             # Services without change handlers, and tests in memory, do without it.
             from faststream_objstore.changes.loop import ChangeLoop  # noqa: PLC0415
 
-            loop = ChangeLoop(server, self.options, handle=Delivery(self), log=self.log)
+            loop = ChangeLoop(
+                server,
+                self.options,
+                handle=Delivery(self),
+                log=self.log,
+                follows=any(one.follow for one in self.object_publishers),
+            )
             await loop.start()
             self._loop = loop
 
@@ -222,6 +232,10 @@ class ChangeSubscriber(PlainSubscriber):
         # AckMessage and its like are answers to a server, not errors.
         with contextlib.suppress(HandlerException):
             await self.handle(change)
+
+    def ended(self, outcome: ChangeOutcome) -> None:
+        """A delivery has ended; whatever follows what happens is told here, and only here."""
+        self.outcomes[outcome.outcome] += 1
 
     async def is_superseded(self, change: ChangeMessage) -> bool:
         """Whether the object has a newer version, or this one is gone."""

@@ -1,0 +1,250 @@
+"""Changes that a process does not want, of a durable that others may share with it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from faststream_objstore import wire
+from faststream_objstore.backends.jetstream.receipt import Receipt
+from faststream_objstore.backoff import Log
+from faststream_objstore.changes import declarations
+from faststream_objstore.changes.dead_letter import shortened
+from faststream_objstore.changes.declarations import Declaration, Declarations
+from faststream_objstore.changes.durable import SETTLE_SECONDS, VERIFY_SECONDS, DurableConsumer
+from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.exceptions import BadObjectMetaError, ObjStoreError
+from faststream_objstore.messages import StoredMessage
+from faststream_objstore.models import ObjectInfo
+
+__all__ = ("Sharing",)
+
+# How often the server is asked what others have declared, at most.
+_ASK_SECONDS = 0.05
+_AGAIN_SECONDS = 1.0
+_VERIFY_EVERY_SECONDS = 0.25
+# A change that another process wants comes back after a quarter of a second, then half, and
+# so on; deliveries are counted, so there shall not be many.
+_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.25, 5.0
+# No longer than that, a change that has killed its process each time is taken for shared.
+_MOST_DELIVERIES = 500
+_MOST_RETRIED = 1000
+
+
+class Sharing:
+    """Acknowledges what this process does not want, unless another declaration does.
+
+    Args:
+        consumer: The consumer on the server.
+        options: What the subscriber wants.
+        answer: Sends an acknowledgement for a message.
+        finished: Called with the receipt of what will not be delivered again.
+        log: Called with a level and a text.
+    """
+
+    def __init__(
+        self,
+        consumer: DurableConsumer,
+        options: ChangeOptions,
+        *,
+        answer: Callable[[Msg, bytes], Awaitable[None]],
+        finished: Callable[[Receipt], None],
+        log: Log,
+    ) -> None:
+        self._consumer = consumer
+        self._options = options
+        self._answer = answer
+        self._finished = finished
+        self._log = log
+        self._unwanted: list[tuple[Msg, Receipt]] = []
+        self._deciding: list[tuple[Msg, Receipt]] = []
+        self._some = asyncio.Event()
+        self._known: set[Declaration] = set()
+        self._shared_until = 0.0
+        self._retried: dict[int, int] = {}
+
+    @property
+    def undecided(self) -> Iterator[Msg]:
+        """What is neither acknowledged nor given back yet."""
+        return (message for message, _ in (*self._deciding, *self._unwanted))
+
+    def learn(self, info: dict[str, Any]) -> Declarations:
+        """Take over what others have noted on the consumer."""
+        declared = self._consumer.declared(info)
+        self._shared_until = declared.shared_until
+        others = declared.others
+        for other, age in others.items():
+            if other not in self._known:
+                self._log(
+                    logging.WARNING,
+                    f"{self._options.title}: the durable {self._options.durable!r} is "
+                    f"declared in two ways: as {declared.own} in this process, and as "
+                    f"{shortened(str(other))} in another, which said so {age:.0f} s ago. "
+                    "What only that one wants is given back to it. Unless a deployment "
+                    "changes the pattern just now, give each subscriber a durable name of "
+                    "its own.",
+                )
+        self._known = set(others)
+        return declared
+
+    def attempt(self, receipt: Receipt) -> Receipt:
+        """The receipt with the deliveries that were attempts, where others gave it back."""
+        if receipt.time_ns / 1e9 > self._shared_until or receipt.deliveries > _MOST_DELIVERIES:
+            return receipt
+        return receipt._replace(deliveries=1 + self._retried.get(receipt.sequence, 0))
+
+    def retried(self, receipt: Receipt) -> None:
+        """An attempt has failed."""
+        if self._shared_until:
+            self._retried[receipt.sequence] = receipt.deliveries
+            if len(self._retried) > _MOST_RETRIED:
+                del self._retried[next(iter(self._retried))]
+
+    async def skip(self, message: Msg, receipt: Receipt) -> None:
+        """This process does not want a change."""
+        if self._options.durable:
+            self._unwanted.append((message, receipt))
+            self._some.set()
+        else:
+            await self._answer(message, Msg.Ack.Ack)
+            self._finished(receipt)
+
+    async def run(self) -> None:
+        """Answer for what is not wanted here."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(max(0.0, self._consumer.settled_at - loop.time()))
+            try:
+                await self.decide()
+            except ObjStoreError:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                await asyncio.sleep(_ASK_SECONDS)
+
+    async def decide_at_last(self) -> None:
+        """Answer for the rest; where that would be a guess, it is delivered again.
+
+        Raises:
+            ObjStoreError: As `decide`.
+        """
+        if not self._unwanted:
+            return
+        unsettled = self._consumer.settled_at - asyncio.get_running_loop().time()
+        if unsettled <= SETTLE_SECONDS:
+            await asyncio.sleep(max(0.0, unsettled))
+            await self.decide()
+            return
+        for message in self.undecided:
+            await self._answer(message, Msg.Ack.Nak)
+
+    async def decide(self) -> None:
+        """Acknowledge what nobody wants, and give back what another does.
+
+        Raises:
+            ObjStoreError: If it is not known who wants what; nothing is answered then.
+        """
+        # What another process has declared before a change was made is in an answer that
+        # was asked for after it came.
+        self._deciding, self._unwanted = self._unwanted, []
+        self._some.clear()
+        if not self._deciding:
+            return
+        try:
+            info = await self._consumer.info()
+        except BaseException:
+            self._unwanted[:0] = self._deciding
+            self._deciding = []
+            self._some.set()
+            raise
+        if info is not None:
+            await self._answer_for(self._deciding, self.learn(info))
+        # Without a consumer there is nobody to answer to; another delivers them again.
+        self._deciding = []
+
+    async def _answer_for(
+        self, unwanted: list[tuple[Msg, Receipt]], declared: Declarations
+    ) -> None:
+        others, silent = declared.others, declared.silent
+        lost: dict[Declaration, list[str]] = {}
+        for message, receipt in unwanted:
+            info = self._read(message, receipt) if others or silent else None
+            if info and any(other.wants(info) for other in others):
+                await self._give_back(message)
+                continue
+            if info:
+                made = receipt.time_ns / 1e9
+                for other, until in silent.items():
+                    if made <= until and other.wants(info):
+                        lost.setdefault(other, []).append(info.name)
+            await self._answer(message, Msg.Ack.Ack)
+            self._finished(receipt)
+        for other, names in lost.items():
+            count = "1 change" if len(names) == 1 else f"{len(names)} changes"
+            self._log(
+                logging.WARNING,
+                f"{self._options.title}: acknowledged without being handled: {count} that "
+                f"only {shortened(str(other))} wanted, the first one of "
+                f"{shortened(names[0])!r}; no process with that declaration of "
+                f"the durable {self._options.durable!r} has been heard of for "
+                f"{declarations.SILENT_SECONDS:g} s; this one has declared {declared.own}.",
+            )
+
+    def _read(self, message: Msg, receipt: Receipt) -> ObjectInfo | None:
+        stored = StoredMessage(
+            message.subject, message.data, receipt.sequence, receipt.time_ns
+        )
+        try:
+            return wire.info_of(stored, self._options.bucket)[0]
+        except BadObjectMetaError:
+            return None
+
+    async def _give_back(self, message: Msg) -> None:
+        deliveries = Receipt.of(message.reply).deliveries
+        # The server serves its clients in turn: with equal delays two changes can come back
+        # to the wrong one of two processes, both of them, again and again.
+        spread = random.uniform(0.5, 1.5)  # noqa: S311
+        delay = spread * min(deliveries * _DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
+        how = json.dumps({"delay": round(delay * 1e9)})
+        await self._answer(message, Msg.Ack.Nak + b" " + how.encode())
+
+    async def keep_alive(self, learn: Callable[[dict[str, Any]], None]) -> None:
+        """Say again and again that this declaration is alive.
+
+        Args:
+            learn: Called with what the server says of the consumer.
+        """
+        wrote = self._consumer.wrote
+        while True:
+            if self._options.durable:
+                await self._verify()
+            wrote.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(wrote.wait(), declarations.CONFIRM_SECONDS)
+                continue
+            await self._confirm(declarations.CONFIRM_SECONDS / 2, learn)
+
+    async def _verify(self) -> None:
+        # Another process may have read before this one wrote, and written after it.
+        loop = asyncio.get_running_loop()
+        while loop.time() < self._consumer.written_at + VERIFY_SECONDS:
+            await asyncio.sleep(_VERIFY_EVERY_SECONDS)
+            await self._confirm(declarations.SILENT_SECONDS / 2)
+
+    async def _confirm(
+        self, at_latest: float, learn: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
+        try:
+            info = await self._consumer.confirm(at_latest=at_latest)
+        except ObjStoreError:
+            # The loop makes the consumer again where it is gone, and tells of it.
+            return
+        if info is not None:
+            self.learn(info)
+            if learn is not None:
+                learn(info)
