@@ -52,7 +52,8 @@ def test_page_on_architecture_names_the_rooms_of_the_store() -> None:
 
 
 def test_each_python_block_is_of_a_program_that_a_test_runs() -> None:
-    tests = (Path(__file__).parent / "test_pages.py").read_text()
+    here = Path(__file__)
+    tests = "".join(one.read_text() for one in here.parent.glob("test_*.py") if one != here)
     for page in pages():
         for title in {one.title for one in blocks_of(page) if one.language == "python"}:
             assert f'"{page}"' in tests, f"no test runs the blocks of {page}"
