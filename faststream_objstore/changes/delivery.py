@@ -134,6 +134,10 @@ class ChangeHandler(Protocol):
 
     options: ChangeOptions
 
+    @property
+    def handler_name(self) -> str:
+        """The name of its handler, for logs."""
+
     async def handle(self, change: ChangeMessage) -> None:
         """Run the handler that wants it, if any does; raises what the handler raises."""
 
@@ -245,6 +249,16 @@ class Delivery:
         delay = self._options.retries.delay(receipt.deliveries)
         if delay is not None:
             await change.nak(delay)
+            durable = self._options.durable
+            self._subscriber.log(
+                logging.WARNING,
+                f"{self._options.title}: {self._subscriber.handler_name} failed on "
+                f"{shortened(change.info.name, _MOST_TOLD)!r} (revision "
+                f"{change.info.revision}), attempt {receipt.deliveries} of "
+                f"{self._options.retries.attempts}, "
+                f"{f'durable {durable!r}' if durable else 'without a durable'}; it is "
+                f"called again in {delay:.1f} s: {described(error)}",
+            )
             return Outcome.RETRIED
 
         return await self._give_up(change, receipt, described(error, most=None))
@@ -252,8 +266,9 @@ class Delivery:
     async def _give_up(self, change: ChangeMessage, receipt: Receipt, why: str) -> Outcome:
         """End a change, and tell of it; its handler is not called again, come what may."""
         told = (
-            f"{self._options.title}: gave up on {shortened(change.info.name)!r} (revision "
-            f"{change.info.revision}) after {receipt.deliveries} attempts: {shortened(why)}"
+            f"{self._options.title}: gave up on {shortened(change.info.name, _MOST_TOLD)!r} "
+            f"(revision {change.info.revision}) after {receipt.deliveries} attempts of "
+            f"{self._subscriber.handler_name}: {shortened(why)}"
         )
         if (subject := self._options.dead_letter) is not None:
             write = partial(

@@ -49,6 +49,7 @@ class ChangeLoop:
             state that `replay=True` begins with.
         log: Called with a level and a text.
         prefetch: Whether changes may wait here.
+        handler: The handler's name, for logs.
         follows: Whether deletions concern the subscriber, whatever its event.
     """
 
@@ -60,12 +61,14 @@ class ChangeLoop:
         handle: Handle,
         log: Log,
         prefetch: bool = True,
+        handler: str = "the caller of get_one",
         follows: bool = False,
     ) -> None:
         self._options = options
         self._title = options.title
         self._handle = handle
         self._log = log
+        self._handler = handler
         self._connection = server.api.connection
         self._client = server.client
         self._on_server = DurableConsumer(server, options, follows=follows)
@@ -308,11 +311,27 @@ class ChangeLoop:
             await self._connection.publish(message.reply, answer, bucket=self._options.bucket)
 
     async def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
+        every = self._options.ack_seconds / 3
         while True:
-            await asyncio.sleep(self._options.ack_seconds / 3)
+            begun, due = self._begun, loop.time() + every
+            await asyncio.sleep(every)
+            late = loop.time() - due
+            if late > every and (self._working or self._begun != begun):
+                self._tell_late(late)
             waiting = [message for message, _ in self._waiting.values()]
             for message in (*self._working.values(), *waiting, *self._sharing.undecided):
                 await self._answer(message, Msg.Ack.Progress)
+
+    def _tell_late(self, seconds: float) -> None:
+        self._log(
+            logging.WARNING,
+            f"{self._title}: the event loop stood still for {seconds:.1f} s while "
+            f"{self._handler} was running, so its change could not be renewed in time and may "
+            f"be handled twice (ack_wait is {self._options.ack_seconds:g} s). A handler that "
+            "works for long without awaiting belongs in a `def` function, which FastStream "
+            "runs in a thread, or in `asyncio.to_thread`.",
+        )
 
     def _refreshed(self, info: dict[str, Any]) -> None:
         # How far all replicas have come.

@@ -138,6 +138,11 @@ class ChangeSubscriber(PlainSubscriber):
         self._reader: ChangeReader | None = None
         self._stopping: asyncio.Task[None] | None = None
 
+    @property
+    def handler_name(self) -> str:
+        """The name of its handler, for logs."""
+        return self.channel.call_name
+
     async def start(self) -> None:
         """Make the consumer on the server and begin to receive; called by the broker."""
         if self._loop is not None:
@@ -156,6 +161,7 @@ class ChangeSubscriber(PlainSubscriber):
                 self.options,
                 handle=Delivery(self),
                 log=self.log,
+                handler=self.handler_name,
                 follows=any(one.follow for one in self.object_publishers),
             )
             await loop.start()

@@ -1,0 +1,86 @@
+"""What an operator reads: which handler, which change, which attempt."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+from faststream.nats import NatsBroker
+
+from faststream_objstore import Bucket, Buckets, ObjectInfo, Retry
+from faststream_objstore.testing import NatsServer
+
+from .support import Names, soon, store_of
+
+pytestmark = pytest.mark.anyio
+
+LONG_NAME = "a folder/with a name that is longer than ten characters.txt"
+
+
+def lines(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "the broker's" and text in record.getMessage()
+    ]
+
+
+async def test_line_of_a_retry_names_handler_durable_attempt_and_object(
+    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket = Bucket(bucket_name)
+    calls = Names()
+
+    @bucket.on_put(durable="worker", retry=Retry(attempts=3, delays=(0.01,)))
+    async def make_thumbnail(info: ObjectInfo) -> None:
+        await calls.take(info)
+        if len(calls.all) < 3:
+            raise ValueError("no image")
+
+    broker = NatsBroker(nats_server.url, logger=logging.getLogger("the broker's"))
+    buckets = Buckets(broker, bucket)
+    await soon(broker.start())
+    try:
+        await (await store_of(buckets, bucket)).put(LONG_NAME, b"")
+        await calls.wait_for(3)
+    finally:
+        await soon(broker.stop())
+    first, second = lines(caplog, "called again")
+    for line, attempt in ((first, "attempt 1 of 3"), (second, "attempt 2 of 3")):
+        assert "MakeThumbnail" in line or "make_thumbnail" in line
+        assert repr(LONG_NAME) in line
+        assert "durable 'worker'" in line
+        assert attempt in line
+        assert "ValueError: no image" in line
+
+
+async def test_handler_that_blocks_the_event_loop_is_named_in_a_warning(
+    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket = Bucket(bucket_name)
+    calls = Names()
+
+    @bucket.on_put(durable="worker", ack_wait=0.3)
+    async def block(info: ObjectInfo) -> None:
+        # What is tested: nothing else runs in this thread meanwhile.
+        time.sleep(1)  # noqa: ASYNC251
+        await calls.take(info)
+
+    broker = NatsBroker(nats_server.url, logger=logging.getLogger("the broker's"))
+    buckets = Buckets(broker, bucket)
+    await soon(broker.start())
+    try:
+        await (await store_of(buckets, bucket)).put("a", b"")
+        await calls.wait_for(1)
+
+        async def told() -> None:
+            while not lines(caplog, "stood still"):
+                await asyncio.sleep(0.05)
+
+        await soon(told())
+    finally:
+        await soon(broker.stop())
+    warning = lines(caplog, "stood still")[0]
+    assert "block" in warning.lower()
+    assert "ack_wait is 0.3 s" in warning
+    assert "asyncio.to_thread" in warning
