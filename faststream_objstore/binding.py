@@ -14,7 +14,6 @@ from faststream_objstore._faststream import (
     Application,
     BrokerHook,
     ContextRepo,
-    CustomField,
     connection_of,
     custom_fields,
     declared_streams,
@@ -24,8 +23,10 @@ from faststream_objstore._faststream import (
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.bucket import TAKEN_OVER, Bucket, not_declared
 from faststream_objstore.connection import Binding
+from faststream_objstore.declarations import BucketField, check_handlers
 from faststream_objstore.exceptions import (
     BucketInUseError,
+    BucketNotDeclaredError,
     BucketNotFoundError,
     InvalidOptionError,
     NotConnectedError,
@@ -36,22 +37,12 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.wire import bucket_of_stream
 
-__all__ = ("Attached", "BucketField", "attached_to", "extension_key")
+__all__ = ("Attached", "attached_to", "extension_key")
 
 _BUCKETS_KEY = "buckets"
+_known: "weakref.WeakSet[Attached]" = weakref.WeakSet()
 
 _logger = logging.getLogger("faststream_objstore")
-
-
-class BucketField(CustomField):
-    """What the handlers of a broker are searched for, to warn of undeclared buckets."""
-
-    __slots__ = ()
-
-    @property
-    def bucket_name(self) -> str | None:
-        """The bucket that it names, if it names one."""
-        return None
 
 
 def extension_key(bucket: str) -> str:
@@ -87,6 +78,7 @@ class Attached:
         self._taken_over: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
         self._origin = origin_on(lambda: self.broker)
+        _known.add(self)
 
     def __repr__(self) -> str:
         return f"Buckets({', '.join(map(repr, self._declared.values()))})"
@@ -194,6 +186,9 @@ class Attached:
         connection = connection_of(broker)
         if connection is None:
             raise self._not_connected()
+        if not isinstance(connection, Client):
+            # `TestNatsBroker` starts nothing of ours.
+            self._check_handlers(broker)
         # FastStream replaces a broker's context when an app takes the broker in.
         self._register(broker.context)
         binding = self._binding_of(connection)
@@ -222,42 +217,37 @@ class Attached:
         binding = self._binding_of(connection_of(broker))
         if binding is None or binding.in_memory:
             return
-        attached = attached_to(broker)
-        declared = {name for one in attached for name in one.declared}
+        self._check_handlers(broker)
         wanted: list[tuple[LiveField, LiveValue]] = []
-        for handler, field in custom_fields(broker):
-            if isinstance(field, BucketField) and self in attached[:1]:
-                self._warn_of_undeclared(handler, field, declared)
-            if isinstance(field, LiveField):
-                bucket = field.source.bucket
-                if bucket not in declared:
-                    raise not_declared(
-                        bucket,
-                        declared,
-                        taken_over=any(one.has_lost(bucket) for one in attached),
-                    )
-                if bucket in self._declared:
-                    wanted.append((field, await self.live_value(field.source)))
+        for _, field in custom_fields(broker):
+            if isinstance(field, LiveField) and field.source.bucket in self._declared:
+                wanted.append((field, await self.live_value(field.source)))
         await binding.live.start({value for _, value in wanted})
         for field, value in wanted:
             value.get(required=field.must_exist)
 
-    def _warn_of_undeclared(
-        self, handler: str, field: "BucketField", declared: set[str]
-    ) -> None:
-        # No error: the bucket may be attached before the handler's first message.
-        bucket = field.bucket_name
-        if bucket is None or bucket in declared or (handler, bucket) in self._warned:
+    def _check_handlers(self, broker: NatsBroker) -> None:
+        attached = attached_to(broker)
+        # Once, not for each `Buckets` of the broker.
+        if self not in attached[:1]:
             return
-        self._warned.add((handler, bucket))
-        _logger.warning(
-            "%s asks for bucket '%s', which is not declared (declared: %s); pass Bucket(%r) "
-            "to Buckets(broker, ...), or each of its messages fails.",
-            handler,
-            bucket,
-            ", ".join(f"'{one}'" for one in sorted(declared)) or "none",
-            bucket,
-        )
+        check_handlers(broker)
+        declared = {name for one in attached for name in one.declared}
+        for handler, field in custom_fields(broker):
+            bucket = field.bucket_name if isinstance(field, BucketField) else None
+            if isinstance(field, LiveField):
+                bucket = field.source.bucket
+            if bucket is None or bucket in declared:
+                continue
+            taken_over = any(one.has_lost(bucket) for one in attached)
+            error = not_declared(bucket, declared, taken_over=taken_over)
+            # What a `Buckets` without a broker declares may be attached before a message.
+            if isinstance(field, LiveField) or not (taken_over or _is_waiting(bucket)):
+                msg = f"{handler}: {error}"
+                raise BucketNotDeclaredError(msg, bucket=bucket)
+            if (handler, bucket) not in self._warned:
+                self._warned.add((handler, bucket))
+                _logger.warning("%s: %s Until then its messages fail.", handler, error)
 
     async def on_stop(self) -> None:
         """Follow nothing any more; the broker's hook calls it."""
@@ -470,6 +460,10 @@ class Attached:
             "it again, or use the store before it stops (in on_shutdown, not after_shutdown)."
         )
         return NotConnectedError(msg)
+
+
+def _is_waiting(bucket: str) -> bool:
+    return any(one.broker is None and bucket in one.declared for one in _known)
 
 
 def _is_live(broker: NatsBroker | None) -> bool:

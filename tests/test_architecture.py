@@ -15,7 +15,7 @@ FLOORS = [
     {"store"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin"}
-    | {"_faststream", "connection"},
+    | {"_faststream", "connection", "declarations"},
     {"http"},
     {"testing", "pytest_plugin", "__init__"},
 ]

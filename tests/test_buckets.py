@@ -35,7 +35,7 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.models import ObjectInfo, ObjectStoreConfig
 from faststream_objstore.params import FromBucket, FromObject, OpenObject, StatObject
-from faststream_objstore.store import ObjectReader, ObjectStore
+from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import LIMIT, Names, running, soon, store_of
 
@@ -428,39 +428,50 @@ async def test_handlers_of_the_first_broker_say_that_their_bucket_was_taken_over
         await broker.publish("", "ask")
 
 
-async def test_handler_of_an_undeclared_bucket_is_warned_of_once_at_start(
-    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("marker", [FromObject, StatObject, OpenObject, FromBucket])
+async def test_handler_of_a_bucket_that_nobody_declares_stops_the_start(
+    nats_server: NatsServer, bucket_name: str, marker: Any
 ) -> None:
     broker = quiet(nats_server.url)
     Buckets(broker, Bucket(bucket_name))
     Buckets(broker, Bucket(f"{bucket_name}-2"))
+    field = marker("typo") if marker is FromBucket else marker("typo", "a")
 
     @broker.subscriber(f"{bucket_name}.a")
-    async def stores(
-        typo: Annotated[ObjectStore, FromBucket("typo")],
-        right: Annotated[ObjectStore, FromBucket(bucket_name)],
-    ) -> None: ...
+    async def handle(it: Annotated[Any, field]) -> None: ...
 
-    @broker.subscriber(f"{bucket_name}.b")
-    async def objects(
-        content: Annotated[bytes, FromObject("content", "a")],
-        info: Annotated[ObjectInfo, StatObject("stat", "a")],
-        reader: Annotated[ObjectReader, OpenObject("open", "a")],
-    ) -> None: ...
-
-    for _ in range(2):
-        try:
-            await broker.start()
-        finally:
-            await broker.stop()
-
-    warned = [one.getMessage() for one in caplog.records if one.name == "faststream_objstore"]
+    with pytest.raises(BucketNotDeclaredError) as caught:
+        await broker.start()
     listed = f"(declared: '{bucket_name}', '{bucket_name}-2')"
-    assert sorted(text.partition(";")[0] for text in warned) == [
-        f"objects asks for bucket 'content', which is not declared {listed}",
-        f"objects asks for bucket 'open', which is not declared {listed}",
-        f"objects asks for bucket 'stat', which is not declared {listed}",
-        f"stores asks for bucket 'typo', which is not declared {listed}",
+    assert f"handle: Bucket 'typo' is not declared here {listed}" in str(caught.value)
+    assert not broker.running
+
+
+async def test_handler_of_a_bucket_that_may_still_be_attached_is_warned_of_once(
+    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = quiet(nats_server.url)
+    Buckets(broker, Bucket(bucket_name))
+    late = Buckets(Bucket(f"{bucket_name}-late"))
+
+    @broker.subscriber(f"{bucket_name}.a")
+    async def handle(
+        store: Annotated[ObjectStore, FromBucket(f"{bucket_name}-late")],
+    ) -> str:
+        return (await store.put("a", b"")).name
+
+    try:
+        for _ in range(2):
+            await broker.start()
+        late.attach(broker)
+        await late.bind()
+        answer = await broker.request("", f"{bucket_name}.a", timeout=LIMIT)
+        assert await answer.decode() == "a"
+    finally:
+        await broker.stop()
+    warned = [one.getMessage() for one in caplog.records if one.name == "faststream_objstore"]
+    assert [text.partition(" (declared")[0] for text in warned] == [
+        f"handle: Bucket '{bucket_name}-late' is not declared here"
     ]
 
 

@@ -25,7 +25,9 @@ from .codec import (
 from .endpoints import PlainSubscriber, register
 from .hook import BrokerHook, on_lifespan
 from .introspection import (
+    Asked,
     api_options,
+    asked_of,
     brokers_of,
     connection_of,
     custom_fields,
@@ -34,9 +36,11 @@ from .introspection import (
     is_installed,
     makes_objects,
 )
+from .publishing import addressed_captures
 
 __all__ = (
     "Application",
+    "Asked",
     "BrokerHook",
     "CallsCollection",
     "ContextRepo",
@@ -48,7 +52,9 @@ __all__ = (
     "NatsSubscriberSpecification",
     "NatsSubscriberSpecificationConfig",
     "PlainSubscriber",
+    "addressed_captures",
     "api_options",
+    "asked_of",
     "brokers_of",
     "connection_of",
     "custom_fields",

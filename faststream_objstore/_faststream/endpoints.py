@@ -144,6 +144,11 @@ class PlainSubscriber(StreamSubscriber):
         if any(call.parser is None for call in self.calls):
             self._build_fastdepends_model()
 
+    @property
+    def captures(self) -> Sequence[str]:
+        """The names of the `Path()` values that its messages have."""
+        raise NotImplementedError
+
     def require_captures(self, handler: str, names: Sequence[str]) -> None:
         """Refuse a handler that asks for `Path()` values which no message can have.
 

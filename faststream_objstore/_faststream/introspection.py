@@ -2,8 +2,8 @@
 # ruff: noqa: SLF001 - that is what this package is for
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_type_hints
 
 from fast_depends.core import CallModel
 from fast_depends.library import CustomField
@@ -17,7 +17,9 @@ from faststream_objstore._faststream.dry_run import dry_run_of, fake_producer
 from faststream_objstore.backends.jetstream import JetStreamServer
 
 __all__ = (
+    "Asked",
     "api_options",
+    "asked_of",
     "brokers_of",
     "connection_of",
     "custom_fields",
@@ -90,6 +92,93 @@ def custom_fields(broker: NatsBroker) -> list[tuple[str, CustomField]]:
     return found
 
 
+class Asked(NamedTuple):
+    """One parameter of a handler, or of what it depends on.
+
+    Attributes:
+        subscriber: The handler's subscriber.
+        call: The handler as the subscriber keeps it.
+        is_parsed: Whether its messages come through a parser of the user's own.
+        owner: The function that has the parameter.
+        parameter: Its name.
+        annotation: Its annotation, with what is in `Annotated`.
+        default: Its default; `inspect.Parameter.empty` without one.
+        field: What fills it, where that is a field of FastDepends.
+        is_body: Whether it is taken from the message's body.
+    """
+
+    subscriber: Any
+    call: Any
+    is_parsed: bool
+    owner: Any
+    parameter: str
+    annotation: Any
+    default: Any
+    field: CustomField | None
+    is_body: bool
+
+    @property
+    def where(self) -> str:
+        """Where it stands, for errors."""
+        owner = getattr(self.owner, "__name__", type(self.owner).__name__)
+        of = "" if owner == self.call.name else f" (for {self.call.name})"
+        return f"{owner}(){of}, parameter {self.parameter!r}"
+
+
+def asked_of(broker: NatsBroker) -> list[Asked]:
+    """What the handlers of a broker, and what they depend on, ask for."""
+    found: list[Asked] = []
+    parsed = broker.config.broker_parser is not None
+    for subscriber in broker.subscribers:
+        if any(call.dependant is None for call in subscriber.calls):
+            subscriber._build_fastdepends_model()
+        for call in subscriber.calls:
+            is_parsed = (
+                call.item_parser is not None
+                or call.item_decoder is not None
+                or subscriber._call_options.parser is not None
+                or (parsed and not hasattr(subscriber, "captures"))
+            )
+            for model in _models_of(call.dependant):
+                body = {one.field_name for one in model.params}
+                hints = _hints_of(model.call)
+                for name, one in _parameters_of(model.call).items():
+                    field = model.custom_fields.get(name)
+                    if field is None and name not in body:
+                        continue
+                    found.append(
+                        Asked(
+                            subscriber,
+                            call,
+                            is_parsed,
+                            model.call,
+                            name,
+                            hints.get(name, Any),
+                            one.default,
+                            field,
+                            is_body=field is None,
+                        )
+                    )
+    return found
+
+
+def _parameters_of(call: Any) -> Mapping[str, inspect.Parameter]:
+    return {
+        name: one
+        for name, one in inspect.signature(call).parameters.items()
+        if one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}
+    }
+
+
+def _hints_of(call: Any) -> dict[str, Any]:
+    call = inspect.unwrap(call)
+    try:
+        return get_type_hints(call, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        # Names that are known where it was defined, and nowhere else.
+        return {}
+
+
 def makes_objects(broker: NatsBroker) -> bool:
     """Whether a handler of the broker has publishers of objects."""
     return any(
@@ -101,7 +190,12 @@ def makes_objects(broker: NatsBroker) -> bool:
 
 
 def _fields_of(model: Any) -> list[tuple[CallModel, CustomField]]:
-    found: list[tuple[CallModel, CustomField]] = []
+    return [(one, field) for one in _models_of(model) for field in one.custom_fields.values()]
+
+
+def _models_of(model: Any) -> list[CallModel]:
+    """The model of a handler, and those of what it depends on."""
+    found: list[CallModel] = []
     known: set[int] = set()
 
     def walk(model: Any) -> None:
@@ -109,7 +203,7 @@ def _fields_of(model: Any) -> list[tuple[CallModel, CustomField]]:
         if not isinstance(model, CallModel) or id(model) in known:
             return
         known.add(id(model))
-        found.extend((model, field) for field in model.custom_fields.values())
+        found.append(model)
         for key in (*model.dependencies.values(), *model.extra_dependencies):
             walk(model.dependency_provider.get_dependant(key))
 

@@ -336,6 +336,11 @@ class ChangeSubscriber(PlainSubscriber):
             raise NotConnectedError(msg, bucket=bucket)
         return attachment
 
+    @property
+    def captures(self) -> Sequence[str]:
+        """The names of the `Path()` values that its messages have."""
+        return self.options.names.captures
+
     def require_captures(self, handler: str, names: Sequence[str]) -> None:
         """Refuse a handler that asks for what the pattern does not capture.
 

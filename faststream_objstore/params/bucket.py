@@ -4,6 +4,7 @@ from typing import Any
 
 from faststream_objstore.bucket import Bucket, name_of
 from faststream_objstore.params.field import Field, extension_of
+from faststream_objstore.store import ObjectStore
 
 __all__ = ("FromBucket",)
 
@@ -26,6 +27,8 @@ class FromBucket(Field):
     """
 
     __slots__ = ("bucket",)
+
+    gives = ObjectStore
 
     def __init__(self, bucket: str | Bucket) -> None:
         super().__init__(cast=False, required=True)

@@ -8,7 +8,7 @@ from faststream import Depends
 
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import ObjectNotFoundError
-from faststream_objstore.models import ObjectInfo
+from faststream_objstore.models import ObjectData, ObjectInfo
 from faststream_objstore.params.address import Address
 from faststream_objstore.params.decoding import decoded
 from faststream_objstore.params.field import MISSING, Field, validate_max_size
@@ -44,6 +44,16 @@ class _ObjectField(Field):
     def bucket_name(self) -> str | None:
         """The bucket that it names, if it names one."""
         return self.address.bucket
+
+    @property
+    def of_change(self) -> bool:  # type: ignore[override]
+        """Whether it means the object that fired."""
+        return self.address.bucket is None
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The `Path()` values that its object's name needs."""
+        return tuple(name for _, name in self.address.parts if name is not None)
 
     def or_default(self, error: ObjectNotFoundError) -> Any:
         """The default, or the error."""
@@ -90,6 +100,11 @@ class FromObject(_ObjectField):
     """
 
     __slots__ = ("decode",)
+
+    @property
+    def gives(self) -> type | None:  # type: ignore[override]
+        """Bytes, unless they are decoded, and then cast."""
+        return None if self.decode else ObjectData
 
     def __init__(
         self,
@@ -141,6 +156,8 @@ class StatObject(_ObjectField):
     """
 
     __slots__ = ()
+
+    gives = ObjectInfo
 
     def __init__(
         self,
