@@ -99,27 +99,30 @@ def _replaced(entry: Entry) -> wire.Replaced | None:
     return wire.Replaced(info.nuid, 0, (entry.raw or {}).get(wire.MOVE_NOTE))
 
 
-async def settle(backend: Backend, entry: Entry, plan: Plan) -> None:
+async def settle(backend: Backend, entry: Entry, plan: Plan, *, by: int) -> None:
     """Remove what a change, which is acknowledged now, has replaced, or see to it later.
 
     Args:
         backend: The bucket.
         entry: What was replaced.
         plan: What was planned for it.
+        by: The revision that replaced it.
     """
     replaced = _replaced(entry)
     name = entry.info.name if entry.info else ""
     if replaced is not None and plan.seconds:
-        _later(backend, name, replaced, plan.seconds)
+        _later(backend, name, replaced, plan.seconds, by)
     elif replaced is not None:
-        await _remove(backend, name, replaced)
+        await _remove(backend, name, replaced, by)
     for one in plan.due:
-        await _remove(backend, name, one)
+        # When it was replaced is known by time only: sweep has what was being renamed.
+        await _remove(backend, name, one, -1)
 
 
-async def _remove(backend: Backend, name: str, version: wire.Replaced) -> None:
+async def _remove(backend: Backend, name: str, version: wire.Replaced, by: int) -> None:
     info = ObjectInfo(name=name, bucket=backend.bucket, nuid=version.nuid)
-    await remove_chunks(backend, info)
+    raw = {wire.MOVE_NOTE: version.move}
+    await remove_chunks(backend, Entry(info=info, raw=raw), by=by)
 
 
 class _Removals:
@@ -133,18 +136,18 @@ class _Removals:
     def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._backend = backend
-        self._due: list[tuple[float, int, str, wire.Replaced]] = []
+        self._due: list[tuple[float, int, str, wire.Replaced, int]] = []
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, name: str, version: wire.Replaced, seconds: float) -> None:
+    def add(self, name: str, version: wire.Replaced, seconds: float, by: int) -> None:
         """Remove a version after so many seconds."""
         if len(self._due) >= _AWAITED:
             # Whoever replaces the object next removes it, or sweep.
             return
         due = self.loop.time() + seconds
-        heapq.heappush(self._due, (due, next(self._numbers), name, version))
+        heapq.heappush(self._due, (due, next(self._numbers), name, version, by))
         self._arm()
 
     def _arm(self) -> None:
@@ -161,8 +164,8 @@ class _Removals:
     async def _run(self) -> None:
         try:
             while self._due and self._due[0][0] <= self.loop.time():
-                *_, name, version = heapq.heappop(self._due)
-                await _remove(self._backend, name, version)
+                *_, name, version, by = heapq.heappop(self._due)
+                await _remove(self._backend, name, version, by)
         finally:
             self._task = None
             if self._due:
@@ -175,9 +178,11 @@ class _Removals:
 _removals: dict[Backend, _Removals] = {}
 
 
-def _later(backend: Backend, name: str, version: wire.Replaced, seconds: float) -> None:
+def _later(
+    backend: Backend, name: str, version: wire.Replaced, seconds: float, by: int
+) -> None:
     loop = asyncio.get_running_loop()
     removals = _removals.get(backend)
     if removals is None or removals.loop is not loop:
         removals = _removals[backend] = _Removals(backend, loop)
-    removals.add(name, version, seconds)
+    removals.add(name, version, seconds, by)

@@ -149,5 +149,5 @@ async def put_link(
             )
         except WrongRevision:
             continue
-        await kept.settle(backend, entry, plan)
+        await kept.settle(backend, entry, plan, by=written[0].revision)
         return written

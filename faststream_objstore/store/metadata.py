@@ -7,6 +7,8 @@ version removes that version's chunks, and only after its own write is acknowled
 
 import asyncio
 import logging
+from contextlib import suppress
+from dataclasses import replace
 from secrets import token_hex
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from ..backends.base import Backend, WrongRevision
 from ..exceptions import (
     BadObjectMetaError,
     ConnectionLostError,
+    InvalidObjectNameError,
     InvalidOptionError,
     JetStreamNotEnabledError,
     NotConnectedError,
@@ -29,8 +32,12 @@ from ..models import ObjectInfo
 
 __all__ = (
     "Entry",
+    "Move",
+    "fence",
     "find",
+    "marker",
     "new_nuid",
+    "noted",
     "read",
     "remove_chunks",
     "require",
@@ -75,6 +82,23 @@ def subject_of(backend: Backend, name: str) -> str:
     return wire.metadata_subject(backend.bucket, name, limit=backend.max_subject)
 
 
+class Move(NamedTuple):
+    """The note of a rename, in the metadata of both names until each is replaced.
+
+    Two names share the chunks while a rename is under way, and where it was broken off.
+    So whoever replaces a version that has the note asks for the other name first.
+
+    Attributes:
+        other: The other name.
+        awaited: Under the old name: the revision of the new name that the rename replaces.
+            While it is there the rename may still write the new name. `None` under the
+            new name.
+    """
+
+    other: str
+    awaited: int | None
+
+
 class Entry(NamedTuple):
     """What the stream holds under an object's name.
 
@@ -94,6 +118,31 @@ class Entry(NamedTuple):
     def live(self) -> ObjectInfo | None:
         """The object, unless it is deleted, missing or unreadable."""
         return self.info if self.info is not None and not self.info.deleted else None
+
+    def holds(self, nuid: str) -> bool:
+        """Whether it is a live object with these chunks."""
+        return bool(nuid) and self.live is not None and self.live.nuid == nuid
+
+    @property
+    def move(self) -> Move | None:
+        """The note of a rename, if there is one."""
+        said = None if self.raw is None else self.raw.get(wire.MOVE_NOTE)
+        if not isinstance(said, dict):
+            return None
+        to, awaited, came_from = said.get("to"), said.get("at"), said.get("from")
+        if isinstance(to, str) and type(awaited) is int:
+            return Move(to, awaited)
+        return Move(came_from, None) if isinstance(came_from, str) else None
+
+
+def noted(raw: dict[str, Any] | None, move: Move | None) -> dict[str, Any]:
+    """The JSON of a version with this note of a rename, or with none."""
+    kept = {key: value for key, value in (raw or {}).items() if key != wire.MOVE_NOTE}
+    if move is None:
+        return kept
+    if move.awaited is None:
+        return kept | {wire.MOVE_NOTE: {"from": move.other}}
+    return kept | {wire.MOVE_NOTE: {"to": move.other, "at": move.awaited}}
 
 
 async def find(backend: Backend, subject: str, *, leader: bool = False) -> Entry:
@@ -273,21 +322,85 @@ def stored(info: ObjectInfo, message: StoredMessage) -> ObjectInfo:
     )
 
 
-async def remove_chunks(backend: Backend, replaced: ObjectInfo | None) -> None:
+def marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
+    """The delete marker that replaces a version."""
+    return replace(
+        info,
+        # Go's client refuses to delete what has no nuid.
+        nuid=nuid or info.nuid or new_nuid(),
+        size=0,
+        chunks=0,
+        digest=None,
+        deleted=True,
+    )
+
+
+async def remove_chunks(backend: Backend, replaced: Entry, *, by: int) -> None:
     """Remove the chunks of a version that the caller has replaced.
 
     The change itself is done, so a failure here is logged and not raised: the chunks
     are then unreachable, and `sweep` frees them.
+
+    Args:
+        backend: The bucket.
+        replaced: The version.
+        by: The revision that replaced it.
     """
-    if replaced is None or replaced.deleted or replaced.is_link() or not replaced.nuid:
+    info = replaced.live
+    if info is None or info.is_link() or not info.nuid:
         return
     try:
-        await backend.purge(wire.chunk_subject(backend.bucket, replaced.nuid))
+        if replaced.move is None or not await _is_needed(
+            backend, info.nuid, replaced.move, by=by
+        ):
+            await backend.purge(wire.chunk_subject(backend.bucket, info.nuid))
     except ObjStoreError as error:
         logger.warning(
             "Bucket '%s': chunks of the replaced version of %r are left behind until "
             "sweep() removes them: %s",
             backend.bucket,
-            replaced.name,
+            info.name,
             error,
         )
+
+
+async def _is_needed(backend: Backend, nuid: str, move: Move, *, by: int) -> bool:
+    """Whether the other name of a move has these chunks, or may have handed them on."""
+    other = await _settled(backend, move)
+    # What replaced the other name later than this one asks after us, and removes them: or
+    # it has moved them to a third name.
+    return other.holds(nuid) or other.revision > by
+
+
+async def fence(backend: Backend, nuid: str, move: Move) -> bool:
+    """See to it that a move which is noted never writes its new name.
+
+    Returns:
+        Whether it is certain; `False` if the other name has the chunks already.
+    """
+    return not (await _settled(backend, move)).holds(nuid)
+
+
+async def _settled(backend: Backend, move: Move) -> Entry:
+    """What is under the other name of a move, once no write of it is to be expected."""
+    try:
+        subject = subject_of(backend, move.other)
+    except InvalidObjectNameError:
+        # Not written by us: nothing can be under that name.
+        return Entry()
+    while True:
+        other = await find(backend, subject, leader=True)
+        if (
+            other.revision != move.awaited
+            or other.live is not None
+            # Not written by us.
+            or other.error is not None
+        ):
+            return other
+        # The rename may be about to write the new name. Another revision there, and its
+        # write is refused; then it reads again, and sees what has become of the old name.
+        known = other.info or ObjectInfo(name=move.other, bucket=backend.bucket)
+        gone = marker(known)
+        with suppress(WrongRevision):
+            await write(backend, subject, gone, replaces=other.revision, raw=other.raw)
+            return other

@@ -239,6 +239,8 @@ class _Commit:
         self._before = before
         self._condition = condition
         self._plan: kept.Plan | None = None
+        # Whether a write is out, or was, whose outcome is not known.
+        self._unknown = False
 
     @property
     def created(self) -> bool:
@@ -253,61 +255,56 @@ class _Commit:
             # It may be stored, or on its way. Written once more, compare-and-set tells.
             # (A task for every put, that cannot be cancelled, takes longer than this.)
             with suppress(ObjStoreError):
-                await to_its_end(self._run(again=True))
+                await to_its_end(self._run(again=self._unknown))
             raise
 
     async def _run(self, *, again: bool = False) -> tuple[ObjectInfo, StoredMessage]:
-        backend, subject, version = self._backend, self._subject, self._version
-        attempted = again
         try:
-            while True:
+            written = await self._write(again=again)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            # After a write whose outcome is not known these chunks may be an object, by now
+            # perhaps under another name. Whoever replaced it has removed them; if it never
+            # was stored, `sweep` does.
+            if not self._unknown:
+                await self._upload.abort()
+            raise
+        if self._plan is not None:
+            await kept.settle(self._backend, self._before, self._plan, by=written[0].revision)
+        return written
+
+    async def _write(self, *, again: bool) -> tuple[ObjectInfo, StoredMessage]:
+        backend, subject, version = self._backend, self._subject, self._version
+        while True:
+            if not again:
                 modes.require(backend.bucket, version.name, self._before, self._condition)
                 if isinstance(self._condition, Decision):
                     await self._condition.before_writing(self._before)
-                if self._plan is None:
-                    # Once for what is replaced: written again, it must say the same.
-                    self._plan = await kept.plan(backend, self._before)
-                attempted = True
-                try:
-                    written = await metadata.write(
-                        backend,
-                        subject,
-                        version,
-                        replaces=self._before.revision,
-                        raw=self._plan.raw,
-                        again=again,
-                    )
-                except WrongRevision:
-                    self._before = await metadata.find(backend, subject, leader=True)
-                    self._plan = None
-                    continue
-                break
-        except asyncio.CancelledError:
-            raise
-        except PermissionDeniedError:
-            await self._upload.abort()
-            raise
-        except (StoreTimeoutError, NotConnectedError):
-            # It may be stored, and then these chunks are the object: nothing is removed
-            # unless the stream says that another version is there.
-            if attempted and not await _is_replaced(
-                backend, subject, version, self._before.revision
-            ):
+            if self._plan is None:
+                # Once for what is replaced: written again, it must say the same.
+                self._plan = await kept.plan(backend, self._before)
+            self._unknown = True
+            try:
+                return await metadata.write(
+                    backend,
+                    subject,
+                    version,
+                    replaces=self._before.revision,
+                    raw=self._plan.raw,
+                    again=again,
+                )
+            except WrongRevision:
+                self._unknown = False
+                self._plan = None
+                self._before = await metadata.find(backend, subject, leader=True)
+            except PermissionDeniedError:
+                # Refused, although it is a `StoreTimeoutError`.
+                self._unknown = False
                 raise
-            await self._upload.abort()
-            raise
-        except BaseException:
-            await self._upload.abort()
-            raise
-        await kept.settle(backend, self._before, self._plan)
-        return written
-
-
-async def _is_replaced(
-    backend: Backend, subject: str, version: ObjectInfo, expected: int
-) -> bool:
-    try:
-        now = await metadata.find(backend, subject, leader=True)
-    except ObjStoreError:
-        return False
-    return now.revision > expected and (now.info is None or now.info.nuid != version.nuid)
+            except (StoreTimeoutError, NotConnectedError):
+                raise
+            except ObjStoreError:
+                # Refused.
+                self._unknown = False
+                raise

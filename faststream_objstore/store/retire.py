@@ -8,7 +8,6 @@ from ..backends.base import Backend, StoredMessage, WrongRevision
 from ..models import ObjectInfo
 from ..settling import to_its_end
 from . import kept, metadata
-from .amend import delete_marker
 from .handle import StoreHandle, announce
 from .metadata import Entry
 
@@ -47,13 +46,17 @@ async def _retire(
         if texts is None:
             return entry.info, None
         known = entry.info or ObjectInfo(name=name, bucket=backend.bucket)
-        marker = delete_marker(replace(handle._amended(known), metadata=dict(texts)))  # noqa: SLF001
-        plan = await kept.plan(backend, entry, entry.raw)
+        marker = metadata.marker(replace(handle._amended(known), metadata=dict(texts)))  # noqa: SLF001
+        plan = await kept.plan(backend, entry, metadata.noted(entry.raw, None))
         try:
             _, message = await metadata.write(
-                backend, subject, marker, replaces=entry.revision, raw=plan.raw
+                backend,
+                subject,
+                marker,
+                replaces=entry.revision,
+                raw=plan.raw,
             )
         except WrongRevision:
             continue
-        await kept.settle(backend, entry, plan)
+        await kept.settle(backend, entry, plan, by=message.sequence)
         return entry.info, message

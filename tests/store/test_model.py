@@ -397,6 +397,9 @@ class Stores(RuleBasedStateMachine):
 
         results = self.both("rename", expected, *(rename(store) for store in self.stores))
         if expected is None:
+            if name != to:
+                # The note of the move, under the old name.
+                self.model.sequence += 1
             entry = self.model.write(to, replace(before))
             if name != to:
                 self.model.write(name, replace(before, deleted=True))

@@ -1,0 +1,276 @@
+"""Rename: the metadata moves to another name, the chunks stay where they are.
+
+Three writes, each compare-and-set: a note under the old name, the new name, a marker under
+the old one. So no failure loses the object: one between the last two leaves it under both
+names, each noted, and renaming again finishes the move. While a note is there, whoever
+replaces one of the names asks for the other before the chunks are removed
+(`metadata.remove_chunks`), so at every moment what is live has its chunks.
+
+One version is in one move at a time: a second rename first finishes the move that is noted,
+or, where the new name is not written yet, sees to it that it never will be. A rename that is
+overtaken so finishes the other one: of two, one always gets on.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from ..backends.base import Backend, WrongRevision
+from ..exceptions import (
+    InvalidObjectNameError,
+    ObjectAlreadyExists,
+    ObjectNotFoundError,
+    RevisionMismatchError,
+)
+from ..messages import StoredMessage
+from ..models import ObjectInfo
+from . import kept, modes
+from .metadata import (
+    Entry,
+    Move,
+    fence,
+    find,
+    marker,
+    new_nuid,
+    noted,
+    remove_chunks,
+    require,
+    subject_of,
+    write,
+)
+
+__all__ = ("Change", "Mark", "rename")
+
+Change: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
+"""Makes the new metadata of a version."""
+
+Mark: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
+"""Says of an amended version whose doing that is; see `Origin`."""
+
+
+async def rename(
+    backend: Backend,
+    name: str,
+    to: str,
+    change: Change,
+    mark: Mark,
+    *,
+    condition: modes.Condition = None,
+) -> tuple[ObjectInfo, list[StoredMessage], bool]:
+    """Move an object's metadata to another name.
+
+    Args:
+        backend: The bucket.
+        name: The old name.
+        to: The new name.
+        change: Makes the metadata under the new name; called again for a newer version.
+        mark: Applied to the delete marker under the old name.
+        condition: The revision of the old name that may be moved; `None` for any.
+
+    Returns:
+        The object under its new name, what to announce, and whether it was written here;
+        if not, another rename to the same name had begun the move.
+
+    Raises:
+        RevisionMismatchError: If the old name is at another revision.
+        ObjectNotFoundError: If there is no such object, or it is deleted.
+        ObjectAlreadyExists: If the new name is taken.
+    """
+    return await _Rename(backend, name, to, change, mark, condition).run()
+
+
+class _Rename:
+    """One rename under way.
+
+    Attributes:
+        arrived: The object under its new name, once it has been there.
+        ours: Whether this rename wrote it.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        name: str,
+        to: str,
+        change: Change,
+        mark: Mark,
+        condition: modes.Condition,
+    ) -> None:
+        self._backend = backend
+        self._name = name
+        self._to = to
+        self._subject = subject_of(backend, name)
+        self._target = subject_of(backend, to)
+        self._change = change
+        self._mark = mark
+        self._condition = condition
+        self._messages: list[StoredMessage] = []
+        self._arrival: StoredMessage | None = None
+        # The revision of the old name that the new name was written from.
+        self._written_from = 0
+        # The chunks of the version that was noted here, once there is one.
+        self._nuid = ""
+        self.arrived: ObjectInfo | None = None
+        self.ours: bool = False
+
+    async def run(self) -> tuple[ObjectInfo, list[StoredMessage], bool]:
+        """Move it; see `rename`."""
+        while True:
+            old = await find(self._backend, self._subject, leader=True)
+            if self.arrived is None and self._is_moved(old, self._nuid):
+                # Another rename has finished this one.
+                self.arrived = (await find(self._backend, self._target, leader=True)).live
+            if self.arrived is not None and self._is_over(old, self.arrived):
+                return self._result(self.arrived)
+            try:
+                modes.require(self._backend.bucket, self._name, old, self._condition)
+                info = require(self._backend, self._name, old)
+                if await self._is_settled(old, info):
+                    old, info = await self._arrive(old, info)
+                    await self._mark_moved(self._subject, old, info, self._to)
+                    if self.arrived is not None:
+                        return self._result(self.arrived)
+            except (RevisionMismatchError, ObjectNotFoundError):
+                await self._withdraw()
+                raise
+            except WrongRevision:
+                continue
+
+    def _is_over(self, old: Entry, arrived: ObjectInfo) -> bool:
+        """Whether the old name is no longer ours to mark, and the move has been made."""
+        if old.holds(arrived.nuid):
+            # Moved back meanwhile.
+            return old.move == Move(self._to, None)
+        if old.info is None:
+            return old.error is not None
+        # Another rename has finished the move, or a put came after it. A delete of the old
+        # name, however, deleted what is under the new one.
+        return not old.info.deleted or self._is_moved(old, arrived.nuid)
+
+    def _is_moved(self, old: Entry, nuid: str) -> bool:
+        """Whether the old name has the marker of just this move."""
+        return (
+            bool(nuid)
+            and old.info is not None
+            and old.info.deleted
+            and old.info.nuid == _moved_nuid(nuid, self._to)
+        )
+
+    async def _is_settled(self, old: Entry, info: ObjectInfo) -> bool:
+        """Settle an earlier move of the same version; whether it is still to be moved."""
+        move = old.move
+        if move is None or (move.other == self._to and move.awaited is not None):
+            return True
+        try:
+            other_subject = subject_of(self._backend, move.other)
+        except InvalidObjectNameError:
+            # Not written by us.
+            return True
+        other = await find(self._backend, other_subject, leader=True)
+        if move.awaited is None:
+            # It has come from there, and the rename may not have marked that name yet.
+            if (
+                other.info is not None
+                and other.holds(info.nuid)
+                and other.move is not None
+                and other.move.other == self._name
+                and other.move.awaited is not None
+                and other.move.awaited < old.revision
+            ):
+                await self._mark_moved(other_subject, other, other.info, self._name)
+            return True
+        if self._nuid == info.nuid and other.revision == move.awaited and not other.live:
+            # Overtaken: finish the rename that did it.
+            await write(
+                self._backend,
+                other_subject,
+                replace(info, name=move.other),
+                replaces=other.revision,
+                raw=noted(old.raw, Move(self._name, None)),
+            )
+        elif await fence(self._backend, info.nuid, move):
+            return True
+        await self._mark_moved(self._subject, old, info, move.other)
+        return False
+
+    async def _arrive(self, old: Entry, info: ObjectInfo) -> tuple[Entry, ObjectInfo]:
+        """Write the new name, the note first; the old name's version that may be marked."""
+        taken = await find(self._backend, self._target, leader=True)
+        if self.arrived is None and taken.holds(info.nuid):
+            self.arrived = taken.info
+            return old, info
+        if self.arrived is not None:
+            # The old name's metadata has changed since; and the new name's has not.
+            if taken.revision == self.arrived.revision and old.revision != self._written_from:
+                await self._write_new_name(old, info, taken)
+            return old, info
+        if taken.live is not None:
+            msg = (
+                f"Bucket '{self._backend.bucket}': {self._name!r} cannot become "
+                f"{self._to!r}, which exists; delete that first, or choose another name."
+            )
+            raise ObjectAlreadyExists(msg, bucket=self._backend.bucket, name=self._to)
+        move = Move(self._to, taken.revision)
+        if old.move != move:
+            raw = noted(old.raw, move)
+            # Some clients write links without a nuid; then two names could not be told to
+            # be the same object.
+            info = replace(info, nuid=info.nuid or new_nuid())
+            info, _ = await write(
+                self._backend, self._subject, info, replaces=old.revision, raw=raw
+            )
+            old = Entry(info.revision, info, raw)
+            self._nuid = info.nuid
+            if self._condition is not None:
+                self._condition = info.revision
+        await self._write_new_name(old, info, taken)
+        return old, info
+
+    async def _write_new_name(self, old: Entry, info: ObjectInfo, taken: Entry) -> None:
+        self.arrived, self._arrival = await write(
+            self._backend,
+            self._target,
+            replace(self._change(info), name=self._to),
+            replaces=taken.revision,
+            raw=noted(kept.carried(old, taken), Move(self._name, None)),
+        )
+        self.ours = True
+        self._written_from = old.revision
+
+    async def _mark_moved(self, subject: str, old: Entry, info: ObjectInfo, to: str) -> None:
+        # A nuid of its own: another client that replaces the marker must not remove the
+        # chunks, which now belong to the new name.
+        gone = marker(self._mark(info), _moved_nuid(info.nuid, to))
+        _, message = await write(
+            self._backend, subject, gone, replaces=old.revision, raw=noted(old.raw, None)
+        )
+        self._messages.append(message)
+        # Where the new name was replaced before this, the chunks are nobody's now.
+        raw = noted(old.raw, Move(to, None))
+        await remove_chunks(self._backend, old._replace(raw=raw), by=message.sequence)
+
+    async def _withdraw(self) -> None:
+        """Take the new name back: the version that it came from was deleted or changed."""
+        if self.arrived is None or not self.ours:
+            return
+        gone = marker(self.arrived, new_nuid())
+        replaces = self.arrived.revision
+        try:
+            _, message = await write(self._backend, self._target, gone, replaces=replaces)
+        except WrongRevision:
+            # Whoever replaced it has settled the matter.
+            return
+        raw = noted(None, Move(self._name, None))
+        await remove_chunks(
+            self._backend, Entry(replaces, self.arrived, raw), by=message.sequence
+        )
+
+    def _result(self, arrived: ObjectInfo) -> tuple[ObjectInfo, list[StoredMessage], bool]:
+        first = [] if self._arrival is None else [self._arrival]
+        return arrived, first + self._messages, self.ours
+
+
+def _moved_nuid(nuid: str, to: str) -> str:
+    """The nuid of the marker that a move leaves; it tells what was moved, and where to."""
+    return hashlib.sha256(f"{nuid} {to}".encode()).hexdigest()[:22]
