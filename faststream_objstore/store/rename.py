@@ -187,7 +187,7 @@ class _Rename:
                 other_subject,
                 replace(info, name=move.other),
                 replaces=other.revision,
-                raw=noted(old.raw, Move(self._name, None)),
+                raw=noted(kept.carried(old, other), Move(self._name, None)),
             )
         elif await fence(self._backend, info.nuid, move):
             return True
@@ -213,7 +213,7 @@ class _Rename:
             raise ObjectAlreadyExists(msg, bucket=self._backend.bucket, name=self._to)
         move = Move(self._to, taken.revision)
         if old.move != move:
-            raw = noted(old.raw, move)
+            raw = noted(kept.carried(old), move)
             # Some clients write links without a nuid; then two names could not be told to
             # be the same object.
             info = replace(info, nuid=info.nuid or new_nuid())
@@ -243,7 +243,11 @@ class _Rename:
         # chunks, which now belong to the new name.
         gone = marker(self._mark(info), _moved_nuid(info.nuid, to))
         _, message = await write(
-            self._backend, subject, gone, replaces=old.revision, raw=noted(old.raw, None)
+            self._backend,
+            subject,
+            gone,
+            replaces=old.revision,
+            raw=noted(kept.carried(old), None),
         )
         self._messages.append(message)
         # Where the new name was replaced before this, the chunks are nobody's now.
