@@ -87,6 +87,8 @@ _KEYS = frozenset(
 _OPTIONS = frozenset({"link", "max_chunk_size"})
 # Characters of a foreign subject in a message; there may be thousands.
 _SHOWN = 120
+# 32 bytes, in either alphabet, padded or not.
+_DIGEST = re.compile(r"(?i:SHA-256)=[A-Za-z0-9_+/-]{43}=?")
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -284,7 +286,7 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
                 _nuid(get("nuid")),
                 0 if deleted else _count(get("size")),
                 0 if deleted else _count(get("chunks")),
-                None if deleted else _text(get("digest")) or None,
+                None if deleted else _digest(get("digest")),
                 deleted,
                 _text(get("description")) or None,
                 _read_headers(headers) if headers else None,
@@ -358,6 +360,16 @@ def _nuid(value: object) -> str:
         msg = f"{nuid[:40]!r} names no chunks"
         raise ValueError(msg)
     return nuid
+
+
+def _digest(value: object) -> str | None:
+    digest = _text(value) or None
+    # It goes on into headers of HTTP. And content whose digest cannot be read could not be
+    # verified, so it is no digest that is left out.
+    if digest is not None and not _DIGEST.fullmatch(digest):
+        msg = f"{digest[:60]!r} is no SHA-256 digest"
+        raise ValueError(msg)
+    return digest
 
 
 def _count(value: object) -> int:

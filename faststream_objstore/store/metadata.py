@@ -252,6 +252,10 @@ async def write(
     if wire.has_replaced(raw) and len(data) > backend.max_payload - _HEADER_BYTES:
         # Rather than refuse the change, leave the removal of those versions to sweep.
         data = wire.metadata_json(info, wire.with_replaced(raw, ()))
+    if info.deleted and len(data) > backend.max_payload - _HEADER_BYTES:
+        # Other clients may fill a message to the last byte, and a marker says more.
+        info = replace(info, description=None, headers=None, metadata=None)
+        data = wire.metadata_json(info)
     _require_size(backend, info, len(data))
     for attempt in range(2 if again else 1, _WRITE_ATTEMPTS + 1):
         try:

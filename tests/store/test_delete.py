@@ -13,6 +13,7 @@ from faststream_objstore.exceptions import (
     BucketNotFoundError,
     BucketSealedError,
     InvalidObjectNameError,
+    InvalidOptionError,
     ObjectDeletedError,
     ObjectNotFoundError,
 )
@@ -208,3 +209,22 @@ async def test_a_deleted_object_cannot_be_updated(store: ObjectStore) -> None:
         await soon(store.update_meta("name", ObjectMeta(description="d")))
     with pytest.raises(ObjectDeletedError):
         await soon(store.rename("name", "other"))
+
+
+async def test_metadata_that_fills_a_message_can_be_deleted_and_after_less_renamed(
+    store: ObjectStore, backend: Backend
+) -> None:
+    said = {"name": "name", "nuid": "N", "description": "", "custom": 1}
+    # What Go publishes has fewer headers than ours: they take 75 bytes and a number.
+    room = backend.max_payload - 96 - len(json.dumps(said))
+    for name in ("name", "kept"):
+        await write_raw(backend, name, said | {"name": name, "description": "d" * room})
+
+    with pytest.raises(InvalidOptionError, match="store less of them"):
+        await soon(store.rename("name", "moved"))
+    assert await soon(store.delete("name")) is True
+    marker = await soon(store.get_info("name", show_deleted=True))
+    assert (marker.deleted, marker.description) == (True, None)
+
+    await soon(store.update_meta("kept", ObjectMeta(description="short")))
+    assert (await soon(store.rename("kept", "moved"))).description == "short"
