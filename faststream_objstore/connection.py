@@ -5,7 +5,7 @@ import weakref
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-from faststream_objstore._faststream import api_options
+from faststream_objstore._faststream import api_options, log_of
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.live import LiveObjects
@@ -25,7 +25,7 @@ class Binding:
         self.backends: dict[str, Backend] = {}
         self._broker = broker
         self._servers: dict[float, JetStreamServer] = {}
-        self.live: LiveObjects = LiveObjects()
+        self.live: LiveObjects = LiveObjects(log_of(broker))
         self._connection = weakref.ref(connection, lambda _: self._forget())
 
     @property

@@ -34,7 +34,8 @@ from faststream_objstore.store.listing import parsed
 
 __all__ = ("LiveField", "LiveObjects", "LiveSource", "LiveValue")
 
-_logger = logging.getLogger("faststream_objstore")
+Log = Callable[[int, str, BaseException | None], None]
+"""Called with a level, a text, and an error whose traceback goes with it."""
 
 # How often a load may find its version replaced before it pauses.
 _ATTEMPTS = 20
@@ -92,12 +93,15 @@ class LiveValue:
         failures: How many versions could not be loaded.
     """
 
-    def __init__(self, source: LiveSource, backend: Callable[[], Awaitable[Backend]]) -> None:
+    def __init__(
+        self, source: LiveSource, backend: Callable[[], Awaitable[Backend]], log: Log
+    ) -> None:
         self.source = source
         self.info: ObjectInfo | None = None
         self.loads: int = 0
         self.failures: int = 0
         self._backend = backend
+        self._log = log
         self._value: Any = None
         self._seen: ObjectInfo | None = None
         self._gone = True
@@ -105,7 +109,9 @@ class LiveValue:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._backoff = Backoff(
-            _log, lost=f"{source}: not followed for now", back=f"{source}: followed again"
+            lambda level, text: log(level, text, None),
+            lost=f"{source}: not followed for now",
+            back=f"{source}: followed again",
         )
         self._ended = False
 
@@ -270,7 +276,7 @@ class LiveValue:
             f"{self.source}: {version} could not be loaded, and {outcome}; put one that can: "
             f"{type(error).__name__}: {error}"
         )
-        _logger.error("%s", msg, exc_info=error)
+        self._log(logging.ERROR, msg, error)
         self._problem = ObjectLoadError(msg, bucket=self.source.bucket, name=self.source.name)
         self._problem.__cause__ = error
 
@@ -279,10 +285,11 @@ class LiveValue:
         if self.info is None:
             self._problem = self._missing()
         elif not self._gone:
-            _logger.warning(
-                "%s was deleted; where it is required, revision %s stays in use.",
-                self.source,
-                self.info.revision,
+            self._log(
+                logging.WARNING,
+                f"{self.source} was deleted; where it is required, revision "
+                f"{self.info.revision} stays in use.",
+                None,
             )
         self._gone = True
 
@@ -299,9 +306,13 @@ class LiveObjects:
 
     Attributes:
         running: Whether values are followed: from the broker's start to its stop.
+
+    Args:
+        log: Where they tell of losses.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self.running: bool = False
         self._values: dict[LiveSource, LiveValue] = {}
 
@@ -311,7 +322,7 @@ class LiveObjects:
     def of(self, source: LiveSource, backend: Callable[[], Awaitable[Backend]]) -> LiveValue:
         """The value that markers of this source share."""
         if source not in self._values:
-            self._values[source] = LiveValue(source, backend)
+            self._values[source] = LiveValue(source, backend, self._log)
         return self._values[source]
 
     async def start(self, values: Iterable[LiveValue]) -> None:
@@ -346,7 +357,3 @@ async def _loaded(load: Callable[[ObjectData], Any] | None, data: ObjectData) ->
     # As FastStream runs sync handlers: a model takes long to parse.
     value = await asyncio.to_thread(load, data)
     return await value if inspect.isawaitable(value) else value
-
-
-def _log(level: int, text: str) -> None:
-    _logger.log(level, "%s", text)

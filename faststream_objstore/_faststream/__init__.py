@@ -34,6 +34,7 @@ from .introspection import (
     declared_streams,
     fake_brokers,
     is_installed,
+    log_of,
     makes_objects,
 )
 from .publishing import addressed_captures
@@ -64,6 +65,7 @@ __all__ = (
     "headers_size",
     "is_installed",
     "is_producer",
+    "log_of",
     "makes_objects",
     "on_lifespan",
     "publish_measured",

@@ -2,7 +2,8 @@
 # ruff: noqa: SLF001 - that is what this package is for
 
 import inspect
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 from fast_depends.core import CallModel
@@ -10,6 +11,7 @@ from fast_depends.library import CustomField
 from faststream._internal.application import StartAbleApplication
 from faststream._internal.constants import PATH_CONTEXT_PREFIX
 from faststream._internal.context import Context as ContextField
+from faststream._internal.logger.logger_proxy import RealLoggerObject
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
@@ -26,9 +28,12 @@ __all__ = (
     "declared_streams",
     "fake_brokers",
     "is_installed",
+    "log_of",
     "makes_objects",
     "required_captures",
 )
+
+_logger = logging.getLogger("faststream_objstore")
 
 
 def connection_of(broker: NatsBroker) -> object | None:
@@ -225,3 +230,21 @@ def required_captures(model: Any) -> list[str]:
         if default is inspect.Parameter.empty or isinstance(default, CustomField):
             names.append(key.removeprefix(PATH_CONTEXT_PREFIX).partition(".")[0])
     return names
+
+
+def log_of(broker: NatsBroker) -> Callable[[int, str, BaseException | None], None]:
+    """Logs with the broker's logger; with the package's if it has none, and in test mode.
+
+    Called with a level, a text, and an error whose traceback goes with it.
+    """
+
+    def log(level: int, text: str, error: BaseException | None = None) -> None:
+        logger = broker.config.logger
+        # `TestNatsBroker` puts a mock in place of a logger that is not set up.
+        live = isinstance(connection_of(broker), Client)
+        if live and isinstance(logger.logger, RealLoggerObject):
+            logger.log(text, level, exc_info=error)
+        else:
+            _logger.log(level, "%s", text, exc_info=error)
+
+    return log

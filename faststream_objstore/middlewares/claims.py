@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from faststream.nats import NatsBroker
 from typing_extensions import Self
 
+from faststream_objstore._faststream import log_of
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import (
@@ -38,8 +39,6 @@ _NAME_BYTES = 16
 _NAME = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"SHA-256=[A-Za-z0-9_-]{43}=")
 _LONGEST_REFERENCE = 8192
-
-_logger = logging.getLogger("faststream_objstore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,13 +199,12 @@ class Claims:
             await self._store.delete(name)
         except ObjectNotFoundError:
             return
-        except Exception:
-            _logger.warning(
-                "Bucket '%s': %r, the body of a message that needs it no longer, could not "
-                "be deleted",
-                self._bucket.name,
-                name,
-                exc_info=True,
+        except Exception as error:  # noqa: BLE001 - the message itself has been handled
+            log_of(self.broker)(
+                logging.WARNING,
+                f"Bucket '{self._bucket.name}': {name!r}, the body of a message that needs it "
+                "no longer, could not be deleted",
+                error,
             )
 
     def _require_same(self, info: ObjectInfo, reference: Reference) -> None:

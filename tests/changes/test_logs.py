@@ -1,13 +1,15 @@
 """What an operator reads: which handler, which change, which attempt."""
 
 import asyncio
+import json
 import logging
 import time
+from typing import Annotated
 
 import pytest
 from faststream.nats import NatsBroker
 
-from faststream_objstore import Bucket, Buckets, ObjectInfo, Retry
+from faststream_objstore import Bucket, Buckets, LiveObject, ObjectInfo, Retry
 from faststream_objstore.testing import NatsServer
 
 from .support import Names, soon, store_of
@@ -84,3 +86,33 @@ async def test_handler_that_blocks_the_event_loop_is_named_in_a_warning(
     assert "block" in warning.lower()
     assert "ack_wait is 0.3 s" in warning
     assert "asyncio.to_thread" in warning
+
+
+async def test_live_object_that_does_not_load_is_told_to_the_brokers_logger(
+    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket = Bucket(bucket_name)
+    broker = NatsBroker(nats_server.url, logger=logging.getLogger("the broker's"))
+    buckets = Buckets(broker, bucket)
+
+    @broker.subscriber(bucket_name)
+    async def handle(
+        body: str,
+        limits: Annotated[
+            dict[str, int] | None,
+            LiveObject(bucket_name, "limits.json", load=json.loads, required=False),
+        ],
+    ) -> None: ...
+
+    await soon(broker.start())
+    try:
+        await (await store_of(buckets, bucket)).put("limits.json", b"no JSON")
+
+        async def told() -> None:
+            while not lines(caplog, "could not be loaded"):
+                await asyncio.sleep(0.05)
+
+        await soon(told())
+    finally:
+        await soon(broker.stop())
+    assert "'limits.json'" in lines(caplog, "could not be loaded")[0]
