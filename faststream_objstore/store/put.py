@@ -10,6 +10,7 @@ from .. import wire
 from ..backends.base import Backend, ChunkUpload, WrongRevision
 from ..exceptions import (
     ConnectionLostError,
+    IncompleteObjectError,
     JetStreamNotEnabledError,
     NotConnectedError,
     ObjStoreError,
@@ -32,6 +33,9 @@ Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
 """Called with the bytes done and the bytes in all (`None` where unknown)."""
 
 _PAUSE_SECONDS = 0.3
+
+# A server takes no shorter one; a put that is done sooner has lost no chunk to it.
+_LEAST_TTL_SECONDS = 0.1
 
 # After so many puts of new names the next is taken to be one too: overwriting a few objects
 # in turn never gets there, and a wrong guess costs as much as three right ones save.
@@ -162,7 +166,10 @@ class _Sending:
     ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
         backend, info = self._backend, self._info
         nuid = metadata.new_nuid()
-        upload = backend.upload(wire.chunk_subject(backend.bucket, nuid))
+        subject = wire.chunk_subject(backend.bucket, nuid)
+        upload = backend.upload(subject)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             view = self._source.buffer
             send = self._pieces(upload) if view is None else self._buffer(upload, view)
@@ -171,6 +178,8 @@ class _Sending:
                 # Needed only now, and asked for while the last chunks are on their way.
                 before = await metadata.find(backend, self._subject)
             await upload.finish()
+            if chunks and loop.time() - began >= _LEAST_TTL_SECONDS:
+                await self._require_unexpired(subject, chunks)
         except BaseException as error:
             await upload.abort()
             if isinstance(error, UnsupportedDataError) and error.bucket is None:
@@ -192,6 +201,17 @@ class _Sending:
             options=wire.options_of(self._chunk_size),
         )
         return version, upload, before
+
+    async def _require_unexpired(self, subject: str, chunks: int) -> None:
+        found = (await self._backend.subjects(subject)).get(subject, 0)
+        if found < chunks:
+            bucket, name = self._backend.bucket, self._info.name
+            msg = (
+                f"Bucket '{bucket}', object {name!r}: {chunks - found} of its {chunks} chunks "
+                "expired before the last one was sent; put it faster, or raise the bucket's "
+                "ttl."
+            )
+            raise IncompleteObjectError(msg, bucket=bucket, name=name)
 
     async def _buffer(self, upload: ChunkUpload, view: memoryview) -> tuple[int, int, bytes]:
         size, step = view.nbytes, self._chunk_size
