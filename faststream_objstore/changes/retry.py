@@ -27,7 +27,8 @@ class Retry:
 
     The server counts deliveries, so a call that ended with its process, or was cancelled
     at shutdown, counts as an attempt too. So does, to another replica, what was fetched in
-    advance and given back.
+    advance and given back. A handler that raises in delivery `attempts` or later ends the
+    change; one that never answers is called up to `attempts` + 20 times.
 
     Attributes:
         attempts: Calls in all, the first included.
