@@ -21,19 +21,24 @@ __all__ = ("BucketField", "check_handlers")
 
 
 class BucketField(CustomField):
-    """What the handlers of a broker are searched for: a field of this package.
-
-    Attributes:
-        gives: What it gives, or `None` where that cannot be told.
-        placeholders: The `Path()` values that it needs.
-        of_change: Whether it means the object that fired.
-    """
+    """What the handlers of a broker are searched for: a field of this package."""
 
     __slots__ = ()
 
-    gives: type | None = None
-    placeholders: tuple[str, ...] = ()
-    of_change: bool = False
+    @property
+    def gives(self) -> type | None:
+        """What it gives, or `None` where that cannot be told."""
+        return None
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The `Path()` values that it needs."""
+        return ()
+
+    @property
+    def of_change(self) -> bool:
+        """Whether it means the object that fired."""
+        return False
 
     @property
     def bucket_name(self) -> str | None:

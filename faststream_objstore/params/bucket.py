@@ -28,14 +28,17 @@ class FromBucket(Field):
 
     __slots__ = ("bucket",)
 
-    gives = ObjectStore
-
     def __init__(self, bucket: str | Bucket) -> None:
         super().__init__(cast=False, required=True)
         self.bucket: str = name_of(bucket)
 
     def __repr__(self) -> str:
         return f"FromBucket({self.bucket!r})"
+
+    @property
+    def gives(self) -> type | None:
+        """The store."""
+        return ObjectStore
 
     @property
     def bucket_name(self) -> str:

@@ -46,12 +46,12 @@ class _ObjectField(Field):
         return self.address.bucket
 
     @property
-    def of_change(self) -> bool:  # type: ignore[override]
+    def of_change(self) -> bool:
         """Whether it means the object that fired."""
         return self.address.bucket is None
 
     @property
-    def placeholders(self) -> tuple[str, ...]:  # type: ignore[override]
+    def placeholders(self) -> tuple[str, ...]:
         """The `Path()` values that its object's name needs."""
         return tuple(name for _, name in self.address.parts if name is not None)
 
@@ -102,7 +102,7 @@ class FromObject(_ObjectField):
     __slots__ = ("decode",)
 
     @property
-    def gives(self) -> type | None:  # type: ignore[override]
+    def gives(self) -> type | None:
         """Bytes, unless they are decoded, and then cast."""
         return None if self.decode else ObjectData
 
@@ -157,7 +157,10 @@ class StatObject(_ObjectField):
 
     __slots__ = ()
 
-    gives = ObjectInfo
+    @property
+    def gives(self) -> type | None:
+        """The metadata."""
+        return ObjectInfo
 
     def __init__(
         self,
