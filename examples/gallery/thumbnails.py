@@ -10,13 +10,13 @@ from faststream_objstore import (
     Bucket,
     FromBucket,
     ObjectInfo,
-    ObjectNotFoundError,
+    ObjectResponse,
     ObjectStore,
     ObjectTooLargeError,
     Retry,
 )
 
-from .images import NotAPictureError, Thumbnail, thumbnail
+from .images import NotAPictureError, thumbnail
 from .live import Live, event
 
 LARGEST_PHOTO = 25 * 1024**2
@@ -39,35 +39,40 @@ router = NatsRouter()
 live = Live()
 
 
-# Durable: of all replicas, one makes the thumbnail, and tries again if it fails.
+# Of all replicas, one makes the thumbnail, and tries again if it fails. The thumbnail of an
+# older version never replaces that of a newer one, and it goes when its photo is deleted.
+thumbnail_of = thumbs.publisher("{name}", headers=AS_PICTURE)
+
+
 @photos.on_put(
+    "{name:path}",
     durable="thumbnailer",
     replay=True,
     max_workers=2,
     retry=Retry(attempts=3, delays=(1, 5)),
     dead_letter="gallery.failed",
 )
-async def make_thumbnail(photo: ObjectInfo, source: Photos, target: Thumbs) -> None:
+@thumbnail_of
+async def make_thumbnail(photo: ObjectInfo, source: Photos) -> ObjectResponse:
     """Make the thumbnail of a photo, or say why there is none."""
-    replaces = await newest(target, photo.name)
     try:
         if photo.is_link():
             raise NotAPictureError("a link")
         # Exactly the version that fired. A newer one ends this call; it has its own.
         content = await source.get(photo, max_size=LARGEST_PHOTO)
-        made: Thumbnail | str = await asyncio.to_thread(thumbnail, content)
+        made = await asyncio.to_thread(thumbnail, content)
     except NotAPictureError as error:
-        made = str(error)
+        return without_thumbnail(photo, str(error))
     except ObjectTooLargeError:
-        made = "too large"
-    await store(made, photo, source, target, replaces)
-
-
-@photos.on_delete(durable="cleaner")
-async def remove_thumbnail(photo: ObjectInfo, target: Thumbs) -> None:
-    """Delete the thumbnail of a photo that was deleted."""
-    if await target.exists(photo.name):
-        await target.delete(photo.name)
+        return without_thumbnail(photo, "too large")
+    return ObjectResponse(
+        made.content,
+        metadata={
+            "size": str(photo.size),
+            "width": str(made.width),
+            "height": str(made.height),
+        },
+    )
 
 
 class DeadLetter(BaseModel):
@@ -77,12 +82,21 @@ class DeadLetter(BaseModel):
 
 # What failed three times for a reason that nobody foresaw ends where people can see it.
 @router.subscriber("gallery.failed", queue="gallery")
-async def give_up(letter: DeadLetter, source: Photos, target: Thumbs) -> None:
+async def give_up(letter: DeadLetter) -> None:
     """Show a photo whose thumbnail could not be made."""
-    replaces = await newest(target, letter.object.name)
-    photo = await source.get_info(letter.object.name)
-    if photo.revision == letter.object.revision:
-        await store("no thumbnail could be made", photo, source, target, replaces)
+    shown = without_thumbnail(letter.object, "no thumbnail could be made")
+    await thumbnail_of.publish(
+        shown.body,
+        name=letter.object.name,
+        metadata=shown.metadata,
+        # Unless there is one of a newer version by now, or the photo was deleted.
+        source=letter.object,
+    )
+
+
+def without_thumbnail(photo: ObjectInfo, why: str) -> ObjectResponse:
+    """What stands for the thumbnail of a photo that has none."""
+    return ObjectResponse(b"", metadata={"size": str(photo.size), "error": why})
 
 
 # Not durable: every replica hears of every thumbnail, and tells the browsers that it has.
@@ -90,40 +104,6 @@ async def give_up(letter: DeadLetter, source: Photos, target: Thumbs) -> None:
 async def tell_browsers(thumb: ObjectInfo) -> None:
     """Tell the browsers what the grid has to show."""
     live.publish(event("tile", tile(thumb), number=thumb.revision))
-
-
-async def newest(store: ObjectStore, name: str) -> ObjectInfo | None:
-    """The newest version of an object, which may be its deletion."""
-    try:
-        return await store.get_info(name, show_deleted=True)
-    except ObjectNotFoundError:
-        return None
-
-
-async def store(
-    made: Thumbnail | str,
-    photo: ObjectInfo,
-    source: ObjectStore,
-    target: ObjectStore,
-    replaces: ObjectInfo | None,
-) -> None:
-    """Store a thumbnail, or the reason why there is none.
-
-    `replaces` was looked up before the photo was read, so the thumbnail of an older version
-    never replaces that of a newer one, whichever replica is faster.
-    """
-    known = {"photo": str(photo.revision), "size": str(photo.size)}
-    if isinstance(made, str):
-        content, known["error"] = b"", made
-    else:
-        content = made.content
-        known |= {"width": str(made.width), "height": str(made.height)}
-    await target.put(
-        photo.name, content, headers=AS_PICTURE, metadata=known, mode=replaces or "create"
-    )
-    # Deleted in between, and perhaps before there was a thumbnail to remove.
-    if not await source.exists(photo.name):
-        await target.delete(photo.name)
 
 
 def tile(thumb: ObjectInfo) -> dict[str, Any]:
@@ -139,7 +119,7 @@ def tile(thumb: ObjectInfo) -> dict[str, Any]:
         "name": thumb.name,
         "revision": thumb.revision,
         "deleted": thumb.deleted,
-        "photo": number("photo"),
+        "photo": thumb.source.revision if thumb.source else 0,
         "size": number("size"),
         "width": number("width"),
         "height": number("height"),

@@ -54,6 +54,9 @@ class Attachment(Protocol):
     def handle(self, bucket: str) -> ObjectStore:
         """The store of a bucket, which binds itself at its first use."""
 
+    async def backend_of(self, bucket: str) -> Backend:
+        """A bucket's stream on the connection that is there now."""
+
 
 class Declaration(Protocol):
     """The bucket, as its publishers need it."""
@@ -196,10 +199,12 @@ class ObjectPublisher(PlainPublisher):
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
         correlation_id: str | None = None,
+        source: ObjectInfo | None = None,
     ) -> ObjectInfo:
         """Store an object directly.
 
-        It has no lineage: it replaces what is there, and no source's deletion removes it.
+        Without a `source` it has no lineage: it replaces what is there, and no deletion of
+        a source takes it along.
 
         Args:
             message: The content, whatever a handler may return but `None`. A file or an
@@ -209,9 +214,12 @@ class ObjectPublisher(PlainPublisher):
             metadata: It wins over the publisher's.
             content_type: It wins over everything else that says it.
             correlation_id: As in FastStream; a new one if not given.
+            source: The version of an object that this is the result of, as where a change
+                has ended as a dead letter. It is stored as a handler's result would be.
 
         Returns:
-            The new version.
+            The new version. With a `source`, a deleted object where nothing was stored: the
+            result of a newer version is there, or the source has been deleted.
 
         Raises:
             InvalidObjectNameError: If there is no name. Otherwise as `ObjectStore.put`.
@@ -229,8 +237,13 @@ class ObjectPublisher(PlainPublisher):
                 correlation_id=correlation_id or self.new_correlation_id(),
             )
         )
-        stored: ObjectInfo = await self._send(command, str(command.name), None, (), message)
-        return stored
+        decision = None
+        if source is not None:
+            backend = await self._attachment().backend_of(source.bucket)
+            lineage = await source_of(source, backend, self.rebuild)
+            decision = Newest(Change(source, backend, lineage), follow=self.follow)
+            command.metadata |= lineage.as_metadata()
+        return await self._send(command, str(command.name), decision, (), message)
 
     async def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         """Not possible: nobody answers an object.
@@ -309,10 +322,7 @@ class ObjectPublisher(PlainPublisher):
         if change is not None:
             decision = Newest(change, follow=self.follow and command.name is None)
             command.metadata |= change.source.as_metadata()
-        stored: ObjectInfo | None = await self._send(
-            command, name, decision, middlewares, cmd.body
-        )
-        return stored or ObjectInfo(name=name, bucket=self.bucket, deleted=True)
+        return await self._send(command, name, decision, middlewares, cmd.body)
 
     async def _retire(self, name: str, change: Change | None) -> None:
         if change is not None:
@@ -325,7 +335,7 @@ class ObjectPublisher(PlainPublisher):
         decision: Newest | None,
         middlewares: Iterable[Any],
         returned: Any,
-    ) -> Any:
+    ) -> ObjectInfo:
         async def send(sent: Any) -> ObjectInfo | None:
             data, encoding = await content.encoded(self._broker(), sent.body)
             headers = dict(sent.headers)
@@ -353,7 +363,8 @@ class ObjectPublisher(PlainPublisher):
             self.record(returned, command)
             return stored
 
-        return await self.through_middlewares(command, send, middlewares)
+        stored: ObjectInfo | None = await self.through_middlewares(command, send, middlewares)
+        return stored or ObjectInfo(name=name, bucket=self.bucket, deleted=True)
 
     @staticmethod
     def _given_type(headers: Mapping[str, str]) -> str | None:

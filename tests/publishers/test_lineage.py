@@ -398,6 +398,30 @@ async def test_on_change_without_follow_stores_what_it_makes_of_a_deletion() -> 
         assert await results.get("cat.webp") == b"gone"
 
 
+# Published by hand for a source
+
+
+async def test_publish_with_a_source_is_stored_as_a_result_of_it() -> None:
+    made = Thumbnails()
+    async with made.entered() as service:
+        sources, results = await made.stores(service)
+        made.returned = lambda _: None
+        old = await sources.put("cat.png", b"1")
+        newest = await sources.put("cat.png", b"2")
+
+        stored = await made.publisher.publish(b"failed", name="cat.webp", source=newest)
+        assert stored.source is not None
+        assert stored.source.revision == newest.revision
+        refused = await made.publisher.publish(b"older", name="cat.webp", source=old)
+        assert refused.deleted
+        assert await results.get("cat.webp") == b"failed"
+
+        await sources.delete("cat.png")
+        assert await names(results) == []
+        assert (await made.publisher.publish(b"late", name="cat.webp", source=newest)).deleted
+        assert await names(results) == []
+
+
 # Skip what is done
 
 
