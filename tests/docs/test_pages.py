@@ -142,6 +142,26 @@ async def test_handlers_of_the_page_on_change_subscribers(
             )
 
 
+async def test_handlers_of_the_page_on_results(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with NatsServer() as server:
+        monkeypatch.setenv("NATS_URL", server.url)
+        async with ran("results.md", folder) as page:
+            await page["test_thumbnail_follows_its_photo"]()
+            broker, buckets = page["broker"], page["buckets"]
+            await broker.start()
+            reply = await broker.request({"pages": 2}, "render.7", timeout=10)
+            assert (await reply.decode())["size"] == 14
+            assert await (await buckets.open("pages")).get("7.pdf") == b"page 0\npage 1\n"
+
+            thumbs = await buckets.open("thumbs")
+            async with thumbs.watch(updates_only=True) as changes:
+                await (await buckets.open("photos")).put("ann/cat.raw", b"cat")
+                made = await changes.updates(timeout=10)
+            assert (made.name, await thumbs.get(made)) == ("ann/cat.jpg", b"CAT")
+
+
 async def test_message_of_the_page_on_the_claim_check_travels_through_the_bucket(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
