@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from faststream_objstore._faststream import (
     connection_of,
     custom_fields,
     declared_streams,
+    log_of,
     makes_objects,
     on_lifespan,
 )
@@ -32,6 +33,9 @@ from faststream_objstore.exceptions import (
     NotConnectedError,
 )
 from faststream_objstore.live import LiveField, LiveSource, LiveValue
+from faststream_objstore.observers.events import Observer
+from faststream_objstore.observers.notifying import Observers
+from faststream_objstore.observers.store import ObservedStore
 from faststream_objstore.origin import origin_on
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
@@ -62,9 +66,13 @@ class Attached:
 
     Args:
         extension: The `Buckets`, which the context offers to handlers and hooks.
+        observers: Who is told of operations and changes.
+
+    Raises:
+        InvalidOptionError: If an observer is not one.
     """
 
-    def __init__(self, extension: object) -> None:
+    def __init__(self, extension: object, observers: Iterable[Observer] = ()) -> None:
         self.broker: NatsBroker | None = None
         self._extension = extension
         self._declared: dict[str, Bucket] = {}
@@ -79,6 +87,10 @@ class Attached:
         self._warned: set[tuple[str, str]] = set()
         self._origin = origin_on(lambda: self.broker)
         _known.add(self)
+        observing = tuple(observers)
+        self.observers: Observers | None = (
+            Observers(observing, self.log) if observing else None
+        )
 
     def __repr__(self) -> str:
         return f"Buckets({', '.join(map(repr, self._declared.values()))})"
@@ -269,11 +281,23 @@ class Attached:
             await value.refresh()
         return value
 
+    def log(self, level: int, text: str) -> None:
+        """Log with the broker's logger."""
+        if self.broker is None:
+            _logger.log(level, "%s", text)
+        else:
+            log_of(self.broker)(level, text, None)
+
     def handle(self, bucket: str) -> ObjectStore:
         """The store of a bucket, which binds itself at its first use."""
         if bucket not in self._handles:
-            self._handles[bucket] = ObjectStore(
-                bucket, partial(self.backend_of, bucket), origin=self._origin
+            source = partial(self.backend_of, bucket)
+            self._handles[bucket] = (
+                ObjectStore(bucket, source, origin=self._origin)
+                if self.observers is None
+                else ObservedStore(
+                    bucket, source, origin=self._origin, observers=self.observers
+                )
             )
         return self._handles[bucket]
 

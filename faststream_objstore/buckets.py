@@ -1,5 +1,6 @@
 """`Buckets`: brings declared buckets to a broker, and keeps them bound to it."""
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from faststream.nats import NatsBroker
@@ -10,6 +11,7 @@ from faststream_objstore.bucket import Bucket, name_of
 from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.live import LiveValue
 from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.observers.events import Observer
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 
@@ -40,13 +42,20 @@ class Buckets:
     Args:
         broker: The broker, or the first bucket where `attach` gives the broker later.
         *buckets: The declarations.
+        observers: Who is told of every operation and every change, such as a
+            `PrometheusObserver`.
 
     Raises:
         BucketInUseError, InvalidOptionError: See `attach`.
     """
 
-    def __init__(self, broker: NatsBroker | Bucket | None = None, *buckets: Bucket) -> None:
-        self._attached: Attached = Attached(self)
+    def __init__(
+        self,
+        broker: NatsBroker | Bucket | None = None,
+        *buckets: Bucket,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._attached: Attached = Attached(self, observers)
         if isinstance(broker, Bucket):
             self._attached.attach(None, broker, *buckets)
         else:

@@ -14,7 +14,7 @@ FLOORS = [
     {"backends"},
     {"store"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
-    | {"middlewares", "origin"}
+    | {"middlewares", "origin", "observers"}
     | {"_faststream", "connection", "declarations"},
     {"http"},
     {"testing", "pytest_plugin", "__init__"},

@@ -185,6 +185,7 @@ class Delivery:
         Returns:
             How it ended; what was skipped is left for the caller to answer for.
         """
+        lag = time.time() - receipt.time_ns / 1e9
         try:
             change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError as error:
@@ -199,7 +200,6 @@ class Delivery:
                 outcome = await self._deliver(change, receipt)
             else:
                 outcome = Outcome.SKIPPED
-        lag = time.time() - receipt.time_ns / 1e9
         self._subscriber.ended(ChangeOutcome(outcome, info, receipt.deliveries, lag))
         return outcome
 

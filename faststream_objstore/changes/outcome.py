@@ -32,7 +32,7 @@ class ChangeOutcome(NamedTuple):
         outcome: How it ended.
         info: The version of the object; `None` if it is no object's metadata.
         attempts: How often it was delivered, this time included.
-        lag: Seconds from the change to its outcome, by this machine's clock.
+        lag: Seconds from the change to its handler, by this machine's clock.
     """
 
     outcome: Outcome

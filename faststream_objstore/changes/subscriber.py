@@ -42,6 +42,8 @@ from faststream_objstore.exceptions import (
     ObjStoreError,
 )
 from faststream_objstore.models import ObjectInfo
+from faststream_objstore.observers.events import ChangeEvent
+from faststream_objstore.observers.notifying import Observers
 
 if TYPE_CHECKING:
     from faststream_objstore.changes.loop import ChangeLoop
@@ -60,6 +62,10 @@ class Attachment(Protocol):
     @property
     def broker(self) -> NatsBroker | None:
         """The broker."""
+
+    @property
+    def observers(self) -> Observers | None:
+        """Who is told of changes; `None` for nobody."""
 
     async def server_of(self, bucket: str) -> Server:
         """Where the bucket is, once it is bound."""
@@ -238,10 +244,28 @@ class ChangeSubscriber(PlainSubscriber):
         # AckMessage and its like are answers to a server, not errors.
         with contextlib.suppress(HandlerException):
             await self.handle(change)
+        self._observe(ChangeOutcome(Outcome.HANDLED, change.info, 1, 0.0))
 
     def ended(self, outcome: ChangeOutcome) -> None:
         """A delivery has ended; whatever follows what happens is told here, and only here."""
         self.outcomes[outcome.outcome] += 1
+        self._observe(outcome)
+
+    def _observe(self, outcome: ChangeOutcome) -> None:
+        attachment = self._bucket.attachment
+        if attachment is None or attachment.observers is None:
+            return
+        attachment.observers.change(
+            ChangeEvent(
+                bucket=self.options.bucket,
+                durable=self.options.durable,
+                handler=self.handler_name,
+                outcome=outcome.outcome.value,
+                attempts=outcome.attempts,
+                lag=max(0.0, outcome.lag),
+                info=outcome.info,
+            )
+        )
 
     async def is_superseded(self, change: ChangeMessage) -> bool:
         """Whether the object has a newer version, or this one is gone."""
@@ -357,6 +381,11 @@ class ChangeSubscriber(PlainSubscriber):
                     "the pattern shall capture it, or give the parameter a default."
                 )
                 raise InvalidPatternError(msg, bucket=self.options.bucket)
+
+    @property
+    def handler_name(self) -> str:
+        """The name of its handler, of the first one where it has several."""
+        return self.channel.call_name
 
     @property
     def subject_label(self) -> str:

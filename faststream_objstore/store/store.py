@@ -320,7 +320,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs):
                 "it must be a positive number of bytes."
             )
             raise InvalidOptionError(msg, bucket=self._bucket)
-        return ObjectReader(
+        return self._reader(
             self._source,
             name,
             show_deleted=show_deleted,
@@ -329,6 +329,11 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs):
             stop=stop,
             window=window,
         )
+
+    @property
+    def _reader(self) -> Callable[..., ObjectReader]:
+        """What makes a reader; observed stores have another one."""
+        return ObjectReader
 
     def _require_range(self, name: str | ObjectInfo, start: int, stop: int) -> None:
         if type(start) is not int or type(stop) is not int or not 0 <= start <= stop:

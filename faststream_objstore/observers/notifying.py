@@ -1,0 +1,90 @@
+"""Telling the observers of one `Buckets`, whatever they do."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+from faststream_objstore.exceptions import InvalidOptionError
+from faststream_objstore.observers.events import (
+    ChangeEvent,
+    Observer,
+    OperationEvent,
+    ScopedObserver,
+)
+
+__all__ = ("Observers",)
+
+
+class Observers:
+    """The observers of one `Buckets`.
+
+    Args:
+        observers: In the order in which they are told.
+        log: Called with a level and a text.
+
+    Raises:
+        InvalidOptionError: If one of them is not an `Observer`.
+    """
+
+    def __init__(self, observers: Iterable[Observer], log: Callable[[int, str], None]) -> None:
+        self._all = tuple(observers)
+        for one in self._all:
+            if not isinstance(one, Observer) or isinstance(one, type):
+                msg = (
+                    f"observers={one!r} cannot work; an observer is an object with the "
+                    "methods operation(event) and change(event)."
+                )
+                raise InvalidOptionError(msg)
+        self._scoped = [one for one in self._all if isinstance(one, ScopedObserver)]
+        self._log = log
+        self._failed: set[int] = set()
+
+    def __iter__(self) -> Iterator[Observer]:
+        return iter(self._all)
+
+    def operation(self, event: OperationEvent) -> None:
+        """Tell of an operation."""
+        for one in self._all:
+            try:
+                one.operation(event)
+            except Exception as error:  # noqa: BLE001 - whatever an observer raises
+                self._report(one, error)
+
+    def change(self, event: ChangeEvent) -> None:
+        """Tell of a change."""
+        for one in self._all:
+            try:
+                one.change(event)
+            except Exception as error:  # noqa: BLE001 - whatever an observer raises
+                self._report(one, error)
+
+    @contextlib.contextmanager
+    def scope(self, bucket: str, operation: str) -> Iterator[None]:
+        """What an operation runs in; what the observers' own scopes raise does no harm."""
+        entered: list[tuple[ScopedObserver, contextlib.AbstractContextManager[object]]] = []
+        for one in self._scoped:
+            try:
+                scope = one.scope(bucket, operation)
+                scope.__enter__()
+            except Exception as error:  # noqa: BLE001 - whatever an observer raises
+                self._report(one, error)
+            else:
+                entered.append((one, scope))
+        try:
+            yield
+        finally:
+            for one, scope in reversed(entered):
+                try:
+                    scope.__exit__(None, None, None)
+                except Exception as error:  # noqa: BLE001 - whatever an observer raises
+                    self._report(one, error)
+
+    def _report(self, observer: Observer, error: Exception) -> None:
+        if id(observer) in self._failed:
+            return
+        self._failed.add(id(observer))
+        self._log(
+            logging.ERROR,
+            f"The observer {observer!r} failed with {type(error).__name__}: {error}. "
+            "Operations and changes are not affected; further failures of it are not logged.",
+        )

@@ -1,0 +1,144 @@
+"""Spans and metrics for OpenTelemetry: `pip install 'faststream[otel]'`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from faststream_objstore.observers.events import ChangeEvent, OperationEvent
+from faststream_objstore.observers.labels import NO_DURABLE, BoundedLabels
+
+try:
+    from opentelemetry import metrics, trace
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+except ImportError as _error:
+    _message = (
+        "faststream_objstore.observers.opentelemetry needs OpenTelemetry: "
+        "pip install 'faststream[otel]'."
+    )
+    raise ImportError(_message) from _error
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+__all__ = ("OpenTelemetryObserver",)
+
+_SCOPE = "faststream_objstore"
+# They run as long as their callers like, perhaps in several tasks: their spans are made when
+# they end.
+_UNSCOPED = frozenset({"open", "iter"})
+
+
+class OpenTelemetryObserver:
+    """Makes each operation a span, and measures operations and changes.
+
+    A put is the span `objstore put`, within the span that is current, and so on for every
+    operation; bytes and chunks are its attributes. Where the broker has FastStream's
+    `NatsTelemetryMiddleware`, the span of the handler that runs for a put is traced to it.
+
+    ```python
+    tracing = NatsTelemetryMiddleware(tracer_provider=provider)
+    broker = NatsBroker(middlewares=[tracing])
+    buckets = Buckets(broker, photos, observers=[OpenTelemetryObserver(provider)])
+    ```
+
+    Metrics have no object's name in their attributes; spans have, as `objstore.object`.
+
+    Args:
+        tracer_provider: Where spans go; the global one if not given.
+        meter_provider: Where metrics go; the global one if not given.
+        max_buckets: How many Object Store buckets have an attribute value of their own in
+            metrics; the rest shares `(other)`.
+    """
+
+    def __init__(
+        self,
+        tracer_provider: "TracerProvider | None" = None,
+        meter_provider: "MeterProvider | None" = None,
+        *,
+        max_buckets: int = 100,
+    ) -> None:
+        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+        self._buckets = BoundedLabels(max_buckets)
+        self._seconds = meter.create_histogram(
+            "objstore.operation.duration",
+            unit="s",
+            description="How long operations of ObjectStore took",
+        )
+        self._bytes = meter.create_counter(
+            "objstore.operation.bytes",
+            unit="By",
+            description="Bytes of content that operations of ObjectStore stored or read",
+        )
+        self._changes = meter.create_counter(
+            "objstore.changes",
+            unit="{change}",
+            description="Delivered changes of objects by what became of them",
+        )
+        self._lag = meter.create_histogram(
+            "objstore.change.lag",
+            unit="s",
+            description="Seconds from the put or delete of an object to the handler",
+        )
+
+    @contextmanager
+    def scope(self, bucket: str, operation: str) -> Iterator[None]:
+        """A span, which is current while the operation runs."""
+        with self._tracer.start_as_current_span(
+            f"objstore {operation}",
+            kind=SpanKind.CLIENT,
+            attributes={"objstore.bucket": bucket, "objstore.operation": operation},
+        ):
+            yield
+
+    def operation(self, event: OperationEvent) -> None:
+        """Say of the span how the operation ended, and measure it."""
+        span = trace.get_current_span()
+        if event.operation in _UNSCOPED:
+            end = time.time_ns()
+            span = self._tracer.start_span(
+                f"objstore {event.operation}",
+                kind=SpanKind.CLIENT,
+                attributes={
+                    "objstore.bucket": event.bucket,
+                    "objstore.operation": event.operation,
+                },
+                start_time=end - int(event.seconds * 1e9),
+            )
+            _describe(span, event)
+            span.end(end)
+        else:
+            _describe(span, event)
+        labels = {
+            "objstore.bucket": self._buckets.of(event.bucket),
+            "objstore.operation": event.operation,
+        }
+        self._seconds.record(event.seconds, labels | {"objstore.outcome": event.outcome})
+        if event.bytes:
+            self._bytes.add(event.bytes, labels)
+
+    def change(self, event: ChangeEvent) -> None:
+        """Measure a change."""
+        labels = {
+            "objstore.bucket": self._buckets.of(event.bucket),
+            "objstore.durable": NO_DURABLE if event.durable is None else event.durable,
+            "objstore.handler": event.handler,
+        }
+        self._changes.add(1, labels | {"objstore.outcome": event.outcome})
+        if event.outcome != "skipped":
+            self._lag.record(event.lag, labels)
+
+
+def _describe(span: Span, event: OperationEvent) -> None:
+    span.set_attribute("objstore.outcome", event.outcome)
+    span.set_attribute("objstore.bytes", event.bytes)
+    if event.info is not None:
+        span.set_attribute("objstore.object", event.info.name)
+        span.set_attribute("objstore.chunks", event.info.chunks)
+        span.set_attribute("objstore.revision", event.info.revision)
+    if event.error is not None:
+        span.record_exception(event.error)
+        if event.outcome in {"error", "cancelled"}:
+            span.set_status(Status(StatusCode.ERROR, str(event.error)))

@@ -1,0 +1,204 @@
+"""A store whose operations are observed.
+
+A class of its own, so that a store without observers does not even ask whether it has any.
+"""
+
+import asyncio
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from typing_extensions import Self
+
+from faststream_objstore.backends.base import Backend
+from faststream_objstore.exceptions import (
+    ObjectAlreadyExists,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    RevisionMismatchError,
+)
+from faststream_objstore.models import ObjectData, ObjectInfo
+from faststream_objstore.observers.events import OperationEvent, OperationResult
+from faststream_objstore.observers.notifying import Observers
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.get import Version
+from faststream_objstore.store.provenance import Origin
+from faststream_objstore.store.reader import ObjectReader
+
+__all__ = ("OPERATIONS", "ObservedStore")
+
+# Those that move content; the size of what they return is what they have moved.
+_CONTENT = frozenset({"put", "put_file", "get", "get_file", "copy"})
+_METHODS = (
+    *sorted(_CONTENT),
+    "get_range",
+    "get_info",
+    "list",
+    "delete",
+    "update_meta",
+    "rename",
+    "add_link",
+    "add_bucket_link",
+    "status",
+    "sweep",
+    "seal",
+)
+OPERATIONS: tuple[str, ...] = (*_METHODS, "open", "iter")
+"""What `OperationEvent.operation` can be."""
+
+_CONFLICTS = (ObjectAlreadyExists, ObjectChangedError, RevisionMismatchError)
+
+
+class ObservedStore(ObjectStore):
+    """An `ObjectStore` that tells observers of each of its operations, once.
+
+    Args:
+        bucket: The bucket's name.
+        source: Gives the backend that is current.
+        origin: Adds to each change whose doing it is.
+        observers: Who is told.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        source: Callable[[], Awaitable[Backend]],
+        *,
+        origin: Origin | None = None,
+        observers: Observers,
+    ) -> None:
+        super().__init__(bucket, source, origin=origin)
+        self._observers = observers
+        # It does the work, so that a method that calls others is one operation.
+        self._plain = ObjectStore(bucket, source, origin=origin)
+
+    @property
+    def _reader(self) -> Callable[..., ObjectReader]:
+        return partial(_ObservedReader, _Report(self._observers, self._bucket, "open"))
+
+    async def iter(self, **options: Any) -> AsyncGenerator[ObjectInfo, None]:
+        """As `ObjectStore.iter`."""
+        report = _Report(self._observers, self._bucket, "iter")
+        try:
+            async with aclosing(self._plain.iter(**options)) as infos:
+                async for info in infos:
+                    yield info
+        except GeneratorExit:
+            report(None)
+            raise
+        except BaseException as error:
+            report(error)
+            raise
+        report(None)
+
+
+def _observed(method: str) -> Callable[..., Any]:
+    async def call(self: ObservedStore, *args: Any, **options: Any) -> Any:
+        observers = self._observers
+        with observers.scope(self._bucket, method):
+            report = _Report(observers, self._bucket, method)
+            try:
+                result = await getattr(self._plain, method)(*args, **options)
+            except BaseException as error:
+                report(error)
+                raise
+            info = result if isinstance(result, ObjectInfo) else None
+            moved = 0
+            if isinstance(result, ObjectData):
+                info = result.info
+            if info is not None and method in _CONTENT:
+                moved = info.size
+            elif isinstance(result, bytes):
+                moved = len(result)
+            report(None, info=info, moved=moved)
+            return result
+
+    return functools.wraps(getattr(ObjectStore, method))(call)
+
+
+for _method in _METHODS:
+    setattr(ObservedStore, _method, _observed(_method))
+
+
+class _Report:
+    """Tells of one operation, from its beginning to the first call."""
+
+    __slots__ = ("_began", "_bucket", "_observers", "_operation")
+
+    def __init__(self, observers: Observers, bucket: str, operation: str) -> None:
+        self._observers: Observers | None = observers
+        self._bucket = bucket
+        self._operation = operation
+        self._began = perf_counter()
+
+    def begin(self) -> None:
+        """The operation begins now."""
+        self._began = perf_counter()
+
+    def __call__(
+        self, error: BaseException | None, *, info: ObjectInfo | None = None, moved: int = 0
+    ) -> None:
+        """The operation has ended."""
+        observers, self._observers = self._observers, None
+        if observers is not None:
+            event = OperationEvent(
+                bucket=self._bucket,
+                operation=self._operation,
+                outcome=_outcome(error),
+                seconds=perf_counter() - self._began,
+                bytes=moved,
+                info=info,
+                error=error,
+            )
+            observers.operation(event)
+
+
+class _ObservedReader(ObjectReader):
+    """A reader that tells what was read when it is closed."""
+
+    def __init__(self, report: _Report, /, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._report = report
+        self._moved = 0
+
+    async def __aenter__(self) -> Self:
+        self._report.begin()
+        try:
+            return await super().__aenter__()
+        except BaseException as error:
+            self._report(error)
+            raise
+
+    def _wanted(self, version: Version) -> AsyncGenerator[bytes, None]:
+        return self._counted(super()._wanted(version))
+
+    async def _counted(
+        self, chunks: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                self._moved += len(chunk)
+                yield chunk
+
+    async def aclose(self) -> None:
+        """As `ObjectReader`."""
+        try:
+            await super().aclose()
+        finally:
+            if self._info is not None:
+                self._report(self._failure, info=self._info, moved=self._moved)
+
+
+def _outcome(error: BaseException | None) -> OperationResult:
+    if error is None:
+        return "success"
+    if isinstance(error, ObjectNotFoundError):
+        return "not_found"
+    if isinstance(error, _CONFLICTS):
+        return "conflict"
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return "error"
