@@ -383,11 +383,6 @@ class ChangeSubscriber(PlainSubscriber):
                 raise InvalidPatternError(msg, bucket=self.options.bucket)
 
     @property
-    def handler_name(self) -> str:
-        """The name of its handler, of the first one where it has several."""
-        return self.channel.call_name
-
-    @property
     def subject_label(self) -> str:
         """What logs show as the subject."""
         return label(self.options.bucket)
