@@ -14,7 +14,7 @@ from . import report
 from .idle import wait_until_idle
 from .peers import OURS, Missing, plotter
 from .process import DriverError
-from .steps import RAW, SERVICE, STEPS, Bench, Sizes
+from .steps import HTTP, RAW, SERVICE, STEPS, Bench, Sizes
 
 _ROOT = Path(__file__).parents[1]
 _RESULTS = Path(__file__).with_name("results")
@@ -81,7 +81,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     disturbed = 0
     result: dict[str, Any] = {}
     async with Bench(sizes, arguments.package, arguments.also) as bench:
-        wanted = {RAW, OURS, SERVICE}
+        wanted = {RAW, OURS, SERVICE, HTTP}
         if arguments.peers is not None:
             wanted |= set(arguments.peers.split(","))
         names = [peer for step in steps for peer in bench.peers_of(step)]

@@ -64,6 +64,8 @@ def command_of(peer: str, package: Path) -> Command:
         return _driver(sys.executable, "objstore", Path(peer.partition(" @ ")[2]))
     if peer == "FastStream":
         return _driver(sys.executable, "service", package)
+    if peer == "HTTP":
+        return _driver(sys.executable, "http", package)
     if peer in {"nats-py", "raw"}:
         python = _environment(_NATS_PY, sys.executable)
         return _driver(python, {"nats-py": "nats_py", "raw": "raw"}[peer])

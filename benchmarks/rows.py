@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .peers import OURS
-from .steps import GIB, KIB, PLAIN, PLAIN_PULL, RAW
+from .steps import FILE, GIB, KIB, PLAIN, PLAIN_PULL, RAW
 
 __all__ = ("Row", "rows_of")
 
@@ -180,6 +180,13 @@ ROWS = (
         at_least=1.5,
         aim=1.1,
         more=False,
+    ),
+    _row(
+        "download 256 MiB over HTTP, vs a file on disk (FileResponse)",
+        "download",
+        FILE,
+        at_least=None,
+        aim=None,
     ),
     Row("import beyond faststream.nats", "ms", _ours("import"), 30, 10, more=False),
 )

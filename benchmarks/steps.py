@@ -24,6 +24,8 @@ ONE_WAY_SECONDS = 0.005
 
 ALL = (OURS, "nats-py", "natsio", "natsrpy", "nats.js")
 SERVICE = "FastStream"
+HTTP = "HTTP"
+FILE = "FileResponse"
 RAW = "raw"
 
 MEASURES: dict[str, tuple[str, str]] = {
@@ -49,6 +51,7 @@ MEASURES: dict[str, tuple[str, str]] = {
     "get_range": ("get_range of 64 KiB in 1 GiB, transferred", "KiB"),
     "events": ("change events, 4 workers", "events/s"),
     "events_one": ("change events, 1 worker", "events/s"),
+    "download": ("download 256 MiB over HTTP", "MB/s"),
     "injection": ("injection of one parameter", "us"),
     "import": ("import", "ms"),
     "sha256": ("SHA-256", "MB/s"),
@@ -356,6 +359,16 @@ async def _injection(bench: Bench, _: str) -> dict[str, float]:
     }
 
 
+async def _download(bench: Bench, _: str) -> dict[str, float]:
+    driver, size = await bench.near(HTTP), bench.sizes.large
+    async with bench.bucket() as bucket:
+        answer = await driver("download", bucket=bucket, size=size)
+    return {
+        f"download:{OURS}": _rate(size, {"seconds": answer["object"]}),
+        f"download:{FILE}": _rate(size, {"seconds": answer["file"]}),
+    }
+
+
 async def _import(bench: Bench, _: str) -> dict[str, float]:
     answer = await (await bench.near(SERVICE))("import", count=bench.sizes.imports)
     return {f"import:{OURS}": _p50(answer)}
@@ -375,6 +388,7 @@ STEPS = (
     Step("stream", (OURS,), _stream),
     Step("events", (OURS, PLAIN, PLAIN_PULL), _events),
     Step("injection", (SERVICE,), _injection),
+    Step("download", (HTTP,), _download),
     Step("import", (SERVICE,), _import),
 )
 """In the order of a round."""
