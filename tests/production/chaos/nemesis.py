@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import nats
 from nats.aio.client import Client as Connection
 
-from faststream_objstore.exceptions import ObjStoreError
+from faststream_objstore.exceptions import (
+    BucketFullError,
+    ObjStoreError,
+    StoreAPIError,
+    StoreTimeoutError,
+)
 from faststream_objstore.store import ObjectStore
 from tests.production.chaos.servers import LinkedCluster, pause, resume
 
@@ -18,7 +23,7 @@ FAULT_SECONDS = (1.0, 12.0)
 CALM_SECONDS = (0.5, 3.0)
 # Not among the names that the clients use.
 FILLER = "filler"
-FILLER_PIECE = 512 * 1024
+FILLER_SIZES = (1024 * 1024, 32 * 1024, 1024)
 
 Fault = Callable[[float], Awaitable[None]]
 
@@ -137,12 +142,14 @@ class Nemesis:
                 )
 
     async def _fill(self, seconds: float) -> None:
+        """Until there is no room for one more small object."""
         async with self._connected() as connection:
-            with contextlib.suppress(ObjStoreError):
+            with contextlib.suppress(StoreTimeoutError, StoreAPIError):
                 store = await ObjectStore.bind(connection, self._bucket, timeout=3)
-                for number in range(1_000):
-                    name = f"{FILLER} {number}"
-                    await store.put(name, bytes(FILLER_PIECE))
+                for size in FILLER_SIZES:
+                    with contextlib.suppress(BucketFullError):
+                        for number in range(1_000):
+                            await store.put(f"{FILLER} {size} {number}", bytes(size))
             await asyncio.sleep(min(seconds, 4))
             await emptied(connection, self._bucket)
 
