@@ -49,7 +49,7 @@ def violations(history: History, *, timeout: float, bound: float) -> list[Violat
 
     Args:
         history: What was done.
-        timeout: The stores' own. No call gives up on a cluster before.
+        timeout: The stores' own. No call gives up on a cluster in half of it.
         bound: Seconds that a call may take.
     """
     checker = _Checker(history)
@@ -212,7 +212,7 @@ class _Checker:
         """A cluster that elects a leader is waited for."""
         for one in self.operations:
             took = one.returned - one.invoked
-            if one.error in UNAVAILABLE and took < timeout:
+            if one.error in UNAVAILABLE and took < timeout / 2:
                 text = f"after {took:.3f} s, of {timeout:.1f} s: {one.message}"
                 yield Violation("gave up early", text, (one,))
 

@@ -1,8 +1,82 @@
-"""Mends that a chaos run can do without, one at a time: it must find what they mend."""
+"""The teeth of the checker: mends that a chaos run can do without, one at a time.
+
+`make chaos REVERT=<name>` undoes one in the clients of the run, by replacing what it added. The
+run must then find violations, and finds none without; so whoever changes the checker or the
+mix of calls tries each of these again.
+
+| name | what the clients do again | found as |
+| --- | --- | --- |
+| `replica-markers` | believe a replica that lags and shows a delete marker | reported missing |
+| `replica-counts` | believe a replica that lags and has fewer chunks | damaged |
+| `no-elections` | fail at once while a leader is elected | gave up early |
+| `unknown-puts` | remove the chunks of a put whose outcome is unknown | damaged |
+| `moved-chunks` | remove replaced chunks that another name holds by now | damaged |
+"""
 
 from collections.abc import Callable
+from typing import Any
 
-REVERTS: dict[str, Callable[[], None]] = {}
+from faststream_objstore.backends.base import Backend
+from faststream_objstore.backends.jetstream import api
+from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
+from faststream_objstore.backends.jetstream.stream import JetStreamMessages
+from faststream_objstore.models import ObjectInfo
+from faststream_objstore.store import metadata, put
+
+__all__ = ("REVERTS", "apply")
+
+
+def _replica_markers() -> None:
+    async def read(
+        backend: Backend, name: str, *, show_deleted: bool = False, leader: bool = False
+    ) -> ObjectInfo:
+        entry = await metadata.find(backend, metadata.subject_of(backend, name), leader=leader)
+        return metadata.require(backend, name, entry, show_deleted=show_deleted)
+
+    metadata.read = read
+
+
+def _replica_counts() -> None:
+    async def compare(self: JetStreamMessages, consumer: OrderedConsumer) -> None:
+        self.pending = consumer.remaining
+
+    JetStreamMessages._compare = compare  # type: ignore[method-assign]
+
+
+def _no_elections() -> None:
+    async def another(self: Any) -> bool:
+        return False
+
+    api.Pauses.another = another  # type: ignore[method-assign]
+
+
+def _unknown_puts() -> None:
+    run = put._Commit._run
+
+    async def purging(self: Any, *, again: bool = False) -> Any:
+        try:
+            return await run(self, again=again)
+        except Exception:
+            await self._upload.abort()
+            raise
+
+    put._Commit._run = purging  # type: ignore[method-assign]
+
+
+def _moved_chunks() -> None:
+    async def held(*args: Any, **kwargs: Any) -> bool:
+        return False
+
+    metadata.is_held_elsewhere = held
+
+
+REVERTS: dict[str, Callable[[], None]] = {
+    "replica-markers": _replica_markers,
+    "replica-counts": _replica_counts,
+    "no-elections": _no_elections,
+    "unknown-puts": _unknown_puts,
+    "moved-chunks": _moved_chunks,
+}
 
 
 def apply(name: str) -> None:

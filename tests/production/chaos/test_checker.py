@@ -156,7 +156,7 @@ GOOD = {
     "an unknown put is there in the end": [
         put("x", 0, 1), delete(2, UNKNOWN), put("y", 2), get("y", 9, 3, kind="final")
     ],
-    "a call that used its time": [told("StoreAPIError", "get", 0, returned=2.1)],
+    "a call that used its time": [told("StoreAPIError", "get", 0, returned=1.1)],
 }  # fmt: skip
 
 BAD: dict[str, tuple[list[Operation], list[str]]] = {
@@ -276,7 +276,7 @@ BAD: dict[str, tuple[list[Operation], list[str]]] = {
     ),
     "a call that took too long": ([put("x", 0, 1, returned=20.5)], ["late"]),
     "a call that gave up on an election": (
-        [told("StoreAPIError", "get", 0)], ["gave up early"]
+        [told("StoreAPIError", "get", 0, returned=0.9)], ["gave up early"]
     ),
     "an error of the program": ([told("KeyError", "get", 0)], ["unexpected error"]),
 }  # fmt: skip
