@@ -176,6 +176,14 @@ class _Checker:
         self.maybe_dead = self._by_name(
             (one for one in effective if one.outcome is not Outcome.FAILED), makes_missing
         )
+        # A rename writes a note under the old name, even if it is refused later.
+        self.moved = self._by_name(
+            (one for one in effective if one.kind == "rename"), lambda one: one.name
+        )
+        self.versions: defaultdict[int, list[Seen]] = defaultdict(list)
+        for one in self.operations:
+            for seen in one.seen:
+                self.versions[seen.revision].append(seen)
         self.writer: dict[int, Operation] = {}
         self.acknowledged: defaultdict[str, _Newest] = defaultdict(_Newest)
         for one in done:
@@ -209,10 +217,10 @@ class _Checker:
                 yield Violation("late", f"{took:.1f} s, and {bound:.1f} s are allowed", (one,))
 
     def early(self, timeout: float) -> Iterator[Violation]:
-        """A cluster that elects a leader is waited for."""
+        """A cluster that elects a leader is waited for, if the data can be sent again."""
         for one in self.operations:
             took = one.returned - one.invoked
-            if one.error in UNAVAILABLE and took < timeout / 2:
+            if one.error in UNAVAILABLE and took < timeout / 2 and not one.once:
                 text = f"after {took:.3f} s, of {timeout:.1f} s: {one.message}"
                 yield Violation("gave up early", text, (one,))
 
@@ -228,7 +236,9 @@ class _Checker:
                     yield Violation("revision given twice", text, (by, one))
                 told.add(one.returned, seen.revision)
         for one in self.operations:
-            if one.kind in WRITES and one.outcome is Outcome.OK and one.seen:
+            # A rename may find that another one has made the move.
+            written = one.kind in WRITES and one.kind != "rename"
+            if written and one.outcome is Outcome.OK and one.seen:
                 newest = told.latest(one.invoked)
                 if min(seen.revision for seen in one.seen) <= newest:
                     text = f"revision {newest} was known before the write"
@@ -321,11 +331,20 @@ class _Checker:
 
     def _won(self, one: Operation, newer: list[Operation]) -> Iterator[Violation]:
         """Nobody may have written between the expected revision and the write."""
+        assert isinstance(one.mode, int)
         for other in newer:
             before = other.returned < one.invoked
+            if one.kind == "rename" and self._same(one.name, one.mode, other):
+                # Its own note under the old name.
+                continue
             if before or one.seen:
                 text = f"{one.mode} was replaced before"
                 yield Violation("compare-and-set won wrongly", text, (one, other))
+
+    def _same(self, name: str | None, revision: int, other: Operation) -> bool:
+        """Whether a call has seen what a revision had said before: content and metadata."""
+        said = {(one.digest, one.mark) for one in self.versions[revision]}
+        return any((one.digest, one.mark) in said for one in other.seen if one.name == name)
 
     def _created(self, one: Operation, before: Operation | None) -> Iterator[Violation]:
         """What was there must have been taken away."""
@@ -342,7 +361,7 @@ class _Checker:
         current = self.writer.get(one.mode)
         if current is None or current.returned > one.invoked:
             return
-        for written in (self.maybe_alive[name], self.maybe_dead[name]):
+        for written in (self.maybe_alive[name], self.maybe_dead[name], self.moved[name]):
             for other in written.between(current.invoked, one.returned):
                 revisions = [seen.revision for seen in other.seen if seen.name == name]
                 if (

@@ -43,8 +43,7 @@ from tests.production.chaos.history import (
     token_of,
 )
 
-# What a call that is refused so has not changed. A rename writes twice, and may be refused
-# between the two.
+# What a call that is refused so has not changed.
 REFUSED = (
     ObjectAlreadyExists,
     ObjectNotFoundError,
@@ -187,8 +186,10 @@ class Client:
             error = task.exception()
         if error is None:
             return replace(task.result(), outcome=Outcome.OK, returned=returned)
-        refused = isinstance(error, REFUSED) and operation.kind != "rename"
-        refused |= isinstance(error, (ObjectAlreadyExists, ObjectNotFoundError))
+        refused = isinstance(error, REFUSED)
+        if operation.kind == "rename" and isinstance(error, BucketFullError):
+            # It writes more than once.
+            refused = False
         return replace(
             operation,
             outcome=Outcome.FAILED if refused or operation.kind in READS else Outcome.UNKNOWN,
@@ -207,8 +208,8 @@ class Client:
             mode = "create" if known is None else known
         chunk_size = self._random.choice(CHUNK_SIZES)
         source: Any = data
-        if self._random.random() < 0.3:
-            # What cannot be sent a second time.
+        once = self._random.random() < 0.3
+        if once:
             source = iter([data[: len(data) // 2], data[len(data) // 2 :]])
 
         async def put(one: Operation) -> Operation:
@@ -222,6 +223,7 @@ class Client:
             one,
             token=token,
             mark=token,
+            once=once,
             digest=encode_digest(sha256(data).digest()),
             mode=mode.revision if isinstance(mode, ObjectInfo) else mode,
         ), put
@@ -346,7 +348,7 @@ class Client:
             info = await store.copy(one.name or "", one.to or "")
             return replace(one, seen=(self.known.note(info),))
 
-        return one, copy
+        return replace(one, once=True), copy
 
 
 async def main(settings: Settings) -> None:

@@ -51,6 +51,7 @@ class Operation:
             Of `get_version`, the revision.
         token: What the bytes of a put are made of, see `content`; no other put has it.
         digest: Of the bytes of a put.
+        once: Whether its data cannot be read a second time.
         mark: What a put or an update_meta writes into the metadata; no other has it.
         error: The name of the exception's class.
         seen: The versions that the result tells of.
@@ -65,6 +66,7 @@ class Operation:
     mode: int | str = "overwrite"
     token: str = ""
     digest: str | None = None
+    once: bool = False
     mark: str = ""
     process: int = 0
     number: int = 0

@@ -1,13 +1,13 @@
 """The teeth of the checker: mends that a chaos run can do without, one at a time.
 
-`make chaos REVERT=<name>` undoes one in the clients of the run, by replacing what it added. The
-run must then find violations, and finds none without; so whoever changes the checker or the
-mix of calls tries each of these again.
+`make chaos REVERT=<name>` undoes one in the clients of the run, by replacing what it added.
+The run must then find violations, and finds none without; so whoever changes the checker, or
+the mix of calls, tries each of these again.
 
 | name | what the clients do again | found as |
 | --- | --- | --- |
-| `replica-markers` | believe a replica that lags and shows a delete marker | reported missing |
-| `replica-counts` | believe a replica that lags and has fewer chunks | damaged |
+| `replica-markers` | believe a replica that still has a delete marker | reported missing |
+| `replica-counts` | believe a replica that has fewer chunks | damaged |
 | `no-elections` | fail at once while a leader is elected | gave up early |
 | `unknown-puts` | remove the chunks of a put whose outcome is unknown | damaged |
 | `moved-chunks` | remove replaced chunks that another name holds by now | damaged |
@@ -20,6 +20,7 @@ from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import api
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
+from faststream_objstore.exceptions import StoreTimeoutError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import metadata, put
 
@@ -56,18 +57,20 @@ def _unknown_puts() -> None:
     async def purging(self: Any, *, again: bool = False) -> Any:
         try:
             return await run(self, again=again)
-        except Exception:
-            await self._upload.abort()
+        except StoreTimeoutError:
+            now = await metadata.find(self._backend, self._subject, leader=True)
+            if now.revision > self._before.revision and not now.holds(self._version.nuid):
+                await self._upload.abort()
             raise
 
     put._Commit._run = purging  # type: ignore[method-assign]
 
 
 def _moved_chunks() -> None:
-    async def held(*args: Any, **kwargs: Any) -> bool:
+    async def is_needed(*args: Any, **kwargs: Any) -> bool:
         return False
 
-    metadata.is_held_elsewhere = held
+    metadata._is_needed = is_needed
 
 
 REVERTS: dict[str, Callable[[], None]] = {

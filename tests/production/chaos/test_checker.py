@@ -130,6 +130,13 @@ GOOD = {
         put("x", 0, 1), put("y", 2), told("RevisionMismatchError", "put", 4, mode=1)
     ],
     "a delete of the revision that was there": [put("x", 0, 1), delete(2, mode=1)],
+    "a rename on condition, that left a note first": [
+        put("x", 0, 1), get("x", 2, 2), replace(moved("rename", "x", 1.5, 3), mode=1)
+    ],
+    "a compare-and-set that lost against the note of a rename that was refused": [
+        put("x", 0, 1), told("ObjectAlreadyExists", "rename", 2, to="b"),
+        put("z", 0, 2, name="b"), told("RevisionMismatchError", "put", 4, mode=1),
+    ],
     "a delete of another revision": [
         put("x", 0, 1), put("y", 2, 2), told("RevisionMismatchError", "delete", 4, mode=1)
     ],
@@ -155,6 +162,11 @@ GOOD = {
     ],
     "an unknown put is there in the end": [
         put("x", 0, 1), delete(2, UNKNOWN), put("y", 2), get("y", 9, 3, kind="final")
+    ],
+    "a call whose data cannot be sent again": [told("StoreAPIError", "put", 0, once=True)],
+    "a rename that another one had made": [
+        put("x", 0, 1), moved("rename", "x", 2, 3), get("x", 4, 3, name="b"),
+        moved("rename", "x", 6, 3),
     ],
     "a call that used its time": [told("StoreAPIError", "get", 0, returned=1.1)],
 }  # fmt: skip
@@ -222,6 +234,10 @@ BAD: dict[str, tuple[list[Operation], list[str]]] = {
     ),
     "two won the same compare-and-set": (
         [put("x", 0, 1), put("y", 2, 2, mode=1), put("z", 2.5, 3, mode=1)],
+        ["compare-and-set won wrongly"],
+    ),
+    "a rename of a revision that was replaced": (
+        [put("x", 0, 1), put("y", 2, 2), replace(moved("rename", "y", 4, 3), mode=1)],
         ["compare-and-set won wrongly"],
     ),
     "a delete of a revision that was replaced": (
