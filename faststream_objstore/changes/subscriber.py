@@ -199,11 +199,9 @@ class ChangeSubscriber(PlainSubscriber):
             backend = await self.backend()
             for publisher in self.object_publishers:
                 await publisher.follow_deletion(change, backend)
-        if (
-            change.is_wanted(self.options)
-            and not await self._is_done(change)
-            and await self.is_wanted(change)
-        ):
+            if not change.is_wanted(self.options):
+                return
+        if not await self._is_done(change) and await self.is_wanted(change):
             await self.process_message(change)
 
     def follows(self, change: ChangeMessage) -> bool:
