@@ -25,6 +25,8 @@ from faststream.nats.publisher.specification import NatsPublisherSpecification
 from faststream.nats.publisher.usecase import LogicPublisher
 from typing_extensions import ParamSpec
 
+from faststream_objstore._faststream.endpoints import PlainSubscriber
+
 __all__ = (
     "PlainPublisher",
     "PublishedBy",
@@ -33,6 +35,8 @@ __all__ = (
     "publishers_of",
     "register_publisher",
 )
+
+_TAKEN_OVER = "_objstore_taken_over"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,6 +99,23 @@ class PlainPublisher(LogicPublisher):
                 if context.get_local("handler_") is subscriber:
                     return subscriber, context.get_local("message")
         return None, None
+
+    def is_answered_in_json(self) -> bool:
+        """Whether what the handler returns becomes JSON first, as FastAPI's answers do."""
+        subscriber, _ = self.current()
+        return (
+            not isinstance(subscriber, PlainSubscriber)
+            and subscriber._outer_config.fd_config.get_dependent is not None
+        )
+
+    def mark_taken_over(self) -> None:
+        """Say of the message in hand that its result has been dealt with."""
+        # On the message: whatever becomes of the result, such as FastAPI's JSON, is not it.
+        vars(self.current()[1])[_TAKEN_OVER] = True
+
+    def is_taken_over(self) -> bool:
+        """Whether the result of the message in hand has been dealt with."""
+        return getattr(self.current()[1], _TAKEN_OVER, False)
 
     def new_correlation_id(self) -> str:
         """What a message gets that belongs to no other."""

@@ -76,23 +76,6 @@ class Declaration(Protocol):
         """Its publishers, in the order of their declaration."""
 
 
-class StoredResult(ObjectInfo):
-    """What a handler's result has become: FastStream takes it for the result.
-
-    A stream is stored before the handler's dependencies are closed, and FastStream can
-    neither encode one nor send it in a reply.
-    """
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, info: ObjectInfo) -> "StoredResult":
-        """The same, marked as a result that is stored already."""
-        return cls(
-            **{name: getattr(info, name) for name in ObjectInfo.__dataclass_fields__},
-        )
-
-
 class ObjectPublisher(PlainPublisher):
     """Stores what handlers return as objects of a bucket; see `Bucket.publisher`.
 
@@ -255,17 +238,21 @@ class ObjectPublisher(PlainPublisher):
         raise FeatureNotSupportedException(msg)
 
     async def _publish(self, cmd: Any, *, _extra_middlewares: Iterable[Any]) -> None:
-        if not isinstance(cmd.body, StoredResult):
+        if not self.is_taken_over():
             await self._store(cmd, _extra_middlewares)
 
     async def take_over(self, handler: HandlerCallWrapper[..., Any], result: Any) -> Any:
         """Store a stream at once; anything else is FastStream's to hand over."""
         response = result if isinstance(result, Response) else Response(result)
         body = response.body
-        if not content.is_stream(body):
+        publishers = publishers_of(handler)
+        if not content.is_stream(body) and not (
+            isinstance(body, bytes)
+            and self.is_answered_in_json()
+            and all(isinstance(one, ObjectPublisher) for one in publishers)
+        ):
             return result
         try:
-            publishers = publishers_of(handler)
             self._require_storable(body, publishers)
             stored: ObjectInfo | None = None
             for publisher in publishers:
@@ -274,7 +261,9 @@ class ObjectPublisher(PlainPublisher):
                 stored = stored or one
         finally:
             await content.close(body)
-        return StoredResult.of(stored or ObjectInfo(name="", bucket=self.bucket))
+        self.mark_taken_over()
+        # FastStream can neither encode a stream nor send it in a reply.
+        return stored
 
     def _require_storable(self, body: Any, publishers: list[Any]) -> None:
         kind = type(body).__name__

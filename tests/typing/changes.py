@@ -1,5 +1,6 @@
 """Handlers keep their type when a bucket decorates them."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated
 from unittest.mock import MagicMock
@@ -8,7 +9,16 @@ from faststream import Depends, Path
 from faststream.nats import NatsBroker, NatsMessage
 from typing_extensions import assert_type
 
-from faststream_objstore import Bucket, FromBucket, ObjectInfo, ObjectStore, Retry
+from faststream_objstore import (
+    Bucket,
+    FromBucket,
+    FromObject,
+    ObjectInfo,
+    ObjectResponse,
+    ObjectSource,
+    ObjectStore,
+    Retry,
+)
 
 photos = Bucket("photos", ttl=timedelta(days=30), max_bytes=10 * 1024**3, storage="file")
 Photos = Annotated[ObjectStore, FromBucket("photos")]
@@ -43,6 +53,46 @@ def forget(photo: ObjectInfo) -> str:
 @photos.on_change("**", retry=None, ack_wait=10)
 async def follow(photo: ObjectInfo, message: NatsMessage, *, loud: bool = False) -> bytes:
     return message.body if loud else b""
+
+
+thumbs = Bucket("thumbs")
+pages = thumbs.publisher(
+    "{user}/{stem}.webp",
+    follow=False,
+    rebuild="v2",
+    content_type="image/webp",
+    headers={"Cache-Control": "private"},
+    metadata={"made-by": "us"},
+    chunk_size=64 * 1024,
+)
+
+
+@photos.on_put("{user}/{stem}.png")
+@pages
+async def shrink(image: Annotated[bytes, FromObject()]) -> bytes:
+    return image
+
+
+@photos.on_put("{user}/{stem}.png")
+@thumbs.publisher("{user}/{stem}.txt")
+async def pieces(photo: ObjectInfo) -> AsyncIterator[bytes]:
+    yield photo.name.encode()
+
+
+@photos.on_delete("{user}/{stem}.png")
+@thumbs.publisher("{user}/{stem}.txt")
+def chosen(photo: ObjectInfo) -> ObjectResponse:
+    return ObjectResponse({"name": photo.name}, name="x", metadata={"a": "b"})
+
+
+async def results(photo: ObjectInfo) -> None:
+    assert_type(await shrink(b""), bytes)
+    assert_type(pieces(photo), AsyncIterator[bytes])
+    assert_type(chosen(photo), ObjectResponse)
+    assert_type(pages.mock, MagicMock)
+    assert_type(await pages.publish(b"", name="a"), ObjectInfo)
+    assert_type(await pages.publish(iter([b""]), "a", source=photo), ObjectInfo)
+    assert_type(photo.source, ObjectSource | None)
 
 
 async def calls(photo: ObjectInfo, store: ObjectStore, message: NatsMessage) -> None:
