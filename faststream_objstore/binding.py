@@ -107,6 +107,11 @@ class Attached:
         binding = self._binding_of(connection) or self._live
         return () if binding is None else tuple(binding.live)
 
+    @property
+    def binding_now(self) -> Binding | None:
+        """What is bound to the connection of this moment, if anything is."""
+        return None if self.broker is None else self._binding_of(connection_of(self.broker))
+
     def attach(self, broker: NatsBroker | None, *buckets: Bucket) -> None:
         """Declare further buckets, and bring all of them to a broker if one is given.
 

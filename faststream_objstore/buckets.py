@@ -1,6 +1,7 @@
 """`Buckets`: brings declared buckets to a broker, and keeps them bound to it."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from faststream.nats import NatsBroker
@@ -9,6 +10,7 @@ from faststream_objstore._faststream import Application
 from faststream_objstore.binding import Attached
 from faststream_objstore.bucket import Bucket, name_of
 from faststream_objstore.exceptions import InvalidOptionError
+from faststream_objstore.health import Health, HealthLimits, check
 from faststream_objstore.live import LiveValue
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.observers.events import Observer
@@ -127,6 +129,37 @@ class Buckets:
             BucketInUseError: If something else would rewrite a bucket's stream.
         """
         await self._attached.bind()
+
+    async def health(
+        self,
+        *,
+        max_lag: float | timedelta | None = None,
+        max_fill: float | None = None,
+        timeout: float | timedelta = 5.0,
+    ) -> Health:
+        """What is wrong with the declared buckets and their subscribers at this moment.
+
+        It looks, and changes nothing; it never raises for what it finds. Under
+        `TestNatsBroker` it looks at the buckets in memory.
+
+        ```python
+        health = await buckets.health(max_lag=timedelta(minutes=5), max_fill=0.9)
+        for problem in health.problems:
+            print(problem.kind, problem.bucket, problem.durable, problem.detail)
+        ```
+
+        Args:
+            max_lag: How old the oldest change may be that a durable has not handled, in
+                seconds or as a `timedelta`; any age if not given.
+            max_fill: The share of its `max_bytes` that a bucket may use, such as 0.9; all of
+                it if not given.
+            timeout: Seconds within which there is an answer, whatever NATS does.
+
+        Raises:
+            InvalidOptionError: If an option cannot work.
+        """
+        limits = HealthLimits(max_lag=max_lag, max_fill=max_fill, timeout=timeout)
+        return await check(self._attached, limits)
 
     async def open(self, bucket: str | Bucket) -> ObjectStore:
         """The store of a bucket: a declared one, or any that exists.

@@ -14,7 +14,7 @@ FLOORS = [
     {"backends"},
     {"store"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
-    | {"middlewares", "origin", "observers"}
+    | {"middlewares", "origin", "observers", "health", "standing"}
     | {"_faststream", "connection", "declarations"},
     {"http"},
     {"testing", "pytest_plugin", "__init__"},

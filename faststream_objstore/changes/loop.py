@@ -122,6 +122,11 @@ class ChangeLoop:
             )
         ]
 
+    @property
+    def running(self) -> bool:
+        """Whether it goes on receiving, if need be after a loss."""
+        return not self._stopping and bool(self._background) and not self._background[0].done()
+
     def begin_no_more(self) -> None:
         """Only wait for `stop`, which is to follow."""
         self._stopping = True

@@ -149,6 +149,11 @@ class ChangeSubscriber(PlainSubscriber):
         """The name of its handler, for logs."""
         return self.channel.call_name
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether its loop runs, which asks for changes and tries again after a loss."""
+        return self._loop is not None and self._loop.running
+
     async def start(self) -> None:
         """Make the consumer on the server and begin to receive; called by the broker."""
         if self._loop is not None:

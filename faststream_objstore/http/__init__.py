@@ -11,6 +11,7 @@ except ImportError as _error:
     )
     raise ImportError(_message) from _error
 
+from faststream_objstore.health import make_health_asgi
 from faststream_objstore.http.app import Authorize, BucketASGI, make_bucket_asgi
 from faststream_objstore.http.download import DownloadResponse
 from faststream_objstore.http.links import SignedLinks
@@ -24,6 +25,7 @@ __all__ = (
     "DownloadResponse",
     "SignedLinks",
     "make_bucket_asgi",
+    "make_health_asgi",
     "mount",
     "problem_response",
     "save_upload",

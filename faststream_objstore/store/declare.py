@@ -10,7 +10,7 @@ from ..backends.base import Backend, Server
 from ..exceptions import BucketConfigMismatchError, BucketNotFoundError
 from ..models import ObjectStoreConfig
 
-__all__ = ("bind_bucket",)
+__all__ = ("bind_bucket", "mismatch")
 
 # How each setting is spelled in the stream's configuration.
 _STREAM_KEYS = {
@@ -68,13 +68,8 @@ async def bind_bucket(
 
     stream = (await backend.state()).config
     sealed = bool(stream.get("sealed"))
-    if not sealed and not stream.get("allow_rollup_hdrs"):
-        msg = (
-            f"Bucket '{bucket}': the stream {wire.stream_name(bucket)} does not allow "
-            "rollups, so it is not an Object Store (ADR-20), or something has rewritten "
-            'it, as FastStream does for stream="OBJ_..." without declare=False.'
-        )
-        raise BucketConfigMismatchError(msg, bucket=bucket)
+    if (ruined := _ruined(bucket, stream)) is not None:
+        raise BucketConfigMismatchError(ruined, bucket=bucket)
     if not declare:
         return backend
 
@@ -108,6 +103,36 @@ async def bind_bucket(
         )
         raise BucketConfigMismatchError(msg, bucket=bucket)
     return backend
+
+
+def mismatch(
+    config: ObjectStoreConfig, stream: Mapping[str, Any], *, declare: bool
+) -> str | None:
+    """How a bucket differs from its declaration; `None` if it does not.
+
+    Args:
+        config: What is declared. A setting of `None` is not compared.
+        stream: The configuration of the bucket's stream.
+        declare: Whether settings are compared at all.
+    """
+    ruined = _ruined(config.bucket, stream)
+    if ruined is not None or not declare:
+        return ruined
+    sealed = bool(stream.get("sealed"))
+    changed = _differences(config, wire.config_of(dict(stream)), sealed=sealed)
+    if not changed:
+        return None
+    return f"Bucket '{config.bucket}' has other settings: {_listed(changed)}."
+
+
+def _ruined(bucket: str, stream: Mapping[str, Any]) -> str | None:
+    if stream.get("sealed") or stream.get("allow_rollup_hdrs"):
+        return None
+    return (
+        f"Bucket '{bucket}': the stream {wire.stream_name(bucket)} does not allow "
+        "rollups, so it is not an Object Store (ADR-20), or something has rewritten "
+        'it, as FastStream does for stream="OBJ_..." without declare=False.'
+    )
 
 
 def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
