@@ -10,6 +10,7 @@ from .exceptions import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
+    BulkError,
     CorruptObjectError,
     InvalidObjectNameError,
     NotConnectedError,
@@ -24,6 +25,7 @@ from .exceptions import (
     StoreTimeoutError,
 )
 from .models import (
+    BulkResult,
     ObjectData,
     ObjectInfo,
     ObjectLink,
@@ -34,7 +36,7 @@ from .models import (
     ObjectStoreStatus,
 )
 from .params import FromBucket, FromObject, LiveObject, OpenObject, StatObject
-from .store import ObjectReader, ObjectStore, ObjectWatcher
+from .store import Listing, ObjectReader, ObjectStore, ObjectWatcher
 
 if TYPE_CHECKING:
     from .middlewares import ClaimCheckMiddleware
@@ -46,11 +48,14 @@ __all__ = (
     "BucketNotFoundError",
     "BucketSealedError",
     "Buckets",
+    "BulkError",
+    "BulkResult",
     "ClaimCheckMiddleware",
     "CorruptObjectError",
     "FromBucket",
     "FromObject",
     "InvalidObjectNameError",
+    "Listing",
     "LiveObject",
     "NotConnectedError",
     "ObjStoreError",

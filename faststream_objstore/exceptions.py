@@ -33,6 +33,7 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     ├── InvalidOptionError              ValueError
     │   └── InvalidPatternError
     ├── UnsupportedDataError            TypeError
+    ├── BulkError                       some of many objects; the rest is done
     ├── StoreTimeoutError               nats-py's TimeoutError
     │   ├── ConnectionLostError         the connection went, and the answer with it
     │   └── PermissionDeniedError       the server refuses this user a subject
@@ -42,8 +43,13 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     └── StoreAPIError                   nats-py's APIError: any other refusal
 """
 
+from typing import TYPE_CHECKING
+
 import nats.errors
 import nats.js.errors
+
+if TYPE_CHECKING:
+    from .models import BulkResult
 
 __all__ = (
     "BadObjectMetaError",
@@ -54,6 +60,7 @@ __all__ = (
     "BucketNotDeclaredError",
     "BucketNotFoundError",
     "BucketSealedError",
+    "BulkError",
     "ClaimNotFoundError",
     "ConnectionLostError",
     "CorruptObjectError",
@@ -263,6 +270,22 @@ class InvalidPatternError(InvalidOptionError):
 
 class UnsupportedDataError(ObjStoreError, TypeError):
     """`put` was given something that is not bytes, text, a file or an iterable."""
+
+
+class BulkError(ObjStoreError):
+    """Some of many objects failed; the rest is done.
+
+    Args:
+        message: What happened.
+        result: What failed and why, and what was done.
+        bucket: The bucket it happened in.
+    """
+
+    def __init__(
+        self, message: str, *, result: "BulkResult", bucket: str | None = None
+    ) -> None:
+        super().__init__(message, bucket=bucket)
+        self.result = result
 
 
 class StoreTimeoutError(ObjStoreError, nats.errors.TimeoutError):

@@ -14,6 +14,7 @@ from .exceptions import InvalidBucketNameError, InvalidOptionError
 
 __all__ = (
     "DEFAULT_CHUNK_SIZE",
+    "BulkResult",
     "ObjectData",
     "ObjectInfo",
     "ObjectLink",
@@ -336,6 +337,25 @@ class ObjectData(bytes):
 
     def __repr__(self) -> str:
         return f"<ObjectData of {self.info.name!r} in {self.info.bucket!r}, {len(self)} bytes>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkResult:
+    """What a call for many objects did; names are sorted.
+
+    Attributes:
+        done: Names of what was put, fetched, copied or restored.
+        unchanged: Names of what was as it should be.
+        deleted: Names of what was deleted.
+        failed: What failed, by name, and why; also what was refused.
+        size: Bytes of content of what was done.
+    """
+
+    done: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    failed: dict[str, Exception] = field(default_factory=dict)
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ def test_errors_that_services_catch_are_offered_at_the_top() -> None:
         "BucketFullError",
         "BucketNotFoundError",
         "BucketSealedError",
+        "BulkError",
         "CorruptObjectError",
         "InvalidObjectNameError",
         "NotConnectedError",

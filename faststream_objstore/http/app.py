@@ -29,7 +29,6 @@ from faststream_objstore.http.stores import store_of
 from faststream_objstore.http.upload import conditional_mode, save_upload
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.folders import fold
 
 __all__ = ("Authorize", "BucketASGI", "make_bucket_asgi")
 
@@ -258,8 +257,7 @@ class BucketASGI:
             raise refusal(HTTPStatus.BAD_REQUEST, msg)
         await self._require_authorized(request, prefix)
         store = store_of(self._source)
-        page = fold(
-            await store.list(prefix=prefix),
+        page = await store.list(
             prefix=prefix,
             delimiter=query.get("delimiter", ""),
             after=query.get("after", ""),

@@ -13,7 +13,7 @@ from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo
 from .put import Progress, report
 
-__all__ = ("WriteTarget", "require_writable", "save", "write_into")
+__all__ = ("WriteTarget", "require_writable", "save", "save_now", "write_into")
 
 # Chunks are gathered to this many bytes before a thread writes them: the hand-over
 # costs as much as writing some 100 KiB.
@@ -91,15 +91,8 @@ async def save(
 
     A failed or cancelled call leaves `path` as it was, and no other file.
     """
-    # A file system's limit is 255 bytes, and a character may take four.
-    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")
-    # Not `tempfile`: its files are private to the user whatever the umask says. Not in a
-    # thread: a cancelled task would not learn that the file has been made.
-    descriptor = os.open(
-        temporary,
-        os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
-        0o666,
-    )
+    # Not in a thread: a cancelled task would not learn that the file has been made.
+    temporary, descriptor = _beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             await write_into(file, chunks, info, progress)
@@ -108,3 +101,24 @@ async def save(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def save_now(path: Path, data: bytes) -> None:
+    """As `save`, of a content that is there, without giving way."""
+    temporary, descriptor = _beside(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _beside(path: Path) -> tuple[Path, int]:
+    """A new temporary file in the same folder, open."""
+    # A file system's limit is 255 bytes, and a character may take four.
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")
+    # Not `tempfile`: its files are private to the user whatever the umask says.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return temporary, os.open(temporary, flags, 0o666)

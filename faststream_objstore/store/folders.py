@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo
 
-__all__ = ("Listing", "fold")
+__all__ = ("Listing", "fold", "require_page")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,26 @@ class Listing:
     objects: list[ObjectInfo] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     after: str | None = None
+
+
+def require_page(bucket: str, *, delimiter: object, after: object, limit: object) -> None:
+    """Refuse what is no page.
+
+    Raises:
+        InvalidOptionError: Saying which option, and what it takes.
+    """
+    problem: str | None = None
+    if delimiter is None and (after is not None or limit is not None):
+        problem = 'after and limit are for pages; give delimiter="/", or delimiter=""'
+    elif delimiter is not None and not isinstance(delimiter, str):
+        problem = f"delimiter={delimiter!r} cannot work; it must be a str"
+    elif after is not None and not isinstance(after, str):
+        problem = f"after={after!r} cannot work; it must be a str"
+    elif limit is not None and (not isinstance(limit, int) or limit is True or limit < 1):
+        problem = f"limit={limit!r} cannot work; it must be a number from 1"
+    if problem is not None:
+        msg = f"Bucket '{bucket}': {problem}."
+        raise InvalidOptionError(msg, bucket=bucket)
 
 
 def fold(

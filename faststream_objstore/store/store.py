@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict, overload
 
 from nats.aio.client import Client
 from typing_extensions import Unpack
@@ -30,7 +30,9 @@ from ..pattern import name_filter
 from ..settling import to_its_end
 from . import files, listing, metadata
 from .amend import delete
+from .bulk import BulkVerbs
 from .declare import bind_bucket
+from .folders import Listing, fold, require_page
 from .get import Version, content, newest, require_size, verified
 from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
 from .handle import announce
@@ -66,7 +68,7 @@ class PutOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs):
+class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise
@@ -412,6 +414,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs):
             return False
         return True
 
+    @overload
     async def list(
         self,
         *,
@@ -419,18 +422,61 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs):
         pattern: str | None = None,
         include_deleted: bool = False,
         ignore_deletes: bool | None = None,
-    ) -> Infos:
+        delimiter: None = None,
+    ) -> Infos: ...
+
+    @overload
+    async def list(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+        ignore_deletes: bool | None = None,
+        delimiter: str,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Listing: ...
+
+    async def list(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+        ignore_deletes: bool | None = None,
+        delimiter: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Infos | Listing:
         """All objects, sorted by name; none is missed that is live all the while.
 
         Args:
-            prefix: Only names that begin with it.
+            prefix: Only names that begin with it. It is taken literally: `*` is a star.
             pattern: Only names that match, as change subscribers match them.
             include_deleted: Delete markers too.
             ignore_deletes: nats-py's name for the opposite; it wins where it is given.
+            delimiter: Give a `Listing`, in which the objects whose names have it behind the
+                prefix are folders: `"/"`, or `""` for pages without folders.
+            after: Only what is behind this object or folder: a page's `after`.
+            limit: Most objects and folders of a page.
+
+        Returns:
+            The objects; with a delimiter, a page of objects and folders.
 
         Raises:
             InvalidPatternError: If the pattern is malformed.
+            InvalidOptionError: If `after` or `limit` comes without a delimiter, or cannot
+                work.
+
+        Example:
+            ```python
+            page = await store.list(prefix="ann/", delimiter="/", limit=100)
+            page.folders  # ["ann/2025/", "ann/2026/"]
+            page.objects  # what is in ann/ itself
+            ```
         """
+        require_page(self._bucket, delimiter=delimiter, after=after, limit=limit)
         if ignore_deletes is not None:
             include_deleted = not ignore_deletes
         found: dict[str, ObjectInfo] = {}
@@ -439,11 +485,16 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs):
         async with aclosing(
             listing.entries(backend, matches=matches, include_deleted=True)
         ) as batches:
-            async for infos in batches:
-                found |= {info.name: info for info in infos}
-        return [
+            async for batch in batches:
+                found |= {info.name: info for info in batch}
+        infos = [
             found[name] for name in sorted(found) if include_deleted or not found[name].deleted
         ]
+        if delimiter is None:
+            return infos
+        return fold(
+            infos, prefix=prefix or "", delimiter=delimiter, after=after or "", limit=limit
+        )
 
     async def iter(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ async def test_a_malformed_pattern_is_refused(store: ObjectStore, pattern: str) 
 
 async def test_a_prefix_that_is_no_text_is_refused(store: ObjectStore) -> None:
     with pytest.raises(InvalidOptionError, match="prefix=5"):
-        await soon(store.list(prefix=5))  # type: ignore[arg-type]
+        await soon(store.list(prefix=5))  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"size": -1}', b"\xff", b"null"])
@@ -238,3 +239,38 @@ async def test_a_list_of_many_is_whole(store: ObjectStore) -> None:
     await soon(asyncio.gather(*(store.put(f"{n:04}", b"") for n in range(1100))))
 
     assert names_of(await soon(store.list())) == [f"{n:04}" for n in range(1100)]
+
+
+async def test_delimiter_gives_pages_of_objects_and_folders(store: ObjectStore) -> None:
+    for name in ("a", "b/1", "b/2/x", "b/2/y", "b/3", "c*/1"):
+        await store.put(name, name)
+
+    top = await store.list(delimiter="/")
+    assert ([info.name for info in top.objects], top.folders) == (["a"], ["b/", "c*/"])
+    assert top.after is None
+
+    page = await store.list(prefix="b/", delimiter="/", limit=2)
+    assert ([info.name for info in page.objects], page.folders) == (["b/1"], ["b/2/"])
+    assert page.after == "b/2/"
+    rest = await store.list(prefix="b/", delimiter="/", limit=2, after=page.after)
+    assert ([info.name for info in rest.objects], rest.folders) == (["b/3"], [])
+
+    flat = await store.list(prefix="c*", delimiter="")
+    assert [info.name for info in flat.objects] == ["c*/1"]
+
+
+@pytest.mark.parametrize(
+    "options, problem",
+    [
+        ({"after": "a"}, "after and limit are for pages"),
+        ({"limit": 3}, "after and limit are for pages"),
+        ({"delimiter": "/", "limit": 0}, "limit=0"),
+        ({"delimiter": 5}, "delimiter=5"),
+        ({"delimiter": "/", "after": 5}, "after=5"),
+    ],
+)
+async def test_page_that_cannot_be_is_refused(
+    store: ObjectStore, options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InvalidOptionError, match=problem):
+        await store.list(**options)

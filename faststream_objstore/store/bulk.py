@@ -1,0 +1,481 @@
+"""Many objects at once: each on its own, a few at a time, the rest in spite of failures."""
+
+import asyncio
+import hashlib
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
+
+from ..exceptions import (
+    BucketNotFoundError,
+    BucketSealedError,
+    BulkError,
+    InvalidObjectNameError,
+    InvalidOptionError,
+    NotConnectedError,
+    ObjectNotFoundError,
+    ObjectTooLargeError,
+    ObjStoreError,
+    RevisionMismatchError,
+    UnsupportedDataError,
+)
+from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
+from . import files, paths
+from .handle import StoreHandle
+from .put import Progress, report
+
+if TYPE_CHECKING:
+    from .store import ObjectStore
+
+__all__ = ("BulkVerbs",)
+
+T = TypeVar("T")
+
+# A file of one chunk is read, and written, in one go: opening it as a stream costs as much
+# as the rest of a small put.
+_SMALL = DEFAULT_CHUNK_SIZE
+_HASHED_AT_ONCE = 1024 * 1024
+
+
+class BulkVerbs(StoreHandle):
+    """The verbs of `ObjectStore` for many objects.
+
+    What fails does not stop the rest: a `BulkError` at the end says what failed and why, and
+    what was done. What concerns the bucket as a whole does stop it: the connection is lost,
+    the bucket is gone or sealed.
+    """
+
+    @property
+    def _store(self) -> "ObjectStore":
+        # The verbs of one object are the public ones, so that who wraps those sees these.
+        return cast("ObjectStore", self)
+
+    async def delete_all(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        concurrency: int = 16,
+        progress: Progress | None = None,
+    ) -> int:
+        """Delete all objects that are there now, and match.
+
+        One that is put again meanwhile stays: that version was not there.
+
+        Args:
+            prefix: Only names that begin with it, literally.
+            pattern: Only names that match; `"**"` is all.
+            concurrency: How many are deleted at a time.
+            progress: Called with the number of objects done, and in all.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            InvalidOptionError: If neither prefix nor pattern is given: that would be all.
+            BulkError: If some could not be deleted.
+
+        Example:
+            ```python
+            deleted = await store.delete_all(prefix="ann/")
+            ```
+        """
+        if not prefix and not pattern:
+            self._refuse('delete_all() needs a prefix or a pattern; pattern="**" means all')
+        run = _Run(self, concurrency, progress)
+        infos = await self._store.list(prefix=prefix, pattern=pattern)
+        await run.each(infos, self._delete_listed(run), key=lambda info: info.name)
+        return len(run.end("deleted").deleted)
+
+    def _delete_listed(self, run: "_Run") -> Callable[[ObjectInfo], Awaitable[None]]:
+        async def delete(info: ObjectInfo) -> None:
+            # Put again, or expired: what was listed is gone either way.
+            with suppress(RevisionMismatchError, ObjectNotFoundError):
+                if await self._store.delete(info):
+                    run.result.deleted.append(info.name)
+
+        return delete
+
+    async def copy_all(
+        self,
+        *,
+        prefix: str = "",
+        pattern: str | None = None,
+        to: str = "",
+        bucket: str | None = None,
+        concurrency: int = 16,
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Copy all objects that match, each as `copy` does it.
+
+        Args:
+            prefix: Only names that begin with it, literally.
+            pattern: Only names that match.
+            to: What the copies' names begin with in place of the prefix.
+            bucket: Bucket of the copies; this one if not given.
+            concurrency: How many are copied at a time.
+            progress: Called with the number of objects done, and in all.
+
+        Returns:
+            What was copied, by the names of the copies.
+
+        Raises:
+            InvalidOptionError: If each would be copied onto itself.
+            BulkError: If some could not be copied.
+        """
+        if bucket in {None, self._bucket} and to == prefix:
+            self._refuse("copy_all() onto the same names; give another bucket, or `to`")
+        run = _Run(self, concurrency, progress)
+        infos = await self._store.list(prefix=prefix, pattern=pattern)
+
+        async def copy(info: ObjectInfo) -> None:
+            copied = await self._store.copy(
+                info.name, to + info.name[len(prefix) :], bucket=bucket
+            )
+            run.did(copied.name, copied.size)
+
+        await run.each(infos, copy, key=lambda info: info.name)
+        return run.end("copied")
+
+    async def put_dir(
+        self,
+        path: str | PathLike[str],
+        prefix: str = "",
+        *,
+        concurrency: int = 16,
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Store all files below a folder, under their paths in it.
+
+        Args:
+            path: The folder. Symbolic links are not followed out of it.
+            prefix: What the names begin with; it ends with `/`.
+            concurrency: How many are put at a time.
+            progress: Called with the number of files done, and in all.
+
+        Returns:
+            What was put.
+
+        Raises:
+            OSError: If the folder cannot be read.
+            BulkError: If some files could not be stored.
+
+        Example:
+            ```python
+            await store.put_dir("site", "www/")  # site/css/a.css is www/css/a.css
+            ```
+        """
+        self._require_folder(prefix)
+        run = _Run(self, concurrency, progress)
+        found = await asyncio.to_thread(paths.walk, Path(path))
+
+        async def put(file: paths.Found) -> None:
+            info = await self._put_found(file, prefix)
+            run.did(info.name, info.size)
+
+        await run.each(found, put, key=lambda file: prefix + file.name)
+        return run.end("put")
+
+    async def get_dir(
+        self,
+        prefix: str,
+        path: str | PathLike[str],
+        *,
+        concurrency: int = 16,
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Write all objects below a prefix to files of a folder.
+
+        Each file appears whole and verified, or not at all. Nothing is written outside the
+        folder: a name that is no path below it (`..`, an absolute one, NUL), one that
+        differs from another in nothing but case, and one that leads through a symbolic link
+        out of it are refused.
+
+        Args:
+            prefix: What the names begin with; it ends with `/`, or is empty for all.
+            path: The folder; made if it is missing.
+            concurrency: How many are fetched at a time.
+            progress: Called with the number of objects done, and in all.
+
+        Returns:
+            What was fetched.
+
+        Raises:
+            BulkError: If some could not be fetched, or were refused.
+        """
+        self._require_folder(prefix)
+        run = _Run(self, concurrency, progress)
+        infos = await self._store.list(prefix=prefix)
+        folder = await asyncio.to_thread(paths.Folder, Path(path))
+        colliding = paths.collisions(info.name[len(prefix) :] for info in infos)
+
+        async def get(info: ObjectInfo) -> None:
+            name = info.name[len(prefix) :]
+            # What is no path at all says so first.
+            paths.relative(name)
+            if name in colliding:
+                msg = (
+                    f"Bucket '{self._bucket}': {info.name!r} and "
+                    f"{prefix + colliding[name]!r} cannot both be files of one folder on "
+                    "every system; get them one by one."
+                )
+                raise InvalidObjectNameError(msg, bucket=self._bucket, name=info.name)
+            got = await self._get_into(folder, info.name, name, size=info.size)
+            run.did(info.name, got.size)
+
+        await run.each(infos, get, key=lambda info: info.name)
+        return run.end("fetched")
+
+    async def sync(
+        self,
+        path: str | PathLike[str],
+        prefix: str = "",
+        *,
+        delete: bool = False,
+        concurrency: int = 16,
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Make the objects below a prefix what the files below a folder are.
+
+        A file is sent if there is no object of its name, or one of another size or SHA-256.
+
+        Args:
+            path: The folder. Symbolic links are not followed out of it.
+            prefix: What the names begin with; it ends with `/`.
+            delete: Delete the objects below the prefix that have no file. Not done where
+                something failed; what is put meanwhile stays.
+            concurrency: How many files are compared and put at a time.
+            progress: Called with the number of files done, and in all.
+
+        Returns:
+            What was put, what was as it should be, and what was deleted.
+
+        Raises:
+            OSError: If the folder cannot be read.
+            BulkError: If some files could not be stored, or objects deleted.
+        """
+        self._require_folder(prefix)
+        run = _Run(self, concurrency, progress)
+        found = await asyncio.to_thread(paths.walk, Path(path))
+        listed = {info.name: info for info in await self._store.list(prefix=prefix)}
+
+        async def compare(file: paths.Found) -> None:
+            info = listed.get(prefix + file.name)
+            if info is not None and not file.problem and await _is_same(file, info):
+                run.result.unchanged.append(info.name)
+                return
+            put = await self._put_found(file, prefix)
+            run.did(put.name, put.size)
+
+        await run.each(found, compare, key=lambda file: prefix + file.name)
+        if delete and not run.result.failed:
+            kept = {prefix + file.name for file in found}
+            extra = [info for name, info in listed.items() if name not in kept]
+            await run.each(extra, self._delete_listed(run), key=lambda info: info.name)
+        return run.end("synchronised")
+
+    async def get_many(
+        self,
+        names: Iterable[str | ObjectInfo] | AsyncIterable[str | ObjectInfo],
+        *,
+        concurrency: int = 16,
+        max_size: int | None = None,
+    ) -> AsyncGenerator[ObjectData, None]:
+        """Read objects whole, in the order given, some of them ahead.
+
+        Args:
+            names: Names, or versions as `list` gives them; also from an async iterable,
+                such as `iter`.
+            concurrency: How many are read, or wait to be taken, at a time.
+            max_size: Most bytes of each object.
+
+        Raises:
+            ObjStoreError: What `get` raises of the first object that cannot be read.
+
+        Example:
+            ```python
+            async for data in store.get_many(["a.json", "b.json"]):
+                print(data.info.name, json.loads(data))
+            ```
+        """
+        _require_concurrency(self._bucket, concurrency)
+        wanted = names if isinstance(names, AsyncIterable) else _async(names)
+        ahead: list[asyncio.Task[ObjectData]] = []
+        try:
+            async for name in wanted:
+                ahead.append(asyncio.ensure_future(self._store.get(name, max_size=max_size)))
+                if len(ahead) >= concurrency:
+                    yield await ahead.pop(0)
+            while ahead:
+                yield await ahead.pop(0)
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _put_found(self, file: paths.Found, prefix: str) -> ObjectInfo:
+        name = prefix + file.name
+        if file.problem:
+            msg = f"Bucket '{self._bucket}': {str(file.path)!r} is not stored: {file.problem}."
+            raise UnsupportedDataError(msg, bucket=self._bucket, name=name)
+        if file.size > _SMALL:
+            return await self._store.put_file(name, file.path)
+        data = await asyncio.to_thread(file.path.read_bytes)
+        return await self._store.put(name, data, filename=file.path.name)
+
+    async def _get_into(
+        self, folder: paths.Folder, name: str, relative: str, *, size: int
+    ) -> ObjectInfo:
+        try:
+            data = await self._store.get(name, max_size=_SMALL) if size <= _SMALL else None
+        except ObjectTooLargeError:
+            # It was small when it was listed.
+            data = None
+        if data is None:
+            path = await asyncio.to_thread(folder.place, relative)
+            return await self._store.get_file(name, path)
+
+        def write() -> None:
+            files.save_now(folder.place(relative), data)
+
+        # A cancelled thread runs on; it leaves a whole file, or none.
+        await asyncio.to_thread(write)
+        return data.info
+
+    def _require_folder(self, prefix: str) -> None:
+        if not isinstance(prefix, str) or (prefix and not prefix.endswith("/")):
+            self._refuse(
+                f"prefix={prefix!r} is not a folder's; end it with '/', or give '' for all"
+            )
+
+    def _refuse(self, problem: str) -> NoReturn:
+        msg = f"Bucket '{self._bucket}': {problem}."
+        raise InvalidOptionError(msg, bucket=self._bucket)
+
+
+class _Run:
+    """One call of a bulk verb: what is done so far, and what failed."""
+
+    def __init__(
+        self, handle: StoreHandle, concurrency: int, progress: Progress | None
+    ) -> None:
+        _require_concurrency(handle.bucket, concurrency)
+        self.result: BulkResult = BulkResult()
+        self._bucket = handle.bucket
+        self._concurrency = concurrency
+        self._progress = progress
+        self._size = 0
+
+    def did(self, name: str, size: int) -> None:
+        self.result.done.append(name)
+        self._size += size
+
+    async def each(
+        self,
+        items: list[T],
+        act: Callable[[T], Awaitable[None]],
+        *,
+        key: Callable[[T], str],
+    ) -> None:
+        """Do `act` with each item, some at a time; note what fails, and go on."""
+        waiting = iter(items)
+        done = 0
+
+        async def work() -> None:
+            nonlocal done
+            for item in waiting:
+                try:
+                    await act(item)
+                except (ObjStoreError, OSError) as error:
+                    if self._stops(error):
+                        raise
+                    self.result.failed[key(item)] = error
+                done += 1
+                if self._progress is not None:
+                    await report(self._progress, done, len(items))
+
+        workers = [
+            asyncio.ensure_future(work()) for _ in range(min(self._concurrency, len(items)))
+        ]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    def _stops(self, error: Exception) -> bool:
+        """Whether it would be the same with each of the others."""
+        if isinstance(error, (BucketNotFoundError, BucketSealedError)):
+            # A link may lead into a bucket that is gone; that is one object's trouble.
+            return error.bucket == self._bucket
+        return isinstance(error, NotConnectedError)
+
+    def end(self, what: str) -> BulkResult:
+        """The result, sorted.
+
+        Raises:
+            BulkError: If something failed.
+        """
+        result = replace(
+            self.result,
+            done=sorted(self.result.done),
+            unchanged=sorted(self.result.unchanged),
+            deleted=sorted(self.result.deleted),
+            failed=dict(sorted(self.result.failed.items())),
+            size=self._size,
+        )
+        if result.failed:
+            shown = [f"{name!r} ({why})" for name, why in islice(result.failed.items(), 3)]
+            more = len(result.failed) - len(shown)
+            rest = f" and {more} more" if more else ""
+            msg = (
+                f"Bucket '{self._bucket}': {len(result.failed)} of them could not be {what}: "
+                f"{', '.join(shown)}{rest}. The rest is done; `result` of this error says all."
+            )
+            raise BulkError(msg, bucket=self._bucket, result=result)
+        return result
+
+
+def _require_concurrency(bucket: str, concurrency: int) -> None:
+    if type(concurrency) is not int or concurrency < 1:
+        msg = (
+            f"Bucket '{bucket}': concurrency={concurrency!r} cannot work; it must be a "
+            "number from 1."
+        )
+        raise InvalidOptionError(msg, bucket=bucket)
+
+
+async def _async(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    for item in items:
+        yield item
+
+
+async def _is_same(file: paths.Found, info: ObjectInfo) -> bool:
+    if info.is_link() or info.size != file.size or info.sha256 is None:
+        return False
+    return await asyncio.to_thread(_sha256, file.path) == info.sha256
+
+
+def _sha256(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    for piece in _pieces(path):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_HASHED_AT_ONCE):
+            yield piece

@@ -1,0 +1,335 @@
+"""Many objects at once: what is done, what is refused, and that the rest goes on."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from faststream_objstore import BulkError, BulkResult, ObjectStore
+from faststream_objstore.backends.base import Backend
+from faststream_objstore.exceptions import (
+    BucketSealedError,
+    InvalidObjectNameError,
+    InvalidOptionError,
+    ObjectNotFoundError,
+    UnsupportedDataError,
+)
+from tests.store.support import MIB, everything, layout, pattern_bytes, soon, spied
+
+
+async def names(store: ObjectStore) -> list[str]:
+    return [info.name for info in await store.list()]
+
+
+async def test_delete_all_deletes_what_the_prefix_says_literally(store: ObjectStore) -> None:
+    for name in ("a*/1", "a*/2", "ab/1", "b"):
+        await store.put(name, name)
+
+    assert await soon(store.delete_all(prefix="a*/")) == 2
+    assert await names(store) == ["ab/1", "b"]
+    assert await soon(store.delete_all(pattern="**")) == 2
+    assert await soon(store.delete_all(pattern="**")) == 0
+
+
+async def test_delete_all_of_everything_has_to_be_said(store: ObjectStore) -> None:
+    await store.put("a", b"")
+
+    with pytest.raises(InvalidOptionError, match='pattern="\\*\\*" means all'):
+        await store.delete_all(prefix="")
+    assert await names(store) == ["a"]
+
+
+async def test_object_that_is_put_while_all_are_deleted_stays(
+    backend: Backend,
+) -> None:
+    store, spy = spied(backend)
+    await store.put("a/1", b"old")
+    await store.put("a/2", b"old")
+
+    async def put_again() -> None:
+        await ObjectStore.on(backend).put("a/1", b"new")
+
+    # Between the list and the first delete.
+    spy.before["last_message"] = put_again
+    assert await soon(store.delete_all(prefix="a/", concurrency=1)) == 1
+    assert await store.get("a/1") == b"new"
+    assert await names(store) == ["a/1"]
+
+
+async def test_progress_counts_objects(store: ObjectStore) -> None:
+    for number in range(5):
+        await store.put(f"a/{number}", b"")
+    told: list[tuple[int, int | None]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        told.append((done, total))
+
+    await soon(store.delete_all(prefix="a/", concurrency=2, progress=progress))
+    assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+async def test_sealed_bucket_stops_a_bulk_call_with_its_own_error(store: ObjectStore) -> None:
+    await store.put("a", b"")
+    await store.seal()
+
+    with pytest.raises(BucketSealedError):
+        await soon(store.delete_all(pattern="**"))
+
+
+async def test_copy_all_gives_the_copies_another_prefix(
+    store: ObjectStore, other_store: ObjectStore
+) -> None:
+    await store.put("in/a", b"1", description="one")
+    await store.put("in/b/c", b"22")
+    await store.put("out", b"333")
+
+    done = await soon(store.copy_all(prefix="in/", to="was/", bucket=other_store.bucket))
+
+    assert done == BulkResult(done=["was/a", "was/b/c"], size=3)
+    assert await other_store.get("was/b/c") == b"22"
+    assert (await other_store.get_info("was/a")).description == "one"
+    assert await names(other_store) == ["was/a", "was/b/c"]
+    with pytest.raises(InvalidOptionError, match="onto the same names"):
+        await store.copy_all(prefix="in/", to="in/")
+
+
+async def test_what_cannot_be_copied_is_named_and_the_rest_is_copied(
+    store: ObjectStore, other_store: ObjectStore
+) -> None:
+    await store.put("a", b"1")
+    await store.add_bucket_link("link", other_store.bucket)
+
+    with pytest.raises(BulkError, match="1 of them could not be copied: 'link'") as raised:
+        await soon(store.copy_all(to="copy/"))
+    assert raised.value.result.done == ["copy/a"]
+    assert list(raised.value.result.failed) == ["link"]
+
+
+async def test_get_many_gives_contents_in_the_order_given(store: ObjectStore) -> None:
+    for number in range(20):
+        await store.put(str(number), f"content {number}")
+    wanted = [str(number) for number in reversed(range(20))]
+
+    got = await everything(store.get_many(wanted, concurrency=3))
+    assert [data.info.name for data in got] == wanted
+    assert got[0] == b"content 19"
+
+    by_info = await everything(store.get_many(store.iter()))
+    assert [data.info.name for data in by_info] == [str(number) for number in range(20)]
+
+
+async def test_get_many_raises_at_the_object_that_is_missing(store: ObjectStore) -> None:
+    await store.put("a", b"1")
+    got: list[bytes] = []
+
+    with pytest.raises(ObjectNotFoundError, match="'b'"):
+        async for data in store.get_many(["a", "b", "a"]):
+            got.append(data)  # noqa: PERF401
+    assert got == [b"1"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    (root / "css").mkdir(parents=True)
+    (root / "index.html").write_text("<html>")
+    (root / "css" / "a.css").write_text("a {}")
+    (root / "large.bin").write_bytes(pattern_bytes(MIB))
+    return root
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+async def test_folder_comes_back_as_it_was(
+    backend: Backend, store: ObjectStore, tree: Path, tmp_path: Path
+) -> None:
+    put = await soon(store.put_dir(tree, "www/"))
+    got = await soon(store.get_dir("www/", tmp_path / "new" / "copy"))
+
+    expected = ["www/css/a.css", "www/index.html", "www/large.bin"]
+    assert put == got == BulkResult(done=expected, size=MIB + 10)
+    assert contents(tmp_path / "new" / "copy") == contents(tree)
+    assert (await store.get_info("www/css/a.css")).metadata == {"filename": "a.css"}
+    assert await layout(backend) == dict(zip(expected, [1, 1, 8], strict=True))
+
+
+async def test_prefix_of_a_folder_ends_with_a_slash(store: ObjectStore, tree: Path) -> None:
+    for call in (
+        store.put_dir(tree, "www"),
+        store.get_dir("www", tree),
+        store.sync(tree, "www"),
+    ):
+        with pytest.raises(InvalidOptionError, match="end it with '/'"):
+            await call
+    assert await names(store) == []
+
+
+async def test_symbolic_links_are_not_followed_out_of_the_folder(
+    store: ObjectStore, tree: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("secret")
+    (tree / "inside").symlink_to("index.html")
+    (tree / "outside").symlink_to(secret / "key")
+    (tree / "folder").symlink_to(secret)
+    (tree / "around").symlink_to(tree)
+    (tree / "dangling").symlink_to("nothing")
+    os.mkfifo(tree / "pipe")
+
+    with pytest.raises(BulkError) as raised:
+        await soon(store.put_dir(tree))
+
+    assert list(raised.value.result.failed) == [
+        "around",
+        "dangling",
+        "folder",
+        "outside",
+        "pipe",
+    ]
+    assert "leads out of the folder" in str(raised.value.result.failed["outside"])
+    assert isinstance(raised.value.result.failed["pipe"], UnsupportedDataError)
+    assert await names(store) == ["css/a.css", "index.html", "inside", "large.bin"]
+    assert await store.get("inside") == b"<html>"
+
+
+HOSTILE = [
+    "../up",
+    "a/../../up",
+    "/etc/absolute",
+    "nul\0",
+    "a//b",
+    "./here",
+    "folder/",
+    "..",
+]
+
+
+async def test_names_that_are_no_paths_are_refused_and_the_rest_is_fetched(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    for name in (*HOSTILE, "good", "Case", "case", "file", "file/below"):
+        await store.put("in/" + name, name)
+    folder = tmp_path / "deep" / "folder"
+
+    with pytest.raises(BulkError) as raised:
+        await soon(store.get_dir("in/", folder))
+
+    failed = raised.value.result.failed
+    refused = [*HOSTILE, "Case", "case", "file", "file/below"]
+    assert sorted(failed) == sorted("in/" + name for name in refused)
+    assert {type(why) for why in failed.values()} == {InvalidObjectNameError}
+    assert "'in/case'" in str(failed["in/Case"])
+    assert contents(tmp_path) == {"deep/folder/good": b"good"}
+
+
+async def test_absolute_name_is_refused_without_a_prefix(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    await store.put(str(outside), b"x")
+    await store.put("a" * 300, b"too long for a file")
+
+    with pytest.raises(BulkError) as raised:
+        await soon(store.get_dir("", tmp_path / "folder"))
+    assert len(raised.value.result.failed) == 2
+    assert contents(tmp_path) == {}
+
+
+async def test_nothing_is_written_through_a_link_out_of_the_folder(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (outside / "file").write_text("as it was")
+    (folder / "sub").symlink_to(outside)
+    (folder / "file").symlink_to(outside / "file")
+    await store.put("sub/deeper/x", b"x")
+    await store.put("file", b"new")
+
+    with pytest.raises(BulkError) as raised:
+        await soon(store.get_dir("", folder))
+
+    assert list(raised.value.result.failed) == ["sub/deeper/x"]
+    assert contents(outside) == {"file": b"as it was"}
+    # The link itself was replaced by the file.
+    assert not (folder / "file").is_symlink()
+    assert (folder / "file").read_bytes() == b"new"
+
+
+async def test_sync_sends_what_differs_and_nothing_else(backend: Backend, tree: Path) -> None:
+    store, spy = spied(backend)
+    first = await soon(store.sync(tree, "www/"))
+    assert first.done == ["www/css/a.css", "www/index.html", "www/large.bin"]
+
+    before = (await backend.state()).last_sequence
+    again = await soon(store.sync(tree, "www/"))
+    assert again == BulkResult(unchanged=first.done)
+    assert (await backend.state()).last_sequence == before
+
+    # The same size, another content.
+    (tree / "index.html").write_text("<HTML>")
+    (tree / "new").write_text("new")
+    (tree / "css" / "a.css").unlink()
+    third = await soon(store.sync(tree, "www/"))
+    assert third.done == ["www/index.html", "www/new"]
+    assert third.unchanged == ["www/large.bin"]
+    assert await store.get("www/index.html") == b"<HTML>"
+    assert await store.exists("www/css/a.css")
+    assert spy.calls
+
+
+async def test_sync_with_delete_removes_what_has_no_file(
+    store: ObjectStore, tree: Path
+) -> None:
+    await store.put("www/gone", b"1")
+    await store.put("elsewhere", b"1")
+
+    done = await soon(store.sync(tree, "www/", delete=True))
+
+    assert done.deleted == ["www/gone"]
+    assert await names(store) == [
+        "elsewhere",
+        "www/css/a.css",
+        "www/index.html",
+        "www/large.bin",
+    ]
+
+
+async def test_sync_deletes_nothing_where_a_file_could_not_be_stored(
+    store: ObjectStore, tree: Path, tmp_path: Path
+) -> None:
+    await store.put("www/gone", b"1")
+    await store.put("www/link", b"1")
+    (tree / "link").symlink_to(tmp_path)
+
+    with pytest.raises(BulkError) as raised:
+        await soon(store.sync(tree, "www/", delete=True))
+    assert raised.value.result.deleted == []
+    assert await store.exists("www/gone")
+    assert await store.exists("www/link")
+
+
+async def test_missing_folder_is_an_error_before_anything_is_deleted(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    await store.put("a", b"1")
+
+    with pytest.raises(FileNotFoundError):
+        await store.sync(tmp_path / "nothing", delete=True)
+    with pytest.raises(NotADirectoryError):
+        (tmp_path / "file").write_text("")
+        await store.put_dir(tmp_path / "file")
+    assert await names(store) == ["a"]
+
+
+async def test_concurrency_that_cannot_work_is_refused(store: ObjectStore) -> None:
+    with pytest.raises(InvalidOptionError, match="concurrency=0"):
+        await store.delete_all(prefix="a", concurrency=0)
