@@ -12,7 +12,10 @@ from faststream_objstore import exceptions, models, testing
 
 @pytest.mark.parametrize("module", [faststream_objstore, exceptions, models, testing])
 def test_all_names_what_is_there_in_order(module: ModuleType) -> None:
-    assert list(module.__all__) == sorted(module.__all__)
+    # Constants come first.
+    assert list(module.__all__) == sorted(
+        module.__all__, key=lambda name: (not name.isupper(), name)
+    )
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
