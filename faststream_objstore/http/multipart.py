@@ -18,9 +18,9 @@ except ImportError as error:  # pragma: no cover
 
 __all__ = ("FilePart",)
 
-# What the other fields of the form may have, together.
+# What the other fields of the form may have together, and the headers of all parts.
 _FIELDS_BYTES = 1024 * 1024
-_HEADERS_BYTES = 16 * 1024
+_HEADERS_BYTES = 64 * 1024
 
 
 class FilePart:
@@ -39,7 +39,7 @@ class FilePart:
         self._max_size = max_size
         self._pieces: deque[bytes] = deque()
         self._size = 0
-        self._fields = 0
+        self._fields = self._head = 0
         self._has_file = False
         self._in_file = False
         self._is_complete = False
@@ -99,15 +99,19 @@ class FilePart:
             raise too_large(self._max_size)
         if self._fields > _FIELDS_BYTES:
             raise too_large(_FIELDS_BYTES)
+        if self._head > _HEADERS_BYTES:
+            raise _malformed()
         return True
 
     def _begin_part(self) -> None:
         self._headers = []
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._head += end - start
         self._field += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._head += end - start
         self._value += data[start:end]
 
     def _header_end(self) -> None:
