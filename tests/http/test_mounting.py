@@ -93,6 +93,8 @@ async def service(url: str, bucket: Bucket) -> AsyncIterator[tuple[AsgiFastStrea
     )
     mount(app, "/photos", over_http(bucket))
     async with serve(app, lifespan="on") as base:
+        # An ASGI app has started before its broker has.
+        await buckets.open(bucket)
         yield app, base
         await buckets.delete_bucket(bucket)
 
