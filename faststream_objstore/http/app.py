@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import (
+    BadObjectMetaError,
     InvalidOptionError,
     ObjectDeletedError,
     ObjectNotFoundError,
@@ -218,7 +219,11 @@ class BucketASGI:
         if grant.content_type is not None and kind != grant.content_type:
             msg = f"The link is for an upload of type {grant.content_type}."
             raise refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, msg)
-        is_new = not await store.exists(name)
+        try:
+            is_new = not await store.exists(name)
+        except BadObjectMetaError:
+            # Which a put repairs.
+            is_new = False
         info = await save_upload(
             request,
             store,

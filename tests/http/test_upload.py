@@ -10,9 +10,17 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from faststream_objstore import ObjectDeletedError, ObjectNotFoundError, ObjectStore
+from faststream_objstore import (
+    ObjectDeletedError,
+    ObjectNotFoundError,
+    ObjectStore,
+    ObjectStoreConfig,
+)
+from faststream_objstore.backends.memory import MemoryServer
 from faststream_objstore.http import make_bucket_asgi
+from faststream_objstore.wire import stream_config
 from tests.http.support import pattern_bytes, serve, soon
+from tests.store.support import write_raw
 
 DATA = pattern_bytes(300_000)
 
@@ -346,3 +354,17 @@ async def test_an_authorization_that_says_neither_refuses(
 
     assert got.status_code == 403
     assert "authorize returned None" in caplog.text
+
+
+async def test_metadata_that_does_not_parse_is_repaired_by_an_upload(bucket_name: str) -> None:
+    config = stream_config(ObjectStoreConfig(bucket=bucket_name))
+    backend = await MemoryServer().create(bucket_name, config)
+    await write_raw(backend, "a", b"nonsense")
+    store = ObjectStore.on(backend)
+    app = make_bucket_asgi(store, methods=("GET", "PUT"), authorize=lambda *_: True)
+    async with serve(app) as base, httpx.AsyncClient(base_url=base) as client:
+        damaged = await client.get("/a")
+        repaired = await client.put("/a", content=b"x")
+
+    assert (damaged.status_code, repaired.status_code) == (500, 204)
+    assert await store.get("a") == b"x"
