@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import (
+    InvalidOptionError,
     ObjectChangedError,
     ObjectNotFoundError,
     ObjStoreError,
@@ -112,6 +113,11 @@ class DownloadResponse(Response):
         headers: Further headers.
         background: Run when the response has been sent.
         timeout: Seconds that the client may take for the next piece.
+        cache_control: What is said of caching, if neither the object's headers nor
+            `headers` do.
+
+    Raises:
+        InvalidOptionError: If `inline` is a str.
 
     Example:
         ```python
@@ -134,6 +140,12 @@ class DownloadResponse(Response):
         timeout: float = TIMEOUT,
         cache_control: str = "private, no-cache",
     ) -> None:
+        if isinstance(inline, str):
+            msg = (
+                f"Bucket '{store.bucket}': inline={inline!r} cannot work; give True, False or "
+                "types, such as ('image/png',)."
+            )
+            raise InvalidOptionError(msg, bucket=store.bucket)
         self.status_code = HTTPStatus.OK.value
         self.background = background
         self.init_headers(headers)

@@ -1,6 +1,6 @@
 """A bucket in memory and on a real server, and a client that asks for it over TCP."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -62,6 +62,3 @@ async def client(
         httpx.AsyncClient(base_url=base, timeout=30) as client,
     ):
         yield client
-
-
-Clients = Callable[..., Any]

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from faststream_objstore import ObjectChangedError, ObjectStore, ObjStoreError
+from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.http import DownloadResponse, problem_response, save_upload
 from tests.http.support import pattern_bytes, serve, soon
 
@@ -285,3 +286,8 @@ async def test_a_version_that_is_gone_is_not_taken_for_another(store: ObjectStor
     await store.put("a", b"another")
     with pytest.raises(ObjectChangedError):
         await store.get(info)
+
+
+async def test_inline_that_is_text_is_refused(store: ObjectStore) -> None:
+    with pytest.raises(InvalidOptionError, match="inline='image/png' cannot work"):
+        DownloadResponse(store, "a", inline="image/png")
