@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -34,8 +34,10 @@ __all__ = (
     "bucket_of_stream",
     "chunk_subject",
     "config_of",
+    "content_us",
     "decode_digest",
     "encode_digest",
+    "has_content_at",
     "has_replaced",
     "has_wildcards",
     "headers_of",
@@ -44,13 +46,17 @@ __all__ = (
     "metadata_json",
     "metadata_subject",
     "metadata_wildcard",
+    "microseconds",
     "name_of",
     "nuid_in",
     "options_of",
     "replaced_in",
     "stream_config",
     "stream_name",
+    "with_content_age",
+    "with_content_at",
     "with_replaced",
+    "without_content_age",
 )
 
 _STREAM_PREFIX = "OBJ_"
@@ -64,6 +70,9 @@ _KEEP_REPLACED = "faststream_objstore.keep_replaced"
 _REPLACED = "replaced"
 MOVE_NOTE = "objstore-move"
 """Where an object's metadata notes a rename that may not be over."""
+# How old the content is, in microseconds: `{"age": ...}`, more than the message that says so,
+# or `{"at": ...}`, since the epoch.
+_CONTENT = "objstore-content"
 _NOT_AT_ALL = timedelta(0)
 # Clients write 22 letters and digits; ADR-20 does not say so.
 _NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
@@ -616,6 +625,50 @@ def with_replaced(
 def has_replaced(raw: Mapping[str, Any] | None) -> bool:
     """Whether a metadata message notes replaced versions."""
     return raw is not None and _REPLACED in raw
+
+
+def content_us(raw: Mapping[str, Any] | None, time_us: int) -> int:
+    """When the oldest chunk was stored, microseconds since the epoch.
+
+    Args:
+        raw: The JSON of the metadata.
+        time_us: When that was stored, which is taken where it notes nothing.
+    """
+    said = raw.get(_CONTENT) if raw else None
+    if not isinstance(said, dict):
+        return time_us
+    at, age = said.get("at"), said.get("age")
+    if type(at) is int:
+        return min(at, time_us)
+    return time_us - age if type(age) is int and age >= 0 else time_us
+
+
+def has_content_at(raw: Mapping[str, Any] | None) -> bool:
+    """Whether the metadata says by the server's clock when its content was stored."""
+    said = raw.get(_CONTENT) if raw else None
+    return isinstance(said, dict) and type(said.get("at")) is int
+
+
+def with_content_age(raw: Mapping[str, Any] | None, age_us: int) -> dict[str, Any]:
+    """The JSON of a version, with how much older its chunks are than the message."""
+    return {**(raw or {}), _CONTENT: {"age": age_us}}
+
+
+def with_content_at(raw: Mapping[str, Any] | None, at_us: int) -> dict[str, Any]:
+    """The JSON of a version, with when its oldest chunk was stored."""
+    return {**(raw or {}), _CONTENT: {"at": at_us}}
+
+
+def without_content_age(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The JSON of what has no content."""
+    if raw is None or _CONTENT not in raw:
+        return raw
+    return {key: value for key, value in raw.items() if key != _CONTENT}
+
+
+def microseconds(moment: datetime) -> int:
+    """Since the epoch; exact, as a message's time was read."""
+    return round(moment.timestamp() * 1e6)
 
 
 def _to_nanoseconds(duration: timedelta) -> int:

@@ -209,6 +209,16 @@ class Backend(Protocol):
         """The stream's metadata, as it was when the backend last saw its configuration."""
 
     @property
+    def max_age(self) -> int:
+        """Nanoseconds after which the stream drops a message, as last seen; 0 for never."""
+
+    def latest_time(self) -> int:
+        """What the server's clock says at most; nanoseconds since the epoch.
+
+        Told without a request, by what it said last; `state` asks it.
+        """
+
+    @property
     def may_lag(self) -> bool:
         """Whether a replica may answer with less than the leader has (ADR-31)."""
 

@@ -106,7 +106,11 @@ async def amend(
             return info, messages + more
         try:
             info, message = await write(
-                backend, subject, changed, replaces=entry.revision, raw=kept.carried(entry)
+                backend,
+                subject,
+                changed,
+                replaces=entry.revision,
+                raw=kept.carried(backend, entry),
             )
         except WrongRevision:
             continue

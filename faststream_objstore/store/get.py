@@ -94,13 +94,18 @@ class Version:
             `IncompleteObjectError` with `problem`.
         """
         info, backend = self.info, self.backend
+        if backend.max_age:
+            # So that what has expired just now, or by a ttl that was lowered, is told from
+            # what is damaged.
+            await backend.state()
         now = await metadata.find(
             backend, metadata.subject_of(backend, info.name), leader=True
         )
         if now.info is None or now.info.deleted or now.info.nuid != info.nuid:
             msg = (
                 f"Bucket '{info.bucket}', object {info.name!r}: revision {info.revision} was "
-                "replaced or deleted; get it by name to read the newest version."
+                "replaced or deleted, or has expired; get it by name to read the newest "
+                "version."
             )
             return ObjectChangedError(msg, bucket=info.bucket, name=info.name)
         msg = (

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .. import wire
 from ..backends.base import Backend
 from ..models import ObjectInfo
+from .lifetime import with_age
 from .metadata import Entry, remove_chunks
 
 __all__ = ("MOST", "Plan", "carried", "plan", "settle")
@@ -68,17 +69,19 @@ async def plan(backend: Backend, entry: Entry, raw: dict[str, Any] | None = None
     )
 
 
-def carried(entry: Entry, *others: Entry) -> dict[str, Any] | None:
+def carried(backend: Backend, entry: Entry, *others: Entry) -> dict[str, Any] | None:
     """The JSON of an entry for a change that replaces no content, notes included.
 
     Args:
+        backend: The bucket.
         entry: What is amended.
         others: What else the new metadata replaces.
     """
     if not any(wire.has_replaced(one.raw) for one in (entry, *others)):
-        return entry.raw
+        return with_age(backend, entry.live, entry.raw)
     noted = {one.nuid: one for each in (*others, entry) for one in _noted(each)}
-    return wire.with_replaced(entry.raw, sorted(noted.values(), key=lambda one: one.at_us))
+    raw = wire.with_replaced(entry.raw, sorted(noted.values(), key=lambda one: one.at_us))
+    return with_age(backend, entry.live, raw)
 
 
 def _is_due(one: wire.Replaced, keep: timedelta, now_us: int) -> bool:
@@ -88,7 +91,7 @@ def _is_due(one: wire.Replaced, keep: timedelta, now_us: int) -> bool:
 def _noted(entry: Entry) -> list[wire.Replaced]:
     if entry.info is None or entry.info.mtime is None:
         return []
-    return wire.replaced_in(entry.raw, round(entry.info.mtime.timestamp() * 1e6) * 1000)
+    return wire.replaced_in(entry.raw, wire.microseconds(entry.info.mtime) * 1000)
 
 
 def _replaced(entry: Entry) -> wire.Replaced | None:

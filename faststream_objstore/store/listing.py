@@ -1,14 +1,15 @@
 """All objects of a bucket, and what there is to say of those that cannot be read."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
 from ..exceptions import BadObjectMetaError
 from ..models import ObjectInfo
+from .lifetime import Lifetimes
 
-__all__ = ("entries", "parsed")
+__all__ = ("entries", "parsed", "present")
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
@@ -26,6 +27,26 @@ def parsed(message: StoredMessage, bucket: str) -> ObjectInfo | None:
     except BadObjectMetaError as error:
         _complain(error, message, bucket)
         return None
+
+
+async def present(
+    backend: Backend, messages: Iterable[StoredMessage]
+) -> list[tuple[StoredMessage, ObjectInfo]]:
+    """What metadata messages say, but for those that do not parse or have expired."""
+    bucket = backend.bucket
+    if not backend.max_age:
+        return [(one, info) for one in messages if (info := parsed(one, bucket)) is not None]
+    lifetimes = Lifetimes(backend)
+    found = []
+    for message in messages:
+        try:
+            info, raw = wire.info_of(message, bucket)
+        except BadObjectMetaError as error:
+            _complain(error, message, bucket)
+        else:
+            if not await lifetimes.is_over(info, raw, message.time_ns):
+                found.append((message, info))
+    return found
 
 
 def _complain(error: BadObjectMetaError, message: StoredMessage, bucket: str) -> None:
@@ -61,9 +82,8 @@ async def entries(
     async with backend.messages(
         wire.metadata_wildcard(backend.bucket), deliver=Deliver.LAST_PER_SUBJECT
     ) as stream:
-        bucket = backend.bucket
         while messages := await stream.take():
-            infos = [info for one in messages if (info := parsed(one, bucket)) is not None]
+            infos = [info for _, info in await present(backend, messages)]
             if not include_deleted:
                 infos = [info for info in infos if not info.deleted]
             if matches is not None:

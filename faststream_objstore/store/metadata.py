@@ -7,6 +7,7 @@ version removes that version's chunks, and only after its own write is acknowled
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
@@ -29,6 +30,7 @@ from ..exceptions import (
 )
 from ..messages import StoredMessage
 from ..models import ObjectInfo
+from .lifetime import Lifetimes
 
 __all__ = (
     "Entry",
@@ -59,9 +61,9 @@ _PAUSE_SECONDS = 0.5
 
 # What the headers of a metadata message take, generously: the server counts them too.
 _HEADER_BYTES = 128
-# What the nuid, the digest, the size, the number of chunks and their size add to a put's
-# metadata.
-_FILLED_IN_BYTES = 160
+# What the nuid, the digest, the size, the number of chunks, their size and their age add to
+# a put's metadata.
+_FILLED_IN_BYTES = 200
 # What all of it takes beside the name and the bucket.
 _KEYS_BYTES = 512
 
@@ -107,12 +109,14 @@ class Entry(NamedTuple):
         info: What that message says; `None` where there is none, or it does not parse.
         raw: Its JSON, unknown keys included.
         error: Why it does not parse.
+        expired: Whether the object has expired; nothing else is said of it then.
     """
 
     revision: int = 0
     info: ObjectInfo | None = None
     raw: dict[str, Any] | None = None
     error: BadObjectMetaError | None = None
+    expired: bool = False
 
     @property
     def live(self) -> ObjectInfo | None:
@@ -154,6 +158,8 @@ async def find(backend: Backend, subject: str, *, leader: bool = False) -> Entry
         info, raw = wire.info_of(message, backend.bucket)
     except BadObjectMetaError as error:
         return Entry(revision=message.sequence, error=error)
+    if backend.max_age and await Lifetimes(backend).is_over(info, raw, message.time_ns):
+        return Entry(revision=message.sequence, expired=True)
     return Entry(message.sequence, info, raw)
 
 
@@ -169,7 +175,7 @@ async def read(
     """
     subject = subject_of(backend, name)
     entry = await find(backend, subject, leader=leader)
-    if not leader and (entry.revision == 0 or (entry.info and entry.info.deleted)):
+    if not leader and entry.live is None and entry.error is None:
         # A replica may not have it yet, or not again (ADR-31); the leader's word is final.
         entry = await find(backend, subject, leader=True)
     return require(backend, name, entry, show_deleted=show_deleted)
@@ -181,6 +187,12 @@ def require(
     """The entry's object, or the error that says why there is none; see `read`."""
     if entry.error is not None:
         raise entry.error
+    if entry.expired:
+        msg = (
+            f"Bucket '{backend.bucket}': the object {name!r} has expired, as the bucket's ttl "
+            "says; put it again."
+        )
+        raise ObjectNotFoundError(msg, bucket=backend.bucket, name=name)
     if entry.info is None:
         msg = (
             f"Bucket '{backend.bucket}' has no object {name!r}; list() shows those it has, "
@@ -227,7 +239,7 @@ async def write(
     info: ObjectInfo,
     *,
     replaces: int,
-    raw: dict[str, Any] | None = None,
+    raw: Mapping[str, Any] | None = None,
     again: bool = False,
 ) -> tuple[ObjectInfo, StoredMessage]:
     """Store a metadata message in place of the one at revision `replaces`.
@@ -248,6 +260,8 @@ async def write(
         PermissionDeniedError: If it was refused, and so not stored.
         StoreTimeoutError: If it is not known whether it was stored.
     """
+    if info.deleted:
+        raw = wire.without_content_age(raw)
     data = wire.metadata_json(info, raw)
     if wire.has_replaced(raw) and len(data) > backend.max_payload - _HEADER_BYTES:
         # Rather than refuse the change, leave the removal of those versions to sweep.

@@ -104,9 +104,11 @@ def require(bucket: str, name: str, before: Entry, condition: Condition) -> None
                 'and mode="create" does not replace it; use mode="overwrite" to.'
             )
             raise ObjectAlreadyExists(msg, bucket=bucket, name=name)
-    elif before.revision != condition:
+    elif before.revision != condition or before.expired:
+        # What has expired is at none, as what was never put.
+        now = 0 if before.expired else before.revision
         msg = (
-            f"Bucket '{bucket}': {name!r} is at revision {before.revision}, not at "
-            f"{condition}; read it again and decide anew."
+            f"Bucket '{bucket}': {name!r} is at revision {now}, not at {condition}; read it "
+            "again and decide anew."
         )
         raise RevisionMismatchError(msg, bucket=bucket, name=name)

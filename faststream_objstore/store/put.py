@@ -22,7 +22,7 @@ from ..exceptions import (
 from ..messages import StoredMessage
 from ..models import ObjectInfo
 from ..settling import to_its_end
-from . import kept, metadata, modes
+from . import kept, lifetime, metadata, modes
 from .digest import BufferDigest, Digest
 from .modes import Condition, Decision
 from .sources import Source
@@ -86,7 +86,7 @@ async def put_object(
         before = metadata.Entry()
     sending = _Sending(backend, subject, info, source, chunk_size, progress)
     version, upload, before = await sending.done(before)
-    commit = _Commit(backend, subject, version, upload, before, condition)
+    commit = _Commit(backend, subject, version, upload, before, condition, sending.began)
     written = await commit.done()
     novelty.saw(new=commit.created)
     return written
@@ -113,7 +113,11 @@ class Novelty:
 
 
 class _Sending:
-    """The chunks of a new version on their way."""
+    """The chunks of a new version on their way.
+
+    Attributes:
+        began: When the first of them was sent, by the loop's clock.
+    """
 
     def __init__(
         self,
@@ -130,6 +134,7 @@ class _Sending:
         self._source = source
         self._chunk_size = chunk_size
         self._progress = progress
+        self.began: float = 0.0
 
     async def done(
         self, before: metadata.Entry | None
@@ -169,7 +174,7 @@ class _Sending:
         subject = wire.chunk_subject(backend.bucket, nuid)
         upload = backend.upload(subject)
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        self.began = loop.time()
         try:
             view = self._source.buffer
             send = self._pieces(upload) if view is None else self._buffer(upload, view)
@@ -178,7 +183,7 @@ class _Sending:
                 # Needed only now, and asked for while the last chunks are on their way.
                 before = await metadata.find(backend, self._subject)
             await upload.finish()
-            if chunks and loop.time() - began >= _LEAST_TTL_SECONDS:
+            if chunks and loop.time() - self.began >= _LEAST_TTL_SECONDS:
                 await self._require_unexpired(subject, chunks)
         except BaseException as error:
             await upload.abort()
@@ -251,6 +256,7 @@ class _Commit:
         upload: ChunkUpload,
         before: metadata.Entry,
         condition: Condition,
+        began: float,
     ) -> None:
         self._backend = backend
         self._subject = subject
@@ -258,6 +264,7 @@ class _Commit:
         self._upload = upload
         self._before = before
         self._condition = condition
+        self._began = began
         self._plan: kept.Plan | None = None
         # Whether a write is out, or was, whose outcome is not known.
         self._unknown = False
@@ -303,7 +310,9 @@ class _Commit:
                     await self._condition.before_writing(self._before)
             if self._plan is None:
                 # Once for what is replaced: written again, it must say the same.
-                self._plan = await kept.plan(backend, self._before)
+                plan = await kept.plan(backend, self._before)
+                age = asyncio.get_running_loop().time() - self._began
+                self._plan = plan._replace(raw=lifetime.aged(backend, plan.raw, age))
             self._unknown = True
             try:
                 return await metadata.write(

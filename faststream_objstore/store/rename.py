@@ -187,7 +187,7 @@ class _Rename:
                 other_subject,
                 replace(info, name=move.other),
                 replaces=other.revision,
-                raw=noted(kept.carried(old, other), Move(self._name, None)),
+                raw=noted(kept.carried(self._backend, old, other), Move(self._name, None)),
             )
         elif await fence(self._backend, info.nuid, move):
             return True
@@ -213,7 +213,7 @@ class _Rename:
             raise ObjectAlreadyExists(msg, bucket=self._backend.bucket, name=self._to)
         move = Move(self._to, taken.revision)
         if old.move != move:
-            raw = noted(kept.carried(old), move)
+            raw = noted(kept.carried(self._backend, old), move)
             # Some clients write links without a nuid; then two names could not be told to
             # be the same object.
             info = replace(info, nuid=info.nuid or new_nuid())
@@ -233,7 +233,7 @@ class _Rename:
             self._target,
             replace(self._change(info), name=self._to),
             replaces=taken.revision,
-            raw=noted(kept.carried(old, taken), Move(self._name, None)),
+            raw=noted(kept.carried(self._backend, old, taken), Move(self._name, None)),
         )
         self.ours = True
         self._written_from = old.revision
@@ -247,7 +247,7 @@ class _Rename:
             subject,
             gone,
             replaces=old.revision,
-            raw=noted(kept.carried(old), None),
+            raw=noted(kept.carried(self._backend, old), None),
         )
         self._messages.append(message)
         # Where the new name was replaced before this, the chunks are nobody's now.

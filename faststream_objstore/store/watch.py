@@ -13,7 +13,7 @@ from ..backends.base import Backend, Deliver, MessageStream, StoredMessage
 from ..exceptions import InvalidOptionError, StoreTimeoutError
 from ..models import ObjectInfo
 from ..settling import to_its_end
-from .listing import parsed
+from .listing import present
 
 __all__ = ("ObjectWatch", "ObjectWatcher")
 
@@ -43,6 +43,7 @@ class ObjectWatcher:
             )
             raise InvalidOptionError(msg, bucket=backend.bucket)
         self.synced: asyncio.Event = asyncio.Event()
+        self._backend = backend
         self._bucket = backend.bucket
         self._ignore_deletes = ignore_deletes
         self._updates_only = updates_only
@@ -117,9 +118,9 @@ class ObjectWatcher:
             message = await self._next(left)
             if message.pending == 0 and not self.synced.is_set():
                 self._in_sync()
-            info = parsed(message, self._bucket)
-            if info is not None and not (info.deleted and self._ignore_deletes):
-                return info
+            for _, info in await present(self._backend, (message,)):
+                if not (info.deleted and self._ignore_deletes):
+                    return info
 
     async def _next(self, timeout: float | None) -> StoredMessage:
         loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ whether a message that is removed was under way already, the test allows that ch
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -1206,6 +1207,21 @@ async def test_subjects_are_counted(backend: Backend) -> None:
     }
     assert await soon(backend.subjects(chunks(backend, "A"))) == {chunks(backend, "A"): 2}
     assert await soon(backend.subjects(chunks(backend, "C"))) == {}
+
+
+async def test_the_latest_time_is_not_before_the_servers_and_soon_close_to_it(
+    backend: Backend,
+) -> None:
+    told = (await soon(backend.state())).time_ns
+    latest = backend.latest_time()
+    now = (await soon(backend.state())).time_ns
+    assert told <= latest
+    assert latest < now + 5_000_000_000
+
+
+async def test_the_max_age_is_that_of_the_stream(create: Create, bucket_name: str) -> None:
+    backend = await create(bucket_name, ttl=timedelta(minutes=1))
+    assert backend.max_age == 60_000_000_000
 
 
 async def test_the_state_is_what_the_stream_holds(create: Create, bucket_name: str) -> None:

@@ -1,6 +1,7 @@
 """The `Server` and the `Backend` of JetStream."""
 
 import base64
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -48,6 +49,10 @@ __all__ = ("JetStreamBackend", "JetStreamServer")
 _CONTROL_LINE = 4096
 # Verbs, spaces, sizes, "\r\n", and a consumer's name, generously.
 _CONTROL_LINE_REST = 96
+# By how much two clocks drift apart, at most: a thousandth. And by how much one of them is
+# set, or another replica's differs.
+_DRIFT = 1000
+_SET_NS = 1_000_000_000
 
 
 class JetStreamServer:
@@ -74,8 +79,9 @@ class JetStreamServer:
     async def open(self, bucket: str) -> "JetStreamBackend":
         """The backend of a bucket that exists."""
         validate_bucket_name(bucket)
-        state = await self.api.state(bucket, timeout=self.timeout)
-        return JetStreamBackend(self, bucket, state.config)
+        backend = JetStreamBackend(self, bucket)
+        await backend.state()
+        return backend
 
     async def create(self, bucket: str, config: dict[str, Any]) -> "JetStreamBackend":
         """Make the stream of a bucket."""
@@ -154,16 +160,31 @@ class JetStreamBackend:
         self._connection = server.api.connection
         self._stream = stream_name(bucket)
         self._heed({"allow_direct": True} if config is None else config)
+        # When the server's clock was last asked, by ours that never is set, and its answer.
+        self._asked_ns = self._told_ns = 0
 
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
         self._replicas: int = config.get("num_replicas", 1)
+        self._max_age: int = config.get("max_age") or 0
         self._metadata: Mapping[str, str] = config.get("metadata") or {}
 
     @property
     def metadata(self) -> Mapping[str, str]:
         """The stream's metadata, as it was when its configuration was last seen."""
         return self._metadata
+
+    @property
+    def max_age(self) -> int:
+        """Nanoseconds after which the stream drops a message; see `Backend`."""
+        return self._max_age
+
+    def latest_time(self) -> int:
+        """What the server's clock says at most; see `Backend`."""
+        if not self._told_ns:
+            return sys.maxsize
+        elapsed = time.monotonic_ns() - self._asked_ns
+        return self._told_ns + elapsed + elapsed // _DRIFT + _SET_NS
 
     @property
     def may_lag(self) -> bool:
@@ -417,7 +438,10 @@ class JetStreamBackend:
 
     async def state(self) -> StreamState:
         """The stream's configuration and size."""
+        asked_ns = time.monotonic_ns()
         state = await self._api.state(self.bucket, timeout=self.timeout)
+        # Had it answered before it was asked, it would be later now.
+        self._asked_ns, self._told_ns = asked_ns, state.time_ns
         self._heed(state.config)
         return state
 

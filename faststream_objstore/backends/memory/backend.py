@@ -77,6 +77,18 @@ class MemoryBackend:
             return {}
 
     @property
+    def max_age(self) -> int:
+        """Nanoseconds after which a message goes; see `Backend`."""
+        try:
+            return self._find().config.get("max_age") or 0
+        except BucketNotFoundError:
+            return 0
+
+    def latest_time(self) -> int:
+        """What the clock says; see `Backend`."""
+        return self._server.now()
+
+    @property
     def may_lag(self) -> bool:
         """Never: there is one replica."""
         return False

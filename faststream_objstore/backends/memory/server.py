@@ -29,6 +29,10 @@ class MemoryServer:
         self._subscribers: dict[object, Announced] = {}
         self._created_ns = 0
 
+    def now(self) -> int:
+        """What the clock says, nanoseconds since the epoch."""
+        return self._clock()
+
     async def open(self, bucket: str) -> MemoryBackend:
         """The backend of a bucket that exists; see `Server`."""
         await asyncio.sleep(0)
