@@ -221,7 +221,7 @@ class Attached:
             bucket.require_distinct_durables()
             if bucket.name not in binding.backends:
                 binding.backends[bucket.name] = await bind_bucket(
-                    binding.server(bucket.timeout),
+                    binding.server(bucket.timeout, lane=bucket.lane),
                     bucket.config,
                     # Nothing exists in memory, so what a service only binds is made.
                     declare=bucket.declare or binding.in_memory,
@@ -310,7 +310,10 @@ class Attached:
         """Where a bucket is, once it is bound."""
         await self.backend_of(bucket)
         declared = self._declared.get(bucket)
-        return (await self.bound()).server(declared.timeout if declared else None)
+        binding = await self.bound()
+        if declared is None:
+            return binding.server(None)
+        return binding.server(declared.timeout, lane=declared.lane)
 
     async def backend_of(self, bucket: str) -> Backend:
         """A bucket's stream on the connection that is there now.

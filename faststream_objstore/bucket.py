@@ -88,6 +88,9 @@ class Bucket:
         context_key: The key in FastStream's context; the bucket's name if not given.
         timeout: Seconds that one step may take: a request, a chunk. The broker's
             `js_options["timeout"]` if not given, and 10 if there is none either.
+        lane: Whether a second connection to NATS may be opened, with the broker's own
+            options, while much is transferred: from 8 MiB on it makes reads nearly twice
+            as fast. It is closed when it is idle.
 
     Raises:
         InvalidBucketNameError: If the name cannot be a bucket's.
@@ -111,6 +114,7 @@ class Bucket:
         update: bool = False,
         context_key: str | None = None,
         timeout: float | None = None,
+        lane: bool = True,
     ) -> None:
         self.config: ObjectStoreConfig = ObjectStoreConfig(
             bucket=name,
@@ -147,6 +151,7 @@ class Bucket:
             msg = f"Bucket '{name}': timeout={timeout!r} cannot work; give positive seconds."
             raise InvalidOptionError(msg, bucket=name)
         self.timeout: float | None = seconds
+        self.lane: bool = lane
         self.router: NatsRouter = NatsRouter()
         self.subscribers: list[ChangeSubscriber] = []
         self.publishers: list[ObjectPublisher] = []

@@ -24,7 +24,7 @@ class Binding:
     def __init__(self, connection: object, broker: NatsBroker) -> None:
         self.backends: dict[str, Backend] = {}
         self._broker = broker
-        self._servers: dict[float, JetStreamServer] = {}
+        self._servers: dict[tuple[float, bool], JetStreamServer] = {}
         self.live: LiveObjects = LiveObjects(log_of(broker))
         self._connection = weakref.ref(connection, lambda _: self._forget())
 
@@ -41,8 +41,13 @@ class Binding:
         """Whether it belongs to this connection."""
         return self._connection() is connection
 
-    def server(self, timeout: float | None) -> Server:
-        """Where the buckets are, with a timeout in seconds of one step."""
+    def server(self, timeout: float | None, *, lane: bool = True) -> Server:
+        """Where the buckets are.
+
+        Args:
+            timeout: Seconds that one step may take.
+            lane: Whether there may be a second connection for large transfers.
+        """
         connection = self._connection()
         if not isinstance(connection, Client):
             # Nobody but tests needs it.
@@ -53,8 +58,9 @@ class Binding:
             return memory_server_of(connection)
         prefix, usual = api_options(self._broker)
         seconds = timeout or usual or _DEFAULT_TIMEOUT
-        if seconds not in self._servers:
-            self._servers[seconds] = JetStreamServer(
-                connection, prefix=prefix, timeout=seconds
+        key = seconds, lane
+        if key not in self._servers:
+            self._servers[key] = JetStreamServer(
+                connection, prefix=prefix, timeout=seconds, lane=lane
             )
-        return self._servers[seconds]
+        return self._servers[key]

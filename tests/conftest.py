@@ -9,6 +9,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from faststream_objstore.backends.jetstream.lane import keeper
 from faststream_objstore.testing import NatsServer
 
 _numbers = itertools.count(1)
@@ -19,6 +20,24 @@ def pytest_xdist_auto_num_workers() -> int:
     """Two processes for each core, because tests wait for half of their time."""
     affinity = getattr(os, "sched_getaffinity", None)
     return 2 * (len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lane",
+        choices=["auto", "always", "never"],
+        default="auto",
+        help="whether stores open a second connection: as they would, at once, or not",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    choice = config.getoption("--lane")
+    if choice != "auto":
+        least = 0 if choice == "always" else 1 << 62
+        for name in ("_LARGE_BYTES", "_MANY_MESSAGES", "_STEPS"):
+            assert hasattr(keeper, name)
+            setattr(keeper, name, least)
 
 
 @pytest.fixture(scope="session")

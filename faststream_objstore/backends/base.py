@@ -264,8 +264,13 @@ class Backend(Protocol):
                 connection: it may be stored or not.
         """
 
-    def upload(self, subject: str) -> ChunkUpload:
-        """Begin to store chunks on a subject that nothing else writes to."""
+    def upload(self, subject: str, *, size: int | None = None) -> ChunkUpload:
+        """Begin to store chunks on a subject that nothing else writes to.
+
+        Args:
+            subject: The subject.
+            size: Bytes that are expected in all, where that is known.
+        """
 
     def messages(
         self,

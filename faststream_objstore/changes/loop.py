@@ -69,7 +69,7 @@ class ChangeLoop:
         self._handle = handle
         self._log = log
         self._handler = handler
-        self._connection = server.api.connection
+        self._connection = server.api.ordinary
         self._client = server.client
         self._on_server = DurableConsumer(server, options, follows=follows)
         self._position = _Position()

@@ -180,6 +180,11 @@ class ChangeSubscriber(PlainSubscriber):
 
     async def stop(self) -> None:
         """Stop receiving, and let the handlers that run finish; called by the broker."""
+        stopping = self._stopping
+        if stopping not in {None, asyncio.current_task()}:
+            # A handler has stopped it already. The connection must not go before that has
+            # given back what is left.
+            await asyncio.wait((stopping,))
         self.running = False
         reader, self._reader = self._reader, None
         if reader is not None:

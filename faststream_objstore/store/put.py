@@ -172,7 +172,7 @@ class _Sending:
         backend, info = self._backend, self._info
         nuid = metadata.new_nuid()
         subject = wire.chunk_subject(backend.bucket, nuid)
-        upload = backend.upload(subject)
+        upload = backend.upload(subject, size=self._source.size)
         loop = asyncio.get_running_loop()
         self.began = loop.time()
         try:

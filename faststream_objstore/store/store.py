@@ -111,6 +111,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs):
         declare: bool = False,
         domain: str | None = None,
         timeout: float = 10.0,
+        lane: bool = True,
     ) -> "ObjectStore":
         """The store on a connection of nats-py, for programs without FastStream.
 
@@ -120,6 +121,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs):
             declare: Create it if it is missing, and compare its settings if it exists.
             domain: The JetStream domain that it is in.
             timeout: Seconds that one step may take: a request, a chunk.
+            lane: Whether a second connection may be opened while much is transferred.
 
         Raises:
             BucketNotFoundError: If it does not exist, without `declare`.
@@ -127,7 +129,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs):
         """
         config = ObjectStoreConfig(bucket=bucket) if isinstance(bucket, str) else bucket
         prefix = "$JS.API" if domain is None else JetStreamServer.prefix_of(domain)
-        server = JetStreamServer(client, prefix=prefix, timeout=timeout)
+        server = JetStreamServer(client, prefix=prefix, timeout=timeout, lane=lane)
         return cls.on(await bind_bucket(server, config, declare=declare))
 
     def __repr__(self) -> str:

@@ -75,9 +75,11 @@ def connect(server: NatsServer, **options: Any) -> Any:
     )
 
 
-async def create(client: Client, bucket: str, **options: Any) -> JetStreamBackend:
+async def create(
+    client: Client, bucket: str, *, lane: bool = True, **options: Any
+) -> JetStreamBackend:
     config = wire.stream_config(ObjectStoreConfig(bucket=bucket, **options))
-    return await JetStreamServer(client).create(bucket, config)
+    return await JetStreamServer(client, lane=lane).create(bucket, config)
 
 
 @pytest.fixture
@@ -105,12 +107,12 @@ def is_of_anyio(task: "asyncio.Task[Any]") -> bool:
 
 
 @asynccontextmanager
-async def crashing() -> AsyncIterator[tuple[NatsServer, JetStreamBackend]]:
+async def crashing(*, lane: bool = True) -> AsyncIterator[tuple[NatsServer, JetStreamBackend]]:
     """A server of one's own, to kill, and a bucket on it."""
     async with NatsServer() as server:
         client = await connect(server)
         try:
-            yield server, await create(client, "b")
+            yield server, await create(client, "b", lane=lane)
         finally:
             # nats-py flushes what it still has, to a server that may be dead; on a broken
             # socket asyncio of Python 3.12 and later raises a TypeError.
@@ -173,14 +175,14 @@ async def test_an_upload_through_a_crash_fails_and_leaves_nothing() -> None:
         with pytest.raises((StoreTimeoutError, NotConnectedError)):
             await soon(write_on())
         await server.start()
-        await until(lambda: backend._connection.client.is_connected)
+        await until(lambda: backend._api.ordinary.client.is_connected)
         await soon(upload.abort())
 
         assert (await soon(backend.state())).messages == 0
 
 
 async def test_an_upload_whose_acknowledgements_are_lost_does_not_finish() -> None:
-    async with crashing() as (server, backend):
+    async with crashing(lane=False) as (server, backend):
         backend.timeout = 1.0
         upload = backend.upload(chunks(backend))
         await upload.write(b"1")
@@ -240,7 +242,7 @@ async def test_a_follower_goes_on_after_a_crash(deliver: Deliver, before: int) -
                 seen.append((await soon(stream.__anext__())).sequence)
             waiting = asyncio.ensure_future(stream.__anext__())
             await restart(server)
-            await until(lambda: backend._connection.client.is_connected)
+            await until(lambda: backend._api.ordinary.client.is_connected)
             await publish(backend, "after")
             seen.append((await soon(waiting)).sequence)
 
@@ -254,7 +256,7 @@ async def test_a_follower_misses_nothing_that_came_while_it_was_away() -> None:
         async with backend.messages(wire.metadata_wildcard("b"), follow=True) as stream:
             await publish(backend, "0")
             assert (await soon(stream.__anext__())).sequence == 1
-            client = backend._connection.client
+            client = backend._api.ordinary.client
             # Its own connection alone breaks.
             assert client._transport is not None
             client._transport.close()  # type: ignore[no-untyped-call]
@@ -291,7 +293,7 @@ async def test_replies_come_again_after_a_restart() -> None:
     async with crashing() as (server, backend):
         await publish(backend, "cat")
         await restart(server)
-        await until(lambda: backend._connection.client.is_connected)
+        await until(lambda: backend._api.ordinary.client.is_connected)
 
         message = await soon(backend.last_message(metadata(backend, "cat")))
 
@@ -422,6 +424,7 @@ async def test_a_cancellation_ends_a_write_that_waits_for_the_socket(
     backend: JetStreamBackend,
 ) -> None:
     # nats-py swallows a cancellation that comes while its buffer is being flushed.
+    backend._api._lanes = None
     upload = backend.upload(chunks(backend))
     upload._window = 10_000
     upload._largest = MIB
@@ -431,7 +434,7 @@ async def test_a_cancellation_ends_a_write_that_waits_for_the_socket(
             await upload.write(bytes(MIB))
 
     task = asyncio.ensure_future(put())
-    await until(lambda: backend._connection.client.pending_data_size > MIB)
+    await until(lambda: backend._api.ordinary.client.pending_data_size > MIB)
     task.cancel()
     await soon(asyncio.wait((task,)), 5)
     await soon(upload.abort())
@@ -828,8 +831,8 @@ async def test_the_longest_name_works_in_every_request(backend: JetStreamBackend
         assert (await soon(stream.__anext__())).sequence == 1
     assert await soon(backend.subjects(subject)) == {subject: 1}
     assert await soon(backend.purge(subject)) == 1
-    assert backend._connection.reconnects == 0
-    assert backend._connection.client.is_connected
+    assert backend._api.ordinary.reconnects == 0
+    assert backend._api.ordinary.client.is_connected
 
 
 async def test_the_longest_name_is_bounded_by_the_control_line(

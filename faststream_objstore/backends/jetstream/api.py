@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import ConsumerState, StreamState, WrongRevision
 from faststream_objstore.backends.jetstream.connection import Connection, in_bucket, status_of
+from faststream_objstore.backends.jetstream.lane import Lanes
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketFullError,
@@ -219,14 +220,36 @@ class JetStreamAPI:
     """Requests to the JetStream API.
 
     Args:
-        connection: Where to send them.
+        ordinary: Where to send them.
         prefix: `$JS.API`, or that of a domain or an import.
+        lanes: Give a lane instead, where there is one.
     """
 
-    def __init__(self, connection: Connection, prefix: str) -> None:
-        self.connection = connection
-        self.prefix = prefix
+    def __init__(
+        self, ordinary: Connection, prefix: str, *, lanes: Lanes | None = None
+    ) -> None:
+        self.ordinary: Connection = ordinary
+        """The connection of the nats-py client, for what lasts."""
+        self.prefix: str = prefix
+        self._lanes = lanes
         self._answered = False
+
+    @property
+    def connection(self) -> Connection:
+        """The connection for the next step."""
+        lane = None if self._lanes is None else self._lanes.step()
+        return self.ordinary if lane is None else lane
+
+    async def open_lane(self, *, size: int = 0, messages: int = 0) -> Connection | None:
+        """The lane for a transfer; `None` if that is not large, or there can be none.
+
+        Args:
+            size: Its bytes.
+            messages: Its messages.
+        """
+        if self._lanes is None:
+            return None
+        return await self._lanes.open(size=size, messages=messages)
 
     async def call(
         self,

@@ -30,6 +30,7 @@ from faststream_objstore.backends.jetstream.api import (
     unreadable,
 )
 from faststream_objstore.backends.jetstream.connection import Connection, status_of
+from faststream_objstore.backends.jetstream.lane import Lanes
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
@@ -62,14 +63,22 @@ class JetStreamServer:
         client: A connected nats-py client; it is not closed here.
         prefix: The subject prefix of the JetStream API; see `prefix_of` for domains.
         timeout: Seconds that one step may take: a request, a chunk, an acknowledgement.
+        lane: Whether a second connection may be opened for large transfers.
     """
 
     def __init__(
-        self, client: Client, *, prefix: str = "$JS.API", timeout: float = 10.0
+        self,
+        client: Client,
+        *,
+        prefix: str = "$JS.API",
+        timeout: float = 10.0,
+        lane: bool = True,
     ) -> None:
         self.client = client
         self.timeout: float = timeout
-        self.api: JetStreamAPI = JetStreamAPI(Connection.of(client), prefix)
+        ordinary = Connection.of(client)
+        lanes = Lanes.of(ordinary) if lane else None
+        self.api: JetStreamAPI = JetStreamAPI(ordinary, prefix, lanes=lanes)
 
     @staticmethod
     def prefix_of(domain: str) -> str:
@@ -157,7 +166,6 @@ class JetStreamBackend:
         self.timeout: float = server.timeout
         self._server = server
         self._api = server.api
-        self._connection = server.api.connection
         self._stream = stream_name(bucket)
         self._heed({"allow_direct": True} if config is None else config)
         # When the server's clock was last asked, by ours that never is set, and its answer.
@@ -194,14 +202,14 @@ class JetStreamBackend:
     @property
     def max_payload(self) -> int:
         """Largest body of one message, bytes."""
-        return self._connection.client.max_payload
+        return self._api.ordinary.client.max_payload
 
     @property
     def max_subject(self) -> int:
         """Longest subject that every request about it can carry, bytes."""
         longest = f"{self._api.prefix}.DIRECT.GET.{self._stream}."
         return (
-            _CONTROL_LINE - _CONTROL_LINE_REST - len(longest) - self._connection.reply_length
+            _CONTROL_LINE - _CONTROL_LINE_REST - len(longest) - self._api.ordinary.reply_length
         )
 
     async def last_message(
@@ -212,9 +220,9 @@ class JetStreamBackend:
             return await self._last_message(subject, leader=leader)
         # Metadata can claim any size; a message cannot have any.
         size = min(size, self.max_payload)
-        share = self._connection.share(size)
+        share = self._api.connection.share(size)
         if not await share.acquire(size, self.timeout):
-            raise self._connection.held_up(self.timeout, self.bucket)
+            raise self._api.ordinary.held_up(self.timeout, self.bucket)
         try:
             return await self._last_message(subject, leader=leader)
         finally:
@@ -224,7 +232,9 @@ class JetStreamBackend:
         if leader or not self._direct:
             return await self._leader_get(subject)
         asked = f"{self._api.prefix}.DIRECT.GET.{self._stream}.{subject}"
-        reply = await self._connection.request(asked, timeout=self.timeout, bucket=self.bucket)
+        reply = await self._api.connection.request(
+            asked, timeout=self.timeout, bucket=self.bucket
+        )
         headers = reply.headers or {}
         sequence = headers.get("Nats-Sequence")
         if sequence is not None:
@@ -282,7 +292,7 @@ class JetStreamBackend:
         """Replace the subject's messages by this one, if nothing has changed it."""
         pauses: Pauses | None = None
         while True:
-            reply = await self._connection.request(
+            reply = await self._api.connection.request(
                 subject,
                 data,
                 timeout=self.timeout if pauses is None else pauses.left,
@@ -329,10 +339,15 @@ class JetStreamBackend:
         )
         return StoreTimeoutError(msg, bucket=self.bucket)
 
-    def upload(self, subject: str) -> JetStreamUpload:
+    def upload(self, subject: str, *, size: int | None = None) -> JetStreamUpload:
         """Begin to store chunks on a subject that nothing else writes to."""
         return JetStreamUpload(
-            self._api, self.bucket, subject, timeout=self.timeout, purge=self.purge
+            self._api,
+            self.bucket,
+            subject,
+            size=size,
+            timeout=self.timeout,
+            purge=self.purge,
         )
 
     def messages(

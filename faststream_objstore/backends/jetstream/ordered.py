@@ -232,6 +232,11 @@ class OrderedConsumer:
             _LOGGER.debug("The consumer %s was not deleted: %s", self._id, error)
 
     @property
+    def is_on_lane(self) -> bool:
+        """Whether it does not use the ordinary connection."""
+        return self._connection is not self._api.ordinary
+
+    @property
     def broken(self) -> bool:
         """Whether nothing more will come; a new connection drops what was asked for."""
         return self.fault is not None or self._connection.reconnects != self._reconnects

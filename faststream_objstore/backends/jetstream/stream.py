@@ -78,7 +78,7 @@ class JetStreamMessages:
     ) -> None:
         self.pending: int = 0
         self._api = api
-        self._client = api.connection.client
+        self._client = api.ordinary.client
         self._bucket = bucket
         self._subject = subject
         self._deliver = deliver
@@ -111,10 +111,11 @@ class JetStreamMessages:
                     # A sequence, and not "new", so that a consumer which takes over
                     # before the first message begins at the same place.
                     self._start = state.last_sequence + 1
+            await self._api.open_lane(size=self._size or 0)
             if self._begin_snapshot is not None:
                 self._snapshot = await self._begun(self._begin_snapshot)
             else:
-                await self._open()
+                await self._first()
         except BaseException:
             await self._close()
             raise
@@ -127,7 +128,7 @@ class JetStreamMessages:
             self._api.call(verb, bucket=self._bucket, timeout=self._timeout)
         )
         try:
-            consumer = await self._open()
+            consumer = await self._first()
             info = await asking
         finally:
             asking.cancel()
@@ -316,6 +317,15 @@ class JetStreamMessages:
             )
             raise BucketNotFoundError(msg, bucket=self._bucket)
 
+    async def _first(self) -> OrderedConsumer:
+        """A consumer to begin with, on a lane if it has much to read."""
+        consumer = await self._open()
+        if not consumer.is_on_lane and await self._api.open_lane(messages=consumer.remaining):
+            # It has delivered nothing so far.
+            await to_its_end(consumer.close(wait=False))
+            consumer = await self._open()
+        return consumer
+
     async def _open(self) -> OrderedConsumer:
         self._consumer = OrderedConsumer(
             self._api,
@@ -363,7 +373,7 @@ class JetStreamMessages:
 
     def _timed_out(self) -> ObjStoreError:
         what = f"no message of {self._subject!r} came"
-        return self._api.connection.timed_out(what, self._timeout, self._bucket)
+        return self._api.ordinary.timed_out(what, self._timeout, self._bucket)
 
     async def _close(self) -> None:
         if self._consumer is not None:

@@ -29,6 +29,9 @@ _WINDOW_BYTES = 8 * 1024 * 1024
 
 # An abort waits no longer for chunks in flight, whatever the timeout.
 _ABORT_SECONDS = 5.0
+# What a server had received of a connection that was lost is stored once so many purges in
+# a row, this long after one another, have found nothing.
+_SETTLE_ROUNDS, _SETTLE_SECONDS = 2, 0.25
 # How often a writer without a connection looks for one.
 _LOOK_SECONDS = 0.1
 
@@ -40,6 +43,7 @@ class JetStreamUpload:
         api: The JetStream API.
         bucket: The bucket.
         subject: Where the chunks go.
+        size: Bytes that are expected in all, where that is known.
         timeout: Seconds without any acknowledgement until it gives up.
         purge: Removes the messages of a subject.
     """
@@ -50,11 +54,13 @@ class JetStreamUpload:
         bucket: str,
         subject: str,
         *,
+        size: int | None = None,
         timeout: float,
         purge: Callable[[str], Awaitable[int]],
     ) -> None:
         self._api = api
-        self._connection = api.connection
+        self._connection = api.ordinary
+        self._size = size
         self._bucket = bucket
         self._subject = subject
         self._timeout = timeout
@@ -78,6 +84,8 @@ class JetStreamUpload:
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Send a chunk; wait while too many are unacknowledged."""
         if self._reply is None:
+            await self._api.open_lane(size=self._size or 0)
+            self._connection = self._api.connection
             await self._connection.open_replies(bucket=self._bucket)
             self._reply = self._connection.add_route(self._receive)
             self._unwatch = self._connection.watch(
@@ -180,9 +188,16 @@ class JetStreamUpload:
         if self._failed:
             await self._raise()
 
+    @property
+    def _has_lost_its_lane(self) -> bool:
+        """Whether it began on a lane that is gone, and that never comes back."""
+        return self._connection is not self._api.ordinary and self._connection.client.is_closed
+
     def _require_connection(self) -> None:
         # What was out when the connection went may be stored or not, and nobody will say.
-        if self._sent and self._connection.reconnects > self._generation:
+        if self._has_lost_its_lane or (
+            self._sent and self._connection.reconnects > self._generation
+        ):
             raise self._connection.lost("a chunk", self._bucket)
 
     async def _until_connected(self) -> None:

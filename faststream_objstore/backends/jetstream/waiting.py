@@ -67,11 +67,17 @@ class Waiting:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         when = min(deadline, loop.time() + _LOOK_SECONDS)
-        self._timer = loop.call_at(when, self._look)
+        self._timer = loop.call_at(when, self.look)
 
-    def _look(self) -> None:
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def look(self) -> None:
         """Tell those who wait for what cannot come any more."""
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now = asyncio.get_running_loop().time()
         reconnects, closed = self._client.stats["reconnects"], self._client.is_closed
         soonest = None

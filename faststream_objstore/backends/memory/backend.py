@@ -123,7 +123,12 @@ class MemoryBackend:
         await asyncio.sleep(0)
         return message
 
-    def upload(self, subject: str) -> MemoryUpload:
+    def upload(
+        self,
+        subject: str,
+        *,
+        size: int | None = None,  # noqa: ARG002 - one way for all sizes
+    ) -> MemoryUpload:
         """Begin to store chunks; see `Backend`."""
         return MemoryUpload(self._find, subject)
 

@@ -1,5 +1,6 @@
 """A lane as the backend uses a NATS client."""
 
+import asyncio
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +8,7 @@ from typing import cast
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from faststream_objstore.backends.jetstream.connection import (
@@ -15,6 +17,7 @@ from faststream_objstore.backends.jetstream.connection import (
     Receive,
 )
 from faststream_objstore.backends.jetstream.permissions import Heard, refused_subject
+from faststream_objstore.exceptions import NotConnectedError
 
 from .lane import Lane
 
@@ -26,11 +29,60 @@ class LaneConnection(Connection):
 
     Args:
         lane: An open lane.
+        ordinary: The connection that takes over what a lost lane leaves undone.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, ordinary: Connection) -> None:
         super().__init__(cast("Client", lane))
-        self.lane = lane
+        self.lane: Lane = lane
+        self._ordinary = weakref.ref(ordinary)
+        lane.when_lost(self._waiting.look)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether something new may begin on it."""
+        return self.lane.is_connected and not self.lane.retired
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is under way on it."""
+        return bool(self._replies or self._waiting or self._routes) or self.lane.listening > 1
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        timeout: float,
+        bucket: str | None = None,
+        headers: dict[str, str] | None = None,
+        resend: bool = True,
+    ) -> Msg:
+        """Publish, and return the first reply, over the ordinary connection if need be."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await super().request(
+                subject,
+                payload,
+                timeout=timeout,
+                bucket=bucket,
+                headers=headers,
+                resend=resend,
+            )
+        except NotConnectedError:
+            # The lane is lost. It was not sent, or may be sent again.
+            ordinary = self._ordinary()
+            if ordinary is None:
+                raise
+            return await ordinary.request(
+                subject,
+                payload,
+                timeout=max(0.0, timeout - (loop.time() - began)),
+                bucket=bucket,
+                headers=headers,
+                resend=resend,
+            )
 
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
         listeners = cast("Lane", self.client).error_listeners

@@ -6,13 +6,15 @@ knows makes it raise `LaneUnavailable`, and everything then goes over the client
 # ruff: noqa: SLF001 - that is what this module is for
 
 import asyncio
+import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 
-__all__ = ("Established", "LaneUnavailable", "shake_hands")
+__all__ = ("Established", "LaneUnavailable", "shake_hands", "tell_user", "when_closed")
 
 # What says who the client is, and where it connects.
 _COPIED = (
@@ -98,6 +100,24 @@ def _twin(client: Client) -> Client:
     twin._flush_queue = asyncio.Queue()
     twin._error_cb = _ignore
     return twin
+
+
+def when_closed(client: Client, close: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    """Have something called when a client was closed, before the callback of its user."""
+    usual = client._closed_cb
+
+    async def closed_cb() -> None:
+        if (call := close()) is not None:
+            call()
+        if usual is not None:
+            await usual()
+
+    client._closed_cb = closed_cb
+
+
+def tell_user(client: Client, error: Exception) -> "asyncio.Future[None]":
+    """Call the error callback that its user gave a client."""
+    return asyncio.ensure_future(client._error_cb(error))
 
 
 async def _ignore(error: Exception) -> None:

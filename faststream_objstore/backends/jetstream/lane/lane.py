@@ -8,7 +8,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.nuid import NUID
 
-from .handshake import shake_hands
+from .handshake import shake_hands, tell_user
 from .protocol import Destination, LaneProtocol, Receive
 
 __all__ = ("Lane",)
@@ -31,13 +31,15 @@ class Lane:
             on_error=self._on_error, on_info=self._on_info, on_lost=self._on_lost
         )
         self._inbox_prefix = client.new_inbox().rpartition(".")[0]
+        self._client = client
+        self._telling: set[asyncio.Future[None]] = set()
         self._keep: object = None
         self._sids = 0
         self.max_payload: int = client.max_payload
-        self.stats: dict[str, int] = {"reconnects": 0}
         self.last_error: Exception | None = None
         self.retired: bool = False
         """Whether the server has asked its clients to leave (lame duck)."""
+        self._lost_listeners: list[Callable[[], None]] = []
         self.error_listeners: list[Callable[[Exception], None]] = []
         """Called with each error that the server reports."""
 
@@ -57,6 +59,20 @@ class Lane:
         transport.set_protocol(lane._protocol)
         lane._protocol.attach(transport, established.received)
         return lane
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """Have something called when the connection has gone."""
+        self._lost_listeners.append(call)
+
+    @property
+    def listening(self) -> int:
+        """How many subscriptions there are."""
+        return len(self._protocol.listeners)
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """As nats-py has them; the loss counts as a reconnect, which ends what was out."""
+        return {"reconnects": int(self.is_closed)}
 
     @property
     def is_connected(self) -> bool:
@@ -151,6 +167,9 @@ class Lane:
 
     def _on_error(self, text: str) -> None:
         self.last_error = nats.errors.Error(f"nats: {text}")
+        telling = tell_user(self._client, self.last_error)
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
         for listener in tuple(self.error_listeners):
             listener(self.last_error)
 
@@ -159,9 +178,10 @@ class Lane:
         self.max_payload = info.get("max_payload", self.max_payload)
 
     def _on_lost(self, error: Exception | None) -> None:
-        self.stats["reconnects"] += 1
         self.last_error = error or self.last_error
         self._keep = None
+        for call in self._lost_listeners:
+            call()
 
 
 # Up to here a copy is cheaper than a further piece for the transport.

@@ -1,0 +1,157 @@
+"""When there is a lane: opened for much traffic, closed when there is none."""
+
+import asyncio
+import logging
+import weakref
+from typing import ClassVar
+
+from nats.aio.client import Client
+
+from faststream_objstore.backends.jetstream.connection import Connection
+
+from .connection import LaneConnection
+from .handshake import LaneUnavailable, when_closed
+from .lane import Lane
+
+__all__ = ("Lanes",)
+
+_LOGGER = logging.getLogger("faststream_objstore")
+
+# From here on a transfer, or a read of so many messages, is worth opening a lane for.
+_LARGE_BYTES = 8 * 1024 * 1024
+_MANY_MESSAGES = 2_000
+# So many steps within a second are worth it, too.
+_STEPS = 100
+_PERIOD_SECONDS = 1.0
+
+# Beyond this, a transfer goes over the ordinary connection instead of waiting for the lane.
+_OPEN_SECONDS = 2.0
+# After a refusal, nobody tries for so long.
+_PAUSE_SECONDS = 60.0
+_IDLE_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
+
+
+class Lanes:
+    """The lane beside a connection.
+
+    Args:
+        connection: The ordinary connection, of a nats-py client.
+    """
+
+    _known: ClassVar["weakref.WeakKeyDictionary[Connection, Lanes]"] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Lanes":
+        """The one of a connection, made at the first call."""
+        lanes = cls._known.get(connection)
+        if lanes is None:
+            lanes = cls._known[connection] = cls(connection)
+        return lanes
+
+    def __init__(self, connection: Connection) -> None:
+        self._ordinary = weakref.ref(connection)
+        self._client: Client = connection.client
+        self._lane: LaneConnection | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        self._steps = 0
+        self._since = 0.0
+        self._used = 0.0
+        when_closed(self._client, weakref.WeakMethod(self.close))
+
+    @property
+    def current(self) -> LaneConnection | None:
+        """The lane, if one is open."""
+        lane = self._lane
+        return lane if lane is not None and lane.is_usable else None
+
+    def step(self) -> LaneConnection | None:
+        """The lane for one more step; many in a short time have one opened."""
+        lane = self._lane
+        if lane is not None and lane.is_usable:
+            self._steps += 1
+            return lane
+        self._steps += 1
+        if self._steps >= _STEPS:
+            now = asyncio.get_running_loop().time()
+            if now - self._since <= _PERIOD_SECONDS:
+                self._begin(now)
+            self._steps, self._since = 0, now
+        return None
+
+    async def open(self, *, size: int = 0, messages: int = 0) -> LaneConnection | None:
+        """The lane for a transfer, opened if that is large.
+
+        Args:
+            size: Its bytes.
+            messages: Its messages.
+        """
+        if self.current is None:
+            if size < _LARGE_BYTES and messages < _MANY_MESSAGES:
+                return None
+            self._begin(asyncio.get_running_loop().time())
+            if self._opening is not None:
+                await asyncio.wait((self._opening,), timeout=_OPEN_SECONDS)
+        self._steps += 1
+        return self.current
+
+    def _begin(self, now: float) -> None:
+        if self._opening is None and now >= self._not_before and self._client.is_connected:
+            self._opening = asyncio.ensure_future(self._open())
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            lane = await Lane.open(self._client)
+        except LaneUnavailable as error:
+            if self._not_before == 0.0:
+                _LOGGER.warning(
+                    "Large objects go over the broker's own connection, which is slower: %s. "
+                    "Bucket(lane=False) asks for no other.",
+                    error,
+                )
+            self._not_before = loop.time() + _PAUSE_SECONDS
+            return
+        finally:
+            self._opening = None
+        ordinary = self._ordinary()
+        if ordinary is None or self._client.is_closed:
+            lane.close()
+            return
+        self._lane = LaneConnection(lane, ordinary)
+        self._used, self._steps = loop.time(), 0
+        self._timer = loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Close the lane if it is idle, or nobody is there to use it."""
+        self._timer = None
+        lane = self._lane
+        if lane is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._steps or lane.is_busy:
+            self._steps, self._used = 0, loop.time()
+        if (
+            not lane.is_usable
+            or self._client.is_closed
+            or self._ordinary() is None
+            or loop.time() - self._used > _IDLE_SECONDS
+        ) and not (lane.is_busy and lane.lane.is_connected and not self._client.is_closed):
+            self.close()
+            return
+        self._timer = loop.call_later(_LOOK_SECONDS, self._look)
+
+    def close(self) -> None:
+        """Close the lane; the next large transfer opens another."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._opening is not None:
+            self._opening.cancel()
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.lane.close()

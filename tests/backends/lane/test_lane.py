@@ -1,0 +1,266 @@
+"""Large objects over a connection of their own: who may have one, and what if it is lost."""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+from faststream_objstore import ObjectStore
+from faststream_objstore.backends.jetstream.connection import Connection
+from faststream_objstore.backends.jetstream.lane import Lanes, handshake, keeper
+from faststream_objstore.testing import NatsServer
+from tests.store.support import soon
+
+MIB = 1024 * 1024
+LARGE = random.Random(7).randbytes(1024) * (12 * 1024)  # 12 MiB
+TLS = Path(__file__).parents[2] / "docs" / "tls"
+
+
+def lane_of(client: Client) -> Any:
+    return Lanes.of(Connection.of(client)).current
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async def wait() -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    await soon(wait())
+
+
+@asynccontextmanager
+async def serving(
+    config: str | None = None, *, lane: bool = True, **options: Any
+) -> AsyncIterator[tuple[NatsServer, Client, ObjectStore]]:
+    """A server, a client of it, and an empty bucket."""
+    async with NatsServer(config=config) as server:
+        client = await nats.connect(server.url, **options)
+        try:
+            store = await ObjectStore.bind(client, "b", declare=True, lane=lane)
+            yield server, client, store
+        finally:
+            await client.close()
+
+
+# The pair of the documentation of NATS.
+NKEY = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+SEED = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"
+
+RIGHTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nobody": ("", {}),
+    "password": (
+        'authorization { user: ann, password: "s3cret" }',
+        {"user": "ann", "password": "s3cret"},
+    ),
+    "token": ('authorization { token: "s3cret" }', {"token": "s3cret"}),
+    "token callback": ('authorization { token: "s3cret" }', {"token": lambda: "s3cret"}),
+    "nkey": (
+        f"authorization {{ users: [ {{ nkey: {NKEY} }} ] }}",
+        {"nkeys_seed_str": SEED},
+    ),
+    "inbox prefix": ("", {"inbox_prefix": b"_MINE"}),
+}
+
+
+@pytest.mark.parametrize("who", RIGHTS)
+async def test_a_large_object_travels_over_a_lane_with_the_clients_own_options(
+    who: str,
+) -> None:
+    if who == "nkey":
+        pytest.importorskip("nkeys", reason="nats-py needs the package nkeys for that")
+    config, options = RIGHTS[who]
+    async with serving(config, **options) as (_, client, store):
+        await soon(store.put("large", LARGE))
+        assert lane_of(client) is not None
+        assert await soon(store.get("large")) == LARGE
+        assert lane_of(client) is not None
+
+
+async def test_a_lane_has_the_clients_tls() -> None:
+    context = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
+    config = (
+        f'tls {{ cert_file: "{TLS / "server.pem"}", key_file: "{TLS / "server-key.pem"}" }}'
+    )
+    async with serving(config, tls=context, tls_hostname="localhost") as (_, client, store):
+        await soon(store.put("large", LARGE))
+        lane = lane_of(client)
+        assert lane is not None
+        transport = lane.lane._protocol._transport
+        assert transport.get_extra_info("cipher") is not None
+        assert await soon(store.get("large")) == LARGE
+
+
+async def test_small_objects_open_no_lane_nor_do_large_ones_where_it_is_off() -> None:
+    async with serving() as (_, client, store):
+        await soon(store.put("small", bytes(MIB)))
+        assert await soon(store.get("small")) == bytes(MIB)
+        assert lane_of(client) is None
+    async with serving(lane=False) as (_, client, store):
+        await soon(store.put("large", LARGE))
+        assert await soon(store.get("large")) == LARGE
+        assert lane_of(client) is None
+
+
+async def test_many_steps_in_a_short_time_open_a_lane() -> None:
+    async with serving() as (_, client, store):
+        await soon(store.put("small", b"1"))
+
+        async def read() -> None:
+            while lane_of(client) is None:
+                assert await store.get("small") == b"1"
+
+        await soon(read())
+        assert await soon(store.get("small")) == b"1"
+
+
+async def test_a_server_that_refuses_a_second_connection_is_served_over_the_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving("max_connections: 1") as (_, client, store):
+        with caplog.at_level(logging.WARNING, logger="faststream_objstore"):
+            await soon(store.put("large", LARGE))
+            assert await soon(store.get("large")) == LARGE
+        assert lane_of(client) is None
+        assert client.stats["reconnects"] == 0
+    # Once, however many objects.
+    (line,) = [one for one in caplog.messages if "own connection" in one]
+    assert "no second connection" in line
+
+
+async def test_a_nats_py_that_is_made_otherwise_is_used_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handshake, "_COPIED", (*handshake._COPIED, "_no_such_thing"))
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        assert await soon(store.get("large")) == LARGE
+        assert lane_of(client) is None
+    assert "keeps its options elsewhere" in caplog.text
+
+
+async def test_a_read_whose_lane_is_lost_goes_on_over_the_first_connection() -> None:
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        chunks = []
+        async with store.open("large") as reader:
+            async for chunk in reader:
+                chunks.append(chunk)
+                if len(chunks) == 3:
+                    lane_of(client).lane._protocol.abort()
+        assert b"".join(chunks) == LARGE
+        assert client.stats["reconnects"] == 0
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 50])
+async def test_a_get_whose_lane_is_lost_is_whole(after: int) -> None:
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+
+        def progress(done: int, _: int | None) -> None:
+            if done >= after * 128 * 1024 and (lane := lane_of(client)) is not None:
+                lane.lane._protocol.abort()
+
+        assert await soon(store.get("large", progress=progress)) == LARGE
+
+
+@pytest.mark.parametrize("after", [1, 40, 90])
+async def test_a_put_whose_lane_is_lost_is_sent_again(after: int) -> None:
+    async with serving() as (_, client, store):
+        lost = False
+
+        def progress(done: int, _: int | None) -> None:
+            nonlocal lost
+            if not lost and done >= after * 128 * 1024:
+                lost = True
+                lane_of(client).lane._protocol.abort()
+
+        await soon(store.put("large", LARGE, progress=progress))
+        assert lost
+        assert await soon(store.get("large")) == LARGE
+        assert [info.name for info in await soon(store.list())] == ["large"]
+        # What the first attempt had sent is gone.
+        state = await client.jetstream().stream_info("OBJ_b")
+        assert state.state.messages == 96 + 1
+
+
+async def test_a_request_on_a_lane_that_is_lost_is_asked_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        lane = lane_of(client)
+        # The server is told nothing of it, and so never answers.
+        monkeypatch.setattr(lane.lane._protocol, "write", Mute())
+        asking = asyncio.ensure_future(store.get_info("large"))
+        await until(lambda: lane._replies or asking.done())
+        assert not asking.done()
+        lane.lane._protocol.abort()
+        assert (await soon(asking)).size == len(LARGE)
+
+
+class Mute:
+    def __call__(self, data: bytes) -> None:
+        """Send nothing."""
+
+
+async def test_an_idle_lane_is_closed_and_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.02)
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        lane = lane_of(client)
+        await until(lambda: lane_of(client) is None)
+        await until(lambda: lane.lane.is_closed)
+        assert await soon(store.get("large")) == LARGE
+
+
+async def test_a_lane_with_a_reader_that_pauses_is_not_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.02)
+    looks = 0
+    look = keeper.Lanes._look
+
+    def counted(self: Lanes) -> None:
+        nonlocal looks
+        looks += 1
+        look(self)
+
+    monkeypatch.setattr(keeper.Lanes, "_look", counted)
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        async with store.open("large") as reader:
+            first = await reader.read(10)
+            seen = looks
+            await until(lambda: looks > seen + 10)
+            assert lane_of(client) is not None
+            assert first + await reader.read() == LARGE
+
+
+async def test_a_lane_goes_with_its_client() -> None:
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        lane = lane_of(client)
+        await client.close()
+        await until(lambda: lane.lane.is_closed)
+
+
+async def test_a_lane_goes_with_the_last_store_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.02)
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        lane = lane_of(client).lane
+        del store
+        await until(lambda: lane.is_closed)
