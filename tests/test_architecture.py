@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "faststream_objstore"
 FLOORS = [
     {"exceptions", "messages", "models", "wire", "pattern", "settling", "backoff"},
     {"backends"},
-    {"store"},
+    {"store", "filesystem"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin", "observers", "health", "standing"}
     | {"_faststream", "connection", "declarations"},

@@ -107,7 +107,12 @@ def test_metadata_asks_for_three_packages_and_a_python(built: Distributions) -> 
         "nats-py>=2.16",
         "typing-extensions>=4.12",
     ]
-    assert sorted(metadata.get_all("Provides-Extra") or []) == ["http", "testing"]
+    assert sorted(metadata.get_all("Provides-Extra") or []) == [
+        "cli",
+        "fsspec",
+        "http",
+        "testing",
+    ]
     text = metadata.get_payload()
     assert isinstance(text, str)
     assert text.startswith("# faststream-objstore\n")

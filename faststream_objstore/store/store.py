@@ -30,6 +30,7 @@ from ..pattern import name_filter
 from ..settling import to_its_end
 from . import files, listing, metadata
 from .amend import delete
+from .beside import BesideVerbs
 from .bulk import BulkVerbs
 from .declare import bind_bucket
 from .folders import Listing, fold, require_page
@@ -68,7 +69,7 @@ class PutOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs):
+class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise

@@ -1,0 +1,155 @@
+"""Where a file system's buckets come from: a connection of its own, or a store."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+
+from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.exceptions import ServerUnreachableError
+from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.declare import bind_bucket
+
+__all__ = ("ConnectedStores", "OneStore", "Stores", "default_servers")
+
+# What a server that is restarted takes, and not what a wrong address deserves.
+_ATTEMPTS = 20
+_SECONDS_BETWEEN = 0.25
+
+
+def default_servers() -> str:
+    """`NATS_URL`, or a server on this machine."""
+    return os.environ.get("NATS_URL") or "nats://127.0.0.1:4222"
+
+
+class Stores(Protocol):
+    """The stores of buckets, by their names."""
+
+    async def open(self, bucket: str) -> ObjectStore:
+        """The store of a bucket that exists."""
+
+    async def create(self, bucket: str) -> None:
+        """Make a bucket."""
+
+    async def names(self) -> list[str]:
+        """The names of all buckets."""
+
+    def forget(self, bucket: str) -> None:
+        """The bucket is gone; one of that name is another one."""
+
+    async def close(self) -> None:
+        """Close what was opened."""
+
+
+class OneStore:
+    """The store that a file system was made of, and the buckets beside it.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def open(self, bucket: str) -> ObjectStore:
+        """The store itself, or that of another bucket of its server."""
+        return await self._store.beside(bucket)
+
+    async def create(self, bucket: str) -> None:
+        """Refuse: buckets are declared.
+
+        Raises:
+            PermissionError: Always.
+        """
+        msg = f"Bucket {bucket!r} is not made by a file system of '{self._store.bucket}'."
+        raise PermissionError(msg)
+
+    async def names(self) -> list[str]:
+        """This bucket's name."""
+        return [self._store.bucket]
+
+    def forget(self, bucket: str) -> None:
+        """Do nothing; the store looks after itself."""
+
+    async def close(self) -> None:
+        """Do nothing; the connection is somebody else's."""
+
+
+class ConnectedStores:
+    """The buckets of a server, on a connection that is made at the first call.
+
+    Args:
+        servers: The server's address, or several of a cluster.
+        options: What else `nats.connect` takes.
+        timeout: Seconds that one step may take.
+    """
+
+    def __init__(
+        self, servers: str | Sequence[str], options: Mapping[str, Any], timeout: float
+    ) -> None:
+        self.client: Client | None = None
+        self._servers = [servers] if isinstance(servers, str) else list(servers)
+        self._options = options
+        self._timeout = timeout
+        self._lock: asyncio.Lock | None = None
+        self._stores: dict[str, ObjectStore] = {}
+
+    async def _server(self) -> JetStreamServer:
+        # A lock belongs to the loop that it is first used in.
+        self._lock = self._lock or asyncio.Lock()
+        async with self._lock:
+            if self.client is None or self.client.is_closed:
+                self._stores.clear()
+                self.client = await self._connect()
+        return JetStreamServer(self.client, timeout=self._timeout)
+
+    async def _connect(self) -> Client:
+        async def silent(_: Exception) -> None:
+            """What there is to say comes as an exception of the call."""
+
+        options: dict[str, Any] = {
+            "error_cb": silent,
+            "max_reconnect_attempts": _ATTEMPTS,
+            "reconnect_time_wait": _SECONDS_BETWEEN,
+            **self._options,
+        }
+        try:
+            return await nats.connect(self._servers, **options)
+        except (nats.errors.Error, OSError) as error:
+            msg = f"No NATS server can be used at {', '.join(self._servers)}: {error}"
+            raise ServerUnreachableError(msg) from error
+
+    async def open(self, bucket: str) -> ObjectStore:
+        """The store of a bucket that exists."""
+        server = await self._server()
+        store = self._stores.get(bucket)
+        if store is None:
+            store = ObjectStore.on(await server.open(bucket))
+            self._stores[bucket] = store
+        return store
+
+    async def create(self, bucket: str) -> None:
+        """Make a bucket with the server's defaults."""
+        await bind_bucket(await self._server(), ObjectStoreConfig(bucket=bucket))
+
+    async def names(self) -> list[str]:
+        """The names of all buckets."""
+        return await (await self._server()).buckets()
+
+    def forget(self, bucket: str) -> None:
+        """Look it up anew at the next call."""
+        self._stores.pop(bucket, None)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        client, self.client = self.client, None
+        self._stores.clear()
+        if client is not None:
+            with suppress(nats.errors.Error, OSError):
+                await client.close()

@@ -1,0 +1,337 @@
+"""What a bucket is as a file system: errors, versions, atomic writes, both kinds of code."""
+
+import asyncio
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import nats
+import pytest
+from nats.aio.client import Client
+
+from faststream_objstore.exceptions import (
+    InvalidObjectNameError,
+    ObjectChangedError,
+    ServerUnreachableError,
+)
+from faststream_objstore.filesystem import ObjectStoreFileSystem
+from faststream_objstore.filesystem.files import WRITE_BLOCK
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.testing import NatsServer
+from tests.store.support import MIB, layout, pattern_bytes, soon
+
+FS = ObjectStoreFileSystem
+
+
+def test_protocol_finds_it(bucket: str, options: dict[str, Any]) -> None:
+    with fsspec.open(f"objstore://{bucket}/a/b.txt", "w", **options) as file:
+        file.write("text")
+
+    fs, path = fsspec.url_to_fs(f"objstore://{bucket}/a/b.txt", **options)
+    assert isinstance(fs, FS)
+    assert path == f"{bucket}/a/b.txt"
+    assert fs.cat(path) == b"text"
+    assert f"objstore://{bucket}" in [f"objstore://{one}" for one in fs.ls("", detail=False)]
+
+
+def test_address_of_the_server_is_that_of_the_environment(
+    bucket: str, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NATS_URL", nats_server.url)
+    fs = FS(skip_instance_cache=True)
+    assert fs.ls(bucket) == []
+    fs.close()
+
+
+def test_objects_are_files_and_what_their_names_share_is_a_folder(fs: FS, bucket: str) -> None:
+    for name in ("top", "a/1", "a/2", "a/b/3"):
+        fs.pipe(f"{bucket}/{name}", name.encode())
+
+    assert fs.ls(f"{bucket}", detail=False) == [f"{bucket}/a", f"{bucket}/top"]
+    assert fs.ls(f"{bucket}/a/", detail=False) == [
+        f"{bucket}/a/1",
+        f"{bucket}/a/2",
+        f"{bucket}/a/b",
+    ]
+    assert fs.find(bucket) == [
+        f"{bucket}/a/1",
+        f"{bucket}/a/2",
+        f"{bucket}/a/b/3",
+        f"{bucket}/top",
+    ]
+    assert fs.find(f"{bucket}/a", maxdepth=1) == [f"{bucket}/a/1", f"{bucket}/a/2"]
+    assert fs.glob(f"{bucket}/*/1") == [f"{bucket}/a/1"]
+    assert fs.glob(f"{bucket}/**/3") == [f"{bucket}/a/b/3"]
+    assert fs.du(bucket) == 3 + 3 + 3 + 5
+    assert fs.isdir(f"{bucket}/a")
+    assert not fs.isfile(f"{bucket}/a")
+    info = fs.info(f"{bucket}/a/1")
+    assert (info["type"], info["size"]) == ("file", 3)
+    assert info["digest"].startswith("SHA-256=")
+    assert fs.modified(f"{bucket}/a/1") == info["mtime"]
+
+
+def test_what_is_not_there_is_said_as_of_files(fs: FS, bucket: str) -> None:
+    for path in (f"{bucket}/nothing", "no-such-bucket/x", "not a bucket/x"):
+        with pytest.raises(FileNotFoundError):
+            fs.cat_file(path)
+        with pytest.raises(FileNotFoundError):
+            fs.info(path)
+        with pytest.raises(FileNotFoundError):
+            fs.rm(path, recursive=True)
+        assert not fs.exists(path)
+    with pytest.raises(FileNotFoundError):
+        fs.ls(f"{bucket}/nothing")
+    with pytest.raises(IsADirectoryError):
+        fs.cat_file(bucket)
+    with pytest.raises(IsADirectoryError):
+        fs.open(bucket, "wb")
+    with pytest.raises(ValueError, match="written whole"):
+        fs.open(f"{bucket}/x", "ab")
+
+
+def test_ranges_are_as_of_slices(fs: FS, bucket: str) -> None:
+    path = f"{bucket}/x"
+    content = pattern_bytes(300_000)
+    fs.pipe(path, content)
+
+    for start, end in [
+        (0, 10),
+        (5, None),
+        (None, 7),
+        (-10, None),
+        (100, -100),
+        (-5, -2),
+        (9, 3),
+    ]:
+        assert fs.cat_file(path, start, end) == content[start:end]
+    assert fs.cat_file(path, 299_999, 400_000) == content[-1:]
+    assert fs.cat_ranges([path, path], [0, 200_000], [3, 200_001]) == [
+        content[:3],
+        content[200_000:200_001],
+    ]
+    with fs.open(path) as file:
+        file.seek(-3, 2)
+        assert file.read() == content[-3:]
+        file.seek(150_000)
+        assert file.read(5) == content[150_000:150_005]
+
+
+def test_file_is_there_when_it_is_closed_and_not_before(fs: FS, bucket: str) -> None:
+    path = f"{bucket}/x"
+    fs.pipe(path, b"old")
+    content = pattern_bytes(2 * WRITE_BLOCK + 5)
+
+    with fs.open(path, "wb") as file:
+        file.write(content)
+        assert fs.cat(path) == b"old"
+    assert fs.cat(path) == content
+
+
+async def test_write_that_fails_changes_nothing(
+    fs: FS, bucket: str, nats_client: Client
+) -> None:
+    store = await ObjectStore.bind(nats_client, bucket)
+    path = f"{bucket}/x"
+    await store.put("x", b"old")
+
+    def fail(size: int) -> None:
+        with pytest.raises(RuntimeError, match="half-way"), fs.open(path, "wb") as file:
+            file.write(pattern_bytes(size))
+            raise RuntimeError("half-way")
+
+    for size in (10, 2 * WRITE_BLOCK):
+        await asyncio.to_thread(fail, size)
+        assert await store.get("x") == b"old"
+
+    def drop() -> None:
+        file = fs.open(path, "wb")
+        file.write(b"never closed")
+        del file
+
+    await asyncio.to_thread(drop)
+    assert await store.get("x") == b"old"
+    # And no chunk is left.
+    assert await layout(await store._source()) == {"x": 1}
+
+
+def test_transaction_is_all_or_nothing(fs: FS, bucket: str) -> None:
+    large = pattern_bytes(WRITE_BLOCK + 1)
+    with fs.transaction:
+        with fs.open(f"{bucket}/a", "wb") as file:
+            file.write(b"a")
+        with fs.open(f"{bucket}/b", "wb") as file:
+            file.write(large)
+        assert fs.find(bucket) == []
+    assert fs.cat(f"{bucket}/b") == large
+    assert fs.cat(f"{bucket}/a") == b"a"
+
+    with pytest.raises(RuntimeError, match="no"), fs.transaction:
+        with fs.open(f"{bucket}/a", "wb") as file:
+            file.write(b"new")
+        raise RuntimeError("no")
+    assert fs.cat(f"{bucket}/a") == b"a"
+
+
+def test_open_file_keeps_to_its_version(fs: FS, bucket: str) -> None:
+    path = f"{bucket}/x"
+    fs.pipe(path, pattern_bytes(MIB))
+    with fs.open(path) as file:
+        assert file.read(4) == pattern_bytes(4)
+        fs.pipe(path, bytes(MIB))
+        file.seek(MIB - 4)
+        with pytest.raises(ObjectChangedError):
+            file.read(4)
+
+
+def test_move_within_a_bucket_keeps_the_content_where_it_is(fs: FS, bucket: str) -> None:
+    fs.pipe(f"{bucket}/a", b"1")
+    nuid = fs.info(f"{bucket}/a")["info"].nuid
+
+    fs.mv(f"{bucket}/a", f"{bucket}/b")
+    assert fs.info(f"{bucket}/b")["info"].nuid == nuid
+
+    fs.pipe(f"{bucket}/c", b"2")
+    fs.mv(f"{bucket}/c", f"{bucket}/b")
+    assert fs.find(bucket) == [f"{bucket}/b"]
+    assert fs.cat(f"{bucket}/b") == b"2"
+
+
+def test_links_are_their_targets(fs: FS, bucket: str) -> None:
+    fs.pipe(f"{bucket}/target", b"four")
+    asyncio.run(_link(fs, bucket))
+
+    assert fs.info(f"{bucket}/link")["size"] == 4
+    with fs.open(f"{bucket}/link") as file:
+        assert file.read() == b"four"
+
+
+async def _link(fs: FS, bucket: str) -> None:
+    client = await nats.connect(fs.storage_options["servers"])
+    try:
+        await (await ObjectStore.bind(client, bucket)).add_link("link", "target")
+    finally:
+        await client.close()
+
+
+def test_bucket_is_made_by_mkdir_and_kept_by_rm(fs: FS, bucket: str) -> None:
+    fs.mkdir(f"{bucket}-new")
+    with pytest.raises(FileExistsError):
+        fs.mkdir(f"{bucket}-new")
+    fs.pipe(f"{bucket}-new/a/b", b"x")
+    fs.cp(f"{bucket}-new/a", f"{bucket}/copied", recursive=True)
+    assert fs.cat(f"{bucket}/copied/b") == b"x"
+    with pytest.raises(IsADirectoryError):
+        fs.rm(f"{bucket}-new/a")
+    fs.rm(f"{bucket}-new", recursive=True)
+    assert fs.ls(f"{bucket}-new") == []
+
+
+def test_folders_are_put_and_got(fs: FS, bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "a").write_bytes(b"a")
+    (tmp_path / "in" / "b").write_bytes(b"b")
+    fs.put(f"{tmp_path}/in", f"{bucket}/out", recursive=True)
+    assert fs.find(bucket) == [f"{bucket}/out/b", f"{bucket}/out/sub/a"]
+    fs.get(f"{bucket}/out", f"{tmp_path}/back", recursive=True)
+    assert (tmp_path / "back" / "sub" / "a").read_bytes() == b"a"
+
+
+def test_names_that_lead_out_of_a_folder_are_not_fetched(
+    fs: FS, bucket: str, tmp_path: Path
+) -> None:
+    fs.pipe(f"{bucket}/in/../../../up", b"x")
+    with pytest.raises(InvalidObjectNameError, match="leads out of the folder"):
+        fs.get(f"{bucket}/in", f"{tmp_path}/a/b", recursive=True)
+    assert list(tmp_path.rglob("up")) == []
+
+
+def test_it_is_pickled_as_its_options(fs: FS, bucket: str) -> None:
+    fs.pipe(f"{bucket}/x", b"1")
+    again = pickle.loads(pickle.dumps(fs))
+    assert again.cat(f"{bucket}/x") == b"1"
+
+
+def test_server_that_is_not_there_is_named() -> None:
+    fs = FS("nats://127.0.0.1:1", connect_options={"allow_reconnect": False})
+    with pytest.raises(ServerUnreachableError, match=r"nats://127\.0\.0\.1:1"):
+        fs.ls("bucket")
+
+
+@pytest.fixture
+async def store(nats_client: Client, bucket: str) -> ObjectStore:
+    return await ObjectStore.bind(nats_client, bucket)
+
+
+async def test_store_gives_a_file_system_on_its_own_connection(store: ObjectStore) -> None:
+    fs = store.filesystem()
+    path = f"{store.bucket}/a.txt"
+
+    def work() -> str:
+        with fs.open(path, "w") as file:
+            file.write("from a thread")
+        with fs.open(path, "r") as file:
+            return str(file.read())
+
+    assert await soon(asyncio.to_thread(work)) == "from a thread"
+    assert await soon(fs._cat_file(path)) == b"from a thread"
+    assert await fs._ls("", detail=False) == [store.bucket]
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(fs)
+    # In the loop's own thread it would wait for itself.
+    with pytest.raises(NotImplementedError):
+        fs.cat(path)
+
+
+async def test_async_files_read_and_write(store: ObjectStore) -> None:
+    fs = store.filesystem()
+    path = f"{store.bucket}/large"
+    content = pattern_bytes(2 * WRITE_BLOCK + 1)
+
+    async with await fs.open_async(path, "wb") as file:
+        await file.write(content)
+        assert not await store.exists("large")
+    async with await fs.open_async(path, "rb") as file:
+        assert await file.read(10) == content[:10]
+        file.seek(WRITE_BLOCK)
+        assert await file.read() == content[WRITE_BLOCK:]
+
+    with pytest.raises(RuntimeError):
+        async with await fs.open_async(path, "wb") as file:
+            await file.write(content)
+            raise RuntimeError
+    assert await store.get("large") == content
+    with pytest.raises(FileExistsError):
+        await fs.open_async(path, "xb")
+
+
+async def test_async_file_system_has_a_connection_of_its_own(
+    store: ObjectStore, options: dict[str, Any]
+) -> None:
+    fs = FS(**options, asynchronous=True, skip_instance_cache=True)
+    await fs._pipe_file(f"{store.bucket}/x", b"1")
+    assert await fs._cat_file(f"{store.bucket}/x") == b"1"
+    await fs._close_all()
+
+
+def test_program_that_used_it_ends_without_a_word(
+    bucket: str, options: dict[str, Any]
+) -> None:
+    script = (
+        "import fsspec\n"
+        "from faststream_objstore.filesystem import ObjectStoreFileSystem as FS\n"
+        f"print(FS({options['servers']!r}).ls('{bucket}'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=os.environ,
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
