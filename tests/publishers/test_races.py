@@ -8,46 +8,60 @@ import pytest
 from faststream.nats import NatsBroker, TestNatsBroker
 
 from faststream_objstore import wire
+from faststream_objstore.backends.memory.backend import MemoryBackend
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.buckets import Buckets
 from faststream_objstore.changes.inprocess import InProcessChange
 from faststream_objstore.changes.subscriber import ChangeSubscriber
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
+from faststream_objstore.testing import NatsServer
 from tests.publishers.stepper import Gated, Step, Stepper, each_schedule, gate
 
 SOURCE, RESULT = "cat.png", "cat.webp"
-SUBJECT = wire.metadata_subject("sources", SOURCE)
 
 
 class World:
     """Sources, results, and a subscriber whose replicas handle what they are told to."""
 
-    def __init__(self) -> None:
-        sources, results = Bucket("sources"), Bucket("results")
+    def __init__(self, bucket: str) -> None:
+        sources, results = Bucket(f"{bucket}-s"), Bucket(f"{bucket}-r")
+        self.names = sources.name, results.name
+        self.subject = wire.metadata_subject(sources.name, SOURCE)
         self.nothing_of: set[int] = set()
         """Revisions whose handler returns nothing."""
         self.subscriber: ChangeSubscriber = sources.on_put("{stem}.png")
         self.subscriber(results.publisher("{stem}.webp")(self._handler))
-        self.broker = NatsBroker(logger=None)
-        self.buckets = Buckets(self.broker, sources, results)
+        self._declared = sources, results
         self._backends: dict[str, Gated] = {}
 
     async def _handler(self, info: ObjectInfo) -> bytes | None:
         return None if info.revision in self.nothing_of else b"%d" % info.revision
 
     @contextlib.asynccontextmanager
-    async def entered(self) -> AsyncIterator["World"]:
-        async with TestNatsBroker(self.broker):
-            binding = await self.buckets._attached.bound()
+    async def entered(self, server: NatsServer | None) -> AsyncIterator["World"]:
+        """In memory, or on a server."""
+        async with contextlib.AsyncExitStack() as stack:
+            if server is None:
+                broker = NatsBroker(logger=None)
+                buckets = Buckets(broker, *self._declared)
+                await stack.enter_async_context(TestNatsBroker(broker))
+            else:
+                broker = NatsBroker(server.url, logger=None)
+                buckets = Buckets(broker, *self._declared)
+                # Not started: it is said here what a replica is told of, and when.
+                await stack.enter_async_context(broker)
+            binding = await buckets._attached.bound()
             for name, backend in binding.backends.items():
-                # Changes are handled when a replica has its turn, not by the put.
-                backend._server._subscribers.clear()  # type: ignore[attr-defined]
+                if isinstance(backend, MemoryBackend):
+                    # Changes are handled when a replica has its turn, not by the put.
+                    backend._server._subscribers.clear()
                 self._backends[name] = Gated(backend)
             binding.backends.update(self._backends)
             # What the user does is one step, whatever it consists of.
-            self.sources = ObjectStore.on(self._backends["sources"].ungated)
-            self.results = ObjectStore.on(self._backends["results"].ungated)
+            self.sources, self.results = (
+                ObjectStore.on(self._backends[name].ungated) for name in self.names
+            )
             yield self
 
     async def empty(self) -> None:
@@ -57,8 +71,10 @@ class World:
 
     async def newest(self) -> InProcessChange:
         """What a replica is told of the source as it is now."""
-        stored = await self._backends["sources"].ungated.last_message(SUBJECT)
-        return InProcessChange.of(stored, "sources")
+        stored = await self._backends[self.names[0]].ungated.last_message(
+            self.subject, leader=True
+        )
+        return InProcessChange.of(stored, self.names[0])
 
     async def put(self) -> InProcessChange:
         await self.sources.put(SOURCE, b"source")
@@ -70,13 +86,22 @@ class World:
 
     async def result(self) -> bytes | None:
         """The content of the result, if there is one; chunks of no other."""
-        chunks = await self._backends["results"].subjects(wire.all_chunks_subject("results"))
+        bucket = self.names[1]
+        chunks = await self._backends[bucket].subjects(wire.all_chunks_subject(bucket))
         if not await self.results.exists(RESULT):
             assert chunks == {}
             return None
         data = await self.results.get(RESULT)
-        assert chunks == {wire.chunk_subject("results", data.info.nuid): data.info.chunks}
+        assert chunks == {wire.chunk_subject(bucket, data.info.nuid): data.info.chunks}
         return bytes(data)
+
+
+@pytest.fixture(params=["memory", pytest.param("server", marks=pytest.mark.once)])
+def server(request: pytest.FixtureRequest) -> NatsServer | None:
+    found: NatsServer | None = None
+    if request.param == "server":
+        found = request.getfixturevalue("nats_server")
+    return found
 
 
 Story = Callable[["Game"], Coroutine[Any, Any, None]]
@@ -95,7 +120,7 @@ class Game:
 
     async def turn(self) -> None:
         """Wait for the user's next turn; the story begins in the first."""
-        await gate(Step(SUBJECT, writes=True))
+        await gate(Step(self.world.subject, writes=True))
 
 
 async def deleted(game: Game) -> None:
@@ -142,14 +167,25 @@ async def put_again_and_deleted(game: Game) -> None:
         (put_again_and_deleted, False),
     ],
 )
-@pytest.mark.parametrize("there_before", [False, True])
+@pytest.mark.parametrize(
+    "server, there_before",
+    [
+        ("memory", False),
+        ("memory", True),
+        # Long: each step is a round trip.
+        pytest.param("server", True, marks=pytest.mark.once),
+    ],
+    indirect=["server"],
+)
 async def test_result_is_of_the_newest_source_in_every_order_of_the_steps(
     story: Story,
     newest_has_result: bool,
     there_before: bool,
+    server: NatsServer | None,
+    bucket_name: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    async with World().entered() as world:
+    async with World(bucket_name).entered(server) as world:
 
         async def play(stepper: Stepper) -> None:
             await world.empty()
@@ -158,7 +194,7 @@ async def test_result_is_of_the_newest_source_in_every_order_of_the_steps(
                 await world.subscriber.deliver(await world.put())
             game = Game(world, stepper)
             game.replica("first put", await world.put())
-            stepper.spawn("user", story(game), Step(SUBJECT, writes=True))
+            stepper.spawn("user", story(game), Step(world.subject, writes=True))
             if not await stepper.run():
                 return
             newest = (await world.newest()).info
@@ -168,8 +204,10 @@ async def test_result_is_of_the_newest_source_in_every_order_of_the_steps(
         record_property("schedules", await each_schedule(play))
 
 
-async def test_change_that_two_replicas_handle_at_once_has_one_result() -> None:
-    async with World().entered() as world:
+async def test_change_that_two_replicas_handle_at_once_has_one_result(
+    server: NatsServer | None, bucket_name: str
+) -> None:
+    async with World(bucket_name).entered(server) as world:
 
         async def play(stepper: Stepper) -> None:
             await world.empty()
