@@ -17,6 +17,18 @@ _BINARY = "application/octet-stream"
 _TEXT = "text/plain; charset=utf-8"
 # Not the machine's own tables: an object has one type, wherever its handler runs.
 _types = mimetypes.MimeTypes()
+# Nor is it one of the Python that it runs on: some do not know these yet.
+for _ending, _kind in (
+    (".avif", "image/avif"),
+    (".flac", "audio/flac"),
+    (".js", "text/javascript"),
+    (".md", "text/markdown"),
+    (".mjs", "text/javascript"),
+    (".webm", "video/webm"),
+    (".webp", "image/webp"),
+    (".woff2", "font/woff2"),
+):
+    _types.add_type(_kind, _ending)
 
 
 def is_single_use(body: Any) -> bool:

@@ -109,6 +109,8 @@ async def test_whatever_is_returned_is_stored_with_its_content_type(
     [
         ("a/cat.webp", lambda: b"", "image/webp"),
         ("page.html", lambda: "<p>", "text/html"),
+        ("notes.md", lambda: "# a", "text/markdown"),
+        ("script.js", lambda: "", "text/javascript"),
         ("config.json", lambda: "{}", JSON),
         ("notes.txt", lambda: "", TEXT),
         ("notes.txt", lambda: b"", "text/plain"),
