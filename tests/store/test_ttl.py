@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.store.conftest import CreateBucket
 from tests.store.support import Audit, Bench, eventually, soon, spied, write_raw
 
 TTL = timedelta(seconds=1)
+SHORTEST_TTL_SECONDS = 0.1
 
 
 @pytest.fixture(autouse=True)
@@ -252,3 +254,34 @@ async def test_the_clients_clock_does_not_matter(
     await store.rename("name", "other")
     await store.update_meta("other", ObjectMeta(description="newer"))
     assert await seen_by(store, "other") == [True] * 5
+
+
+async def test_chunks_that_cannot_have_expired_are_not_counted(
+    create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    class Elected:
+        """A backend whose leader has just been elected: it does not know of all chunks yet."""
+
+        def __init__(self, backend: Backend) -> None:
+            self._backend = backend
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._backend, name)
+
+        async def subjects(self, subject: str) -> dict[str, int]:
+            return {}
+
+    backend = await create_bucket(bucket_name)
+    store = ObjectStore.on(cast("Backend", Elected(backend)))
+    began = time.monotonic()
+
+    async def long_enough() -> bool:
+        return time.monotonic() - began > SHORTEST_TTL_SECONDS
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"he"
+        await eventually(long_enough)
+        yield b"llo"
+
+    await soon(store.put("name", slow()))
+    assert await soon(store.get("name")) == b"hello"
