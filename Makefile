@@ -8,7 +8,7 @@ PIP := $(BIN) -m pip --disable-pip-version-check -qq
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3.10 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test chaos coverage demo gallery bench lint format package clean docs docs-serve
+.PHONY: help venv test chaos coverage demo gallery console bench lint format package clean docs docs-serve
 
 help:
 	@echo "make test    run the tests, in parallel"
@@ -16,6 +16,7 @@ help:
 	@echo "make chaos   check what is promised while servers, links and clients fail; 20 minutes"
 	@echo "make demo    run examples/quickstart.py on an embedded NATS server"
 	@echo "make gallery start the photo service of examples/gallery, to look at in a browser"
+	@echo "make console show buckets and subscribers at work in a browser"
 	@echo "make docs    build the documentation into site/ (make docs-serve shows it)"
 	@echo "make bench   measure beside other clients; a quarter of an hour on a quiet machine"
 	@echo "make lint    check style, format and types"
@@ -82,6 +83,11 @@ demo: $(READY)
 GALLERY ?=
 gallery: $(READY)
 	$(BIN) -m examples.gallery --samples $(GALLERY)
+
+# CONSOLE are its options, as in CONSOLE='--port 9000 --read-only'.
+CONSOLE ?=
+console: $(READY)
+	$(BIN) examples/console.py $(CONSOLE)
 
 bench: $(READY)
 	$(BIN) -m benchmarks

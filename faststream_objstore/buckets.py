@@ -63,6 +63,11 @@ class Buckets:
         else:
             self._attached.attach(broker, *buckets)
 
+    @property
+    def attached(self) -> Attached:
+        """What it keeps for its broker; for this package's own use."""
+        return self._attached
+
     def __repr__(self) -> str:
         return repr(self._attached)
 

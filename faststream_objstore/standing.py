@@ -1,17 +1,41 @@
 """Where buckets and their durables stand now, for health, metrics and the console."""
 
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import nats.errors
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import Backend, Server, StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, parse_time
-from faststream_objstore.exceptions import StoreAPIError
+from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
+from faststream_objstore.store.listing import entries
 
-__all__ = ("BucketStanding", "DurableStanding", "bucket_standing", "durable_standing")
+if TYPE_CHECKING:
+    from faststream_objstore.binding import Attached
+    from faststream_objstore.bucket import Bucket
+    from faststream_objstore.changes.subscriber import ChangeSubscriber
+    from faststream_objstore.connection import Binding
+
+__all__ = (
+    "BucketStanding",
+    "DurableStanding",
+    "Standing",
+    "Standings",
+    "SubscriberStanding",
+    "bucket_standing",
+    "durable_standing",
+)
+
+T = TypeVar("T")
 
 _NO_MESSAGE = 10037
+# How many times as long as a count took it is at least until the next.
+_COUNT_SHARE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +48,7 @@ class BucketStanding:
         max_bytes: How many it may have; `None` for no limit.
         objects: How many objects there are; `None` if they were not counted.
         config: The stream's configuration, as the JetStream API has it.
+        version: Another one whenever the bucket has changed.
     """
 
     bucket: str
@@ -31,6 +56,7 @@ class BucketStanding:
     max_bytes: int | None
     objects: int | None
     config: dict[str, Any]
+    version: tuple[Any, ...]
 
     @property
     def fill(self) -> float | None:
@@ -59,21 +85,17 @@ class DurableStanding:
     oldest: float = 0.0
 
 
-async def bucket_standing(backend: Backend, *, objects: int | None = None) -> BucketStanding:
-    """How large a bucket is, by one request.
-
-    Args:
-        backend: The bucket.
-        objects: How many objects there are, where that is known.
-    """
+async def bucket_standing(backend: Backend) -> BucketStanding:
+    """How large a bucket is, by one request; its objects are not counted."""
     state = await backend.state()
     limit = state.config.get("max_bytes") or -1
     return BucketStanding(
         bucket=backend.bucket,
         bytes=state.bytes,
         max_bytes=limit if limit > 0 else None,
-        objects=objects,
+        objects=None,
         config=state.config,
+        version=(state.created, state.last_sequence, state.messages),
     )
 
 
@@ -134,3 +156,183 @@ async def _age_behind(
         raise
     state: StreamState = await server.api.state(bucket, timeout=timeout)
     return max(0.0, (state.time_ns - parse_time(found["message"]["time"])) / 1e9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberStanding:
+    """A subscriber of this process, and how far its durable has come.
+
+    Attributes:
+        bucket: The bucket's name.
+        handler: Its handler's name.
+        title: What it subscribes to.
+        durable: Its durable's name; `None` if it has none.
+        receiving: Whether it asks for changes; `None` in memory, where puts call the handlers.
+        outcomes: How often a delivery to this process ended in which way.
+        standing: How far the durable has come; `None` if it has none, or the server has not.
+        problem: Why that is not known.
+    """
+
+    bucket: str
+    handler: str
+    title: str
+    durable: str | None
+    receiving: bool | None
+    outcomes: dict[str, int]
+    standing: DurableStanding | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where all declared buckets and their subscribers stand.
+
+    Attributes:
+        buckets: The buckets that answered.
+        subscribers: The subscribers of this process.
+        problems: Why a bucket did not answer, by its name.
+    """
+
+    buckets: tuple[BucketStanding, ...] = ()
+    subscribers: tuple[SubscriberStanding, ...] = ()
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+class Standings:
+    """Reads where the buckets of one `Buckets` stand.
+
+    Args:
+        attached: Whose.
+        count_every: Seconds between two counts of a bucket's objects, which read the metadata
+            of each of them. A bucket that has not changed is not counted again, and one whose
+            count takes long is counted less often.
+    """
+
+    def __init__(self, attached: "Attached", *, count_every: float = 10.0) -> None:
+        self._attached = attached
+        self._count_every = count_every
+        self._counts: dict[str, _Count] = {}
+
+    async def read(self, *, timeout: float) -> Standing:
+        """Where they stand now; what does not answer within `timeout` is left out."""
+        binding = self._attached.binding_now
+        if binding is None:
+            return Standing(
+                problems=dict.fromkeys(self._attached.declared, "the broker is not connected")
+            )
+        declared = list(self._attached.declared.values())
+        subscribers = [one for bucket in declared for one in bucket.subscribers]
+        sizes = [self._bucket(bucket, binding, timeout) for bucket in declared]
+        standings = [self._subscriber(one, binding, timeout) for one in subscribers]
+        found, subscribed = await asyncio.gather(
+            asyncio.gather(*(_within(one, timeout) for one in sizes)),
+            asyncio.gather(*standings),
+        )
+        problems = {
+            bucket.name: one
+            for bucket, one in zip(declared, found, strict=True)
+            if isinstance(one, str)
+        }
+        return Standing(
+            buckets=tuple(one for one in found if isinstance(one, BucketStanding)),
+            subscribers=tuple(subscribed),
+            problems=problems,
+        )
+
+    async def _bucket(
+        self, bucket: "Bucket", binding: "Binding", timeout: float
+    ) -> BucketStanding:
+        name = bucket.name
+        backend = binding.backends.get(name) or await binding.server(timeout).open(name)
+        standing = await bucket_standing(backend)
+        count = self._counts.setdefault(name, _Count())
+        await count.update(
+            backend, standing.version, every=self._count_every, patience=timeout / 2
+        )
+        return replace(standing, objects=count.objects)
+
+    async def _subscriber(
+        self, subscriber: "ChangeSubscriber", binding: "Binding", timeout: float
+    ) -> SubscriberStanding:
+        options = subscriber.options
+        found: DurableStanding | str | None = None
+        if options.durable is not None:
+            found = await _within(
+                durable_standing(
+                    binding.server(timeout), options.bucket, options.durable, timeout=timeout
+                ),
+                timeout,
+            )
+        missing = "the server has no such consumer" if options.durable else None
+        return SubscriberStanding(
+            bucket=options.bucket,
+            handler=subscriber.handler_name,
+            title=options.title,
+            durable=options.durable,
+            receiving=None if binding.in_memory else subscriber.is_receiving,
+            outcomes={one.value: count for one, count in subscriber.outcomes.items()},
+            standing=found if isinstance(found, DurableStanding) else None,
+            problem=missing if found is None else found if isinstance(found, str) else None,
+        )
+
+
+class _Count:
+    """How many objects a bucket had when they were last counted."""
+
+    def __init__(self) -> None:
+        self.objects: int | None = None
+        self._version: object = None
+        self._next = 0.0
+        self._counting: asyncio.Task[None] | None = None
+
+    async def update(
+        self, backend: Backend, version: object, *, every: float, patience: float
+    ) -> None:
+        """Count them, if the bucket has changed and the last count is long enough ago.
+
+        A count that takes longer than `patience` goes on, and is there the next time.
+
+        Raises:
+            ObjStoreError: If they cannot be counted.
+        """
+        loop = asyncio.get_running_loop()
+        if self._counting is None:
+            if version == self._version or loop.time() < self._next:
+                return
+            self._counting = loop.create_task(self._count(backend, version, every))
+        counting = self._counting
+        await asyncio.wait({counting}, timeout=patience)
+        if counting.done():
+            self._counting = None
+            counting.result()
+
+    async def _count(self, backend: Backend, version: object, every: float) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.objects = await _count(backend)
+        self._version = version
+        self._next = loop.time() + max(every, (loop.time() - began) * _COUNT_SHARE)
+
+
+async def _count(backend: Backend) -> int:
+    # By subject: what changes meanwhile comes again.
+    live: set[str] = set()
+    async with aclosing(
+        entries(backend, matches=lambda _: True, include_deleted=True)
+    ) as batches:
+        async for infos in batches:
+            for info in infos:
+                if info.deleted:
+                    live.discard(info.name)
+                else:
+                    live.add(info.name)
+    return len(live)
+
+
+async def _within(work: Awaitable[T], timeout: float) -> T | str:
+    try:
+        return await asyncio.wait_for(work, timeout)
+    except asyncio.TimeoutError:
+        return f"no answer within {timeout:g} s"
+    except (ObjStoreError, nats.errors.Error, OSError) as error:
+        return str(error)

@@ -13,6 +13,7 @@ except ImportError as _error:
 
 from faststream_objstore.health import make_health_asgi
 from faststream_objstore.http.app import Authorize, BucketASGI, make_bucket_asgi
+from faststream_objstore.http.console import ConsoleASGI, make_console_asgi
 from faststream_objstore.http.download import DownloadResponse
 from faststream_objstore.http.links import SignedLinks
 from faststream_objstore.http.mounting import mount
@@ -22,9 +23,11 @@ from faststream_objstore.http.upload import save_upload
 __all__ = (
     "Authorize",
     "BucketASGI",
+    "ConsoleASGI",
     "DownloadResponse",
     "SignedLinks",
     "make_bucket_asgi",
+    "make_console_asgi",
     "make_health_asgi",
     "mount",
     "problem_response",

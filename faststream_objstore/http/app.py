@@ -128,6 +128,11 @@ class BucketASGI:
         private = authorize is not None or links is not None
         self._cache_control = "private, no-cache" if private else "no-cache"
 
+    @property
+    def title(self) -> str:
+        """What AsyncAPI shows of it."""
+        return f"{', '.join(self.methods)}: an object of '{self.bucket}'"
+
     def __repr__(self) -> str:
         return f"<{self.bucket!r} over HTTP: {', '.join(self.methods)}>"
 

@@ -10,13 +10,18 @@ from typing_extensions import Self
 
 from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.http.app import BucketASGI
+from faststream_objstore.http.console.app import ConsoleASGI
 from faststream_objstore.http.openapi import add_to_openapi
 
 __all__ = ("mount",)
 
 
-def mount(app: AsgiFastStream | Starlette, path: str, bucket: BucketASGI) -> None:
-    """Serve a bucket below a path of an app, and show it in the app's documentation.
+def mount(
+    app: AsgiFastStream | Starlette, path: str, bucket: BucketASGI | ConsoleASGI
+) -> None:
+    """Serve a bucket, or the console, below a path of an app.
+
+    A bucket is shown in the app's documentation.
 
     Args:
         app: `AsgiFastStream`, FastAPI or Starlette. The first matches whole paths only, so
@@ -24,7 +29,7 @@ def mount(app: AsgiFastStream | Starlette, path: str, bucket: BucketASGI) -> Non
             does not show it in its OpenAPI document.
         path: Where, such as `/photos`; the object `ann/cat.png` is at
             `/photos/ann/cat.png`.
-        bucket: What `make_bucket_asgi` has made.
+        bucket: What `make_bucket_asgi` or `make_console_asgi` has made.
 
     Raises:
         InvalidOptionError: If the path or the app cannot be used.
@@ -35,34 +40,38 @@ def mount(app: AsgiFastStream | Starlette, path: str, bucket: BucketASGI) -> Non
         mount(app, "/photos", make_bucket_asgi(photos))
         ```
     """
-    if not isinstance(bucket, BucketASGI):
+    if not isinstance(bucket, (BucketASGI, ConsoleASGI)):
         msg = f"{bucket!r} is not a bucket over HTTP; mount takes what make_bucket_asgi makes."
         raise InvalidOptionError(msg)
     if not isinstance(path, str) or not path.startswith("/") or {"{", "}"} & set(path):
-        msg = (
-            f"Bucket '{bucket.bucket}': the path {path!r} cannot work; give one such as "
-            "'/photos'."
-        )
-        raise InvalidOptionError(msg, bucket=bucket.bucket)
+        msg = f"{_name(bucket)}: the path {path!r} cannot work; give one such as '/photos'."
+        raise InvalidOptionError(msg)
     path = path.rstrip("/")
     if isinstance(app, AsgiFastStream):
         app.mount(_Below(path), _Mounted(path, bucket))
         return
     if not isinstance(app, Starlette):
         msg = (
-            f"Bucket '{bucket.bucket}' cannot be mounted in {app!r}; mount takes "
-            "AsgiFastStream, FastAPI or Starlette."
+            f"{_name(bucket)} cannot be mounted in {app!r}; mount takes AsgiFastStream, "
+            "FastAPI or Starlette."
         )
-        raise InvalidOptionError(msg, bucket=bucket.bucket)
+        raise InvalidOptionError(msg)
     app.mount(path, bucket)
     described: Callable[[], dict[str, Any]] | None = getattr(app, "openapi", None)
-    if described is not None:
+    if described is not None and isinstance(bucket, BucketASGI):
+        shown = bucket
 
         def openapi() -> dict[str, Any]:
-            return add_to_openapi(described(), path, bucket)
+            return add_to_openapi(described(), path, shown)
 
         # As FastAPI's documentation extends it.
         app.openapi = openapi  # type: ignore[attr-defined]
+
+
+def _name(bucket: BucketASGI | ConsoleASGI) -> str:
+    if isinstance(bucket, ConsoleASGI):
+        return "The console"
+    return f"Bucket '{bucket.bucket}'"
 
 
 class _Below(str):
@@ -94,11 +103,12 @@ class _Below(str):
 class _Mounted(HttpHandler):
     """The bucket as a route of AsgiFastStream, which AsyncAPI shows."""
 
-    def __init__(self, path: str, bucket: BucketASGI) -> None:
+    def __init__(self, path: str, bucket: BucketASGI | ConsoleASGI) -> None:
         super().__init__(
             _never,
             methods=bucket.methods,
-            description=f"{', '.join(bucket.methods)}: an object of '{bucket.bucket}'",
+            description=bucket.title,
+            include_in_schema=isinstance(bucket, BucketASGI),
         )
         self._path = path
         self._bucket = bucket
