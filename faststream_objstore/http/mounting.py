@@ -45,7 +45,7 @@ def mount(
         raise InvalidOptionError(msg)
     if not isinstance(path, str) or not path.startswith("/") or {"{", "}"} & set(path):
         msg = f"{_name(bucket)}: the path {path!r} cannot work; give one such as '/photos'."
-        raise InvalidOptionError(msg)
+        raise InvalidOptionError(msg, bucket=getattr(bucket, "bucket", None))
     path = path.rstrip("/")
     if isinstance(app, AsgiFastStream):
         app.mount(_Below(path), _Mounted(path, bucket))
@@ -55,7 +55,7 @@ def mount(
             f"{_name(bucket)} cannot be mounted in {app!r}; mount takes AsgiFastStream, "
             "FastAPI or Starlette."
         )
-        raise InvalidOptionError(msg)
+        raise InvalidOptionError(msg, bucket=getattr(bucket, "bucket", None))
     app.mount(path, bucket)
     described: Callable[[], dict[str, Any]] | None = getattr(app, "openapi", None)
     if described is not None and isinstance(bucket, BucketASGI):
