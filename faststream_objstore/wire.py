@@ -48,6 +48,7 @@ __all__ = (
     "metadata_wildcard",
     "microseconds",
     "name_of",
+    "notes_rename",
     "nuid_in",
     "options_of",
     "replaced_in",
@@ -625,6 +626,12 @@ def with_replaced(
 def has_replaced(raw: Mapping[str, Any] | None) -> bool:
     """Whether a metadata message notes replaced versions."""
     return raw is not None and _REPLACED in raw
+
+
+def notes_rename(raw: Mapping[str, Any]) -> bool:
+    """Whether the metadata, under an old name, notes a rename that may not be over."""
+    said = raw.get(MOVE_NOTE)
+    return isinstance(said, dict) and "to" in said
 
 
 def content_us(raw: Mapping[str, Any] | None, time_us: int) -> int:

@@ -31,7 +31,17 @@ from faststream_objstore.changes.outcome import ChangeOutcome, Outcome
 from faststream_objstore.exceptions import BadObjectMetaError, InvalidObjectNameError
 from faststream_objstore.models import ObjectInfo
 
-__all__ = ("ChangeHandler", "ChangeMessage", "Delivery", "SupersededGuard", "label")
+__all__ = (
+    "ChangeHandler",
+    "ChangeMessage",
+    "Delivery",
+    "SupersededGuard",
+    "label",
+    "set_aside",
+)
+
+# A rename writes two more messages after its note; then the note is gone from the stream.
+_RENAME_SECONDS = 2.0
 
 # How much more often than `attempts` a change is delivered that no handler here has failed
 # on: it was given back, which is no attempt, or its process died, which may be one.
@@ -60,6 +70,7 @@ class ChangeMessage(Msg):
         superseded: Whether a newer version has replaced it; `None` if not looked up.
         given_back: Whether it was negatively acknowledged, so that it comes again.
         replayed: Whether it is of the state that `replay=True` begins with.
+        noted: Whether it notes that the object is being renamed; see `set_aside`.
     """
 
     info: ObjectInfo = field(kw_only=True)
@@ -68,6 +79,7 @@ class ChangeMessage(Msg):
     superseded: bool | None = field(kw_only=True, default=None)
     given_back: bool = field(kw_only=True, default=False)
     replayed: bool = field(kw_only=True, default=False)
+    noted: bool = field(kw_only=True, default=False)
 
     @classmethod
     def read(cls, raw: Msg, bucket: str, receipt: Receipt | None = None) -> Self:
@@ -84,7 +96,7 @@ class ChangeMessage(Msg):
         """
         receipt = receipt or Receipt.of(raw.reply)
         stored = StoredMessage(raw.subject, raw.data, receipt.sequence, receipt.time_ns)
-        info, _ = wire.info_of(stored, bucket)
+        info, json = wire.info_of(stored, bucket)
         if not _is_subject_of(info, raw.subject):
             # Nobody could get, delete or read what is stored there.
             msg = (
@@ -100,6 +112,7 @@ class ChangeMessage(Msg):
             headers=raw.headers,
             info=info,
             receipt=receipt,
+            noted=not info.deleted and wire.notes_rename(json),
         )
 
     def is_wanted(self, options: ChangeOptions) -> bool:
@@ -127,6 +140,22 @@ class ChangeMessage(Msg):
         """Give it back: it is delivered again, after `delay` seconds."""
         await super().nak(delay)
         self.given_back = True
+
+
+async def set_aside(change: ChangeMessage) -> bool:
+    """Give back what notes under an old name that the object is being renamed.
+
+    It is no change that a handler should see: the new name's put and the old name's deletion
+    follow, and the note goes with them. If it comes again, the rename was broken off, and the
+    note may have replaced a put that no handler has seen.
+
+    Returns:
+        Whether it was given back.
+    """
+    if not change.noted or change.receipt.deliveries > 1:
+        return False
+    await change.nak(_RENAME_SECONDS)
+    return True
 
 
 class ChangeHandler(Protocol):
@@ -197,6 +226,8 @@ class Delivery:
             change.replayed = replayed
             info = change.info
             if change.is_wanted(self._options) or self._subscriber.follows(change):
+                if await set_aside(change):
+                    return Outcome.RETRIED
                 outcome = await self._deliver(change, receipt)
             else:
                 outcome = Outcome.SKIPPED

@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.backends.jetstream.waiting import wait_for
-from faststream_objstore.changes.delivery import ChangeMessage
+from faststream_objstore.changes.delivery import ChangeMessage, set_aside
 from faststream_objstore.changes.loop import ChangeLoop
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.outcome import Outcome
@@ -68,6 +68,8 @@ class ChangeReader:
         change.replayed = replayed
         if not change.is_wanted(self._options):
             return Outcome.SKIPPED
+        if await set_aside(change):
+            return Outcome.RETRIED
         try:
             while True:
                 while self._waiting:
