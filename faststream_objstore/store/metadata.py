@@ -35,6 +35,7 @@ from .lifetime import Lifetimes
 __all__ = (
     "Entry",
     "Move",
+    "encoded",
     "fence",
     "find",
     "marker",
@@ -260,17 +261,7 @@ async def write(
         PermissionDeniedError: If it was refused, and so not stored.
         StoreTimeoutError: If it is not known whether it was stored.
     """
-    if info.deleted:
-        raw = wire.without_content_age(raw)
-    data = wire.metadata_json(info, raw)
-    if wire.has_replaced(raw) and len(data) > backend.max_payload - _HEADER_BYTES:
-        # Rather than refuse the change, leave the removal of those versions to sweep.
-        data = wire.metadata_json(info, wire.with_replaced(raw, ()))
-    if info.deleted and len(data) > backend.max_payload - _HEADER_BYTES:
-        # Other clients may fill a message to the last byte, and a marker says more.
-        info = replace(info, description=None, headers=None, metadata=None)
-        data = wire.metadata_json(info)
-    _require_size(backend, info, len(data))
+    info, data = encoded(backend, info, raw)
     for attempt in range(2 if again else 1, _WRITE_ATTEMPTS + 1):
         try:
             message = await backend.publish_metadata(subject, data, expected_sequence=replaces)
@@ -309,6 +300,28 @@ async def write(
         return stored(info, message), message
     msg = "unreachable: the last attempt returns or raises"
     raise AssertionError(msg)
+
+
+def encoded(
+    backend: Backend, info: ObjectInfo, raw: Mapping[str, Any] | None = None
+) -> tuple[ObjectInfo, bytes]:
+    """A metadata message, and what it says.
+
+    Raises:
+        InvalidOptionError: If it is too large for one.
+    """
+    if info.deleted:
+        raw = wire.without_content_age(raw)
+    data = wire.metadata_json(info, raw)
+    if wire.has_replaced(raw) and len(data) > backend.max_payload - _HEADER_BYTES:
+        # Rather than refuse the change, leave the removal of those versions to sweep.
+        data = wire.metadata_json(info, wire.with_replaced(raw, ()))
+    if info.deleted and len(data) > backend.max_payload - _HEADER_BYTES:
+        # Other clients may fill a message to the last byte, and a marker says more.
+        info = replace(info, description=None, headers=None, metadata=None)
+        data = wire.metadata_json(info)
+    _require_size(backend, info, len(data))
+    return info, data
 
 
 def _unknown(backend: Backend, info: ObjectInfo, error: ObjStoreError) -> StoreTimeoutError:

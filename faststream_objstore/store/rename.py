@@ -14,11 +14,12 @@ overtaken so finishes the other one: of two, one always gets on.
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..backends.base import Backend, WrongRevision
 from ..exceptions import (
     InvalidObjectNameError,
+    InvalidOptionError,
     ObjectAlreadyExists,
     ObjectNotFoundError,
     RevisionMismatchError,
@@ -29,6 +30,7 @@ from . import kept, modes
 from .metadata import (
     Entry,
     Move,
+    encoded,
     fence,
     find,
     marker,
@@ -76,6 +78,7 @@ async def rename(
         RevisionMismatchError: If the old name is at another revision.
         ObjectNotFoundError: If there is no such object, or it is deleted.
         ObjectAlreadyExists: If the new name is taken.
+        InvalidOptionError: If the metadata, with the note, is too large for a message.
     """
     return await _Rename(backend, name, to, change, mark, condition).run()
 
@@ -131,7 +134,7 @@ class _Rename:
                     await self._mark_moved(self._subject, old, info, self._to)
                     if self.arrived is not None:
                         return self._result(self.arrived)
-            except (RevisionMismatchError, ObjectNotFoundError):
+            except (RevisionMismatchError, ObjectNotFoundError, InvalidOptionError):
                 await self._withdraw()
                 raise
             except WrongRevision:
@@ -211,6 +214,8 @@ class _Rename:
                 f"{self._to!r}, which exists; delete that first, or choose another name."
             )
             raise ObjectAlreadyExists(msg, bucket=self._backend.bucket, name=self._to)
+        # Before anything is written: with the note it may be too large for a message.
+        encoded(self._backend, *self._new_name(old, info, taken))
         move = Move(self._to, taken.revision)
         if old.move != move:
             raw = noted(kept.carried(self._backend, old), move)
@@ -228,15 +233,19 @@ class _Rename:
         return old, info
 
     async def _write_new_name(self, old: Entry, info: ObjectInfo, taken: Entry) -> None:
+        new, raw = self._new_name(old, info, taken)
         self.arrived, self._arrival = await write(
-            self._backend,
-            self._target,
-            replace(self._change(info), name=self._to),
-            replaces=taken.revision,
-            raw=noted(kept.carried(self._backend, old, taken), Move(self._name, None)),
+            self._backend, self._target, new, replaces=taken.revision, raw=raw
         )
         self.ours = True
         self._written_from = old.revision
+
+    def _new_name(
+        self, old: Entry, info: ObjectInfo, taken: Entry
+    ) -> tuple[ObjectInfo, dict[str, Any]]:
+        """What is written under the new name, and the JSON that it amends."""
+        raw = noted(kept.carried(self._backend, old, taken), Move(self._name, None))
+        return replace(self._change(info), name=self._to), raw
 
     async def _mark_moved(self, subject: str, old: Entry, info: ObjectInfo, to: str) -> None:
         # A nuid of its own: another client that replaces the marker must not remove the

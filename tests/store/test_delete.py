@@ -211,6 +211,30 @@ async def test_a_deleted_object_cannot_be_updated(store: ObjectStore) -> None:
         await soon(store.rename("name", "other"))
 
 
+@pytest.mark.parametrize("part", ["description", "name"])
+async def test_a_rename_that_fits_no_message_is_refused_and_nothing_is_written(
+    store: ObjectStore, backend: Backend, part: str
+) -> None:
+    # The note under the old name would fit, and what the new name is to say would not.
+    most = backend.max_payload - 128
+    said = len(json.dumps({"description": ""}))
+    await soon(store.put("old", b"content"))
+    await soon(store.update_meta("old", ObjectMeta(description="d" * (most - said - 400))))
+    before = await body_of(backend, "old")
+    room = most - len(before)
+    assert 100 < room < 300
+
+    text = "d" * (most - said - 400)
+    new = ObjectMeta(name="new", description="d" * most)
+    if part == "name":
+        new = ObjectMeta(name="n" * room, description=text)
+    with pytest.raises(InvalidOptionError, match="store less of them"):
+        await soon(store.update_meta("old", new))
+    assert await body_of(backend, "old") == before
+    assert [one.name for one in await store.list()] == ["old"]
+    assert await soon(store.get("old")) == b"content"
+
+
 async def test_metadata_that_fills_a_message_can_be_deleted_and_after_less_renamed(
     store: ObjectStore, backend: Backend
 ) -> None:
@@ -220,8 +244,10 @@ async def test_metadata_that_fills_a_message_can_be_deleted_and_after_less_renam
     for name in ("name", "kept"):
         await write_raw(backend, name, said | {"name": name, "description": "d" * room})
 
+    before = await body_of(backend, "name")
     with pytest.raises(InvalidOptionError, match="store less of them"):
         await soon(store.rename("name", "moved"))
+    assert await body_of(backend, "name") == before
     assert await soon(store.delete("name")) is True
     marker = await soon(store.get_info("name", show_deleted=True))
     assert (marker.deleted, marker.description) == (True, None)
