@@ -341,7 +341,8 @@ class ObjectPublisher(PlainPublisher):
                     headers=headers,
                     metadata=command.metadata,
                     chunk_size=self.chunk_size,
-                    mode="overwrite" if decision is None else decision,
+                    # What is decided then is a mode too, if not one for users.
+                    mode="overwrite" if decision is None else decision,  # type: ignore[arg-type]
                 )
             except StaleResultError as error:
                 # Not an error to anybody: middlewares do not see it.

@@ -11,6 +11,7 @@ __all__ = (
     "Condition",
     "Decision",
     "PutMode",
+    "WriteMode",
     "amend_condition",
     "put_condition",
     "require",
@@ -31,8 +32,11 @@ class Decision:
         """Decide whether the metadata is to be written, which makes them an object."""
 
 
-PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo | Decision
-"""What a put may replace: anything, nothing, one revision, or what is decided then."""
+PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo
+"""What a put may replace: anything, nothing, or one revision."""
+
+WriteMode: TypeAlias = PutMode | Decision
+"""A `PutMode`, or what is decided then: this package's own."""
 
 AmendMode: TypeAlias = Literal["overwrite"] | int | ObjectInfo
 """Which version may be changed or deleted: any, or one revision."""
@@ -42,7 +46,7 @@ Condition: TypeAlias = int | Decision | None
 """The revision that may be replaced; 0 for no live object; `None` for any."""
 
 
-def put_condition(bucket: str, name: str, mode: PutMode) -> Condition:
+def put_condition(bucket: str, name: str, mode: WriteMode) -> Condition:
     """The condition that a `mode` of `put` or `add_link` means.
 
     Raises:
