@@ -46,10 +46,21 @@ ACTS: dict[str, Act] = {
     "link c to b": lambda s: s.add_link("c", "b"),
 }
 
-# OBJSTORE_ORDERS=all tries all of them, in five minutes; otherwise those in which the turn
-# goes over three times, which found all that was ever wrong.
+# Tried are the orders in which the turn goes over three times, which found all that was ever
+# wrong. OBJSTORE_ORDERS=all tries all of them, a minute or two for each pair of changes; but
+# two renames of one name to different ones, which finish each other's, have too many (it did
+# not end in seven minutes): of those, the orders in which the turn goes over five times.
 ALL = os.environ.get("OBJSTORE_ORDERS") == "all"
-SWITCHES = None if ALL else 3
+
+
+def switches_of(act: str, other: str) -> int | None:
+    """How often the turn goes over."""
+    if not ALL:
+        return 3
+    one, another = act.split(), other.split()
+    same = one[:2] == another[:2] and one[0] == "rename"
+    return 5 if same and one != another else None
+
 
 pytestmark = pytest.mark.timeout(3600 if ALL else 120)
 
@@ -361,4 +372,4 @@ async def test_a_rename_against_any_change_in_every_order_keeps_each_object_whol
     before: Act, act: str, other: str
 ) -> None:
     acts = [act, other]
-    assert await orders_of(before, acts, judge, SWITCHES) > 1
+    assert await orders_of(before, acts, judge, switches_of(act, other)) > 1
