@@ -62,9 +62,10 @@ _PAUSE_SECONDS = 0.5
 
 # What the headers of a metadata message take, generously: the server counts them too.
 _HEADER_BYTES = 128
-# What the nuid, the digest, the size, the number of chunks, their size and their age add to
-# a put's metadata.
-_FILLED_IN_BYTES = 200
+# What the nuid, the digest, the size, the number of chunks and their size add to a put's
+# metadata; and, in a bucket with a ttl, their age.
+_FILLED_IN_BYTES = 160
+_AGE_BYTES = 40
 # What all of it takes beside the name and the bucket.
 _KEYS_BYTES = 512
 
@@ -220,7 +221,8 @@ def require_fits(backend: Backend, info: ObjectInfo) -> None:
         most = 6 * len(info.name) + len(info.bucket) + _KEYS_BYTES
         if most <= backend.max_payload - _HEADER_BYTES:
             return
-    _require_size(backend, info, len(wire.metadata_json(info)) + _FILLED_IN_BYTES)
+    filled_in = _FILLED_IN_BYTES + (_AGE_BYTES if backend.max_age else 0)
+    _require_size(backend, info, len(wire.metadata_json(info)) + filled_in)
 
 
 def _require_size(backend: Backend, info: ObjectInfo, size: int) -> None:
