@@ -22,13 +22,14 @@ import uvicorn
 from faststream import Path
 from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
-from prometheus_client import CollectorRegistry, make_asgi_app
+from prometheus_client import CollectorRegistry
 
 from faststream_objstore import Bucket, Buckets, FromBucket, FromObject, ObjectStore, Retry
 from faststream_objstore.health import make_health_asgi
 from faststream_objstore.http import make_console_asgi, mount
 from faststream_objstore.models import ObjectInfo
-from faststream_objstore.observers.prometheus import PrometheusObserver
+from faststream_objstore.observers.prometheus import PrometheusObserver, make_metrics_asgi
+from faststream_objstore.sweeping import Sweep
 from faststream_objstore.testing import NatsServer
 
 USERS = ("ann", "bob", "cy", "dee")
@@ -94,14 +95,13 @@ def build(url: str, *, writable: bool) -> tuple[AsgiFastStream, Buckets]:
 
     registry = CollectorRegistry()
     broker = NatsBroker(url, logger=logging.getLogger("console"))
-    buckets = Buckets(
-        broker, photos, thumbs, reports, observers=[PrometheusObserver(registry)]
-    )
+    observer = PrometheusObserver(registry)
+    buckets = Buckets(broker, photos, thumbs, reports, observers=[observer], sweep=Sweep())
     app = AsgiFastStream(
         broker,
         asgi_routes=[
             ("/health", make_health_asgi(buckets, max_lag=300, max_fill=0.9)),
-            ("/metrics", make_asgi_app(registry)),
+            ("/metrics", make_metrics_asgi(observer)),
         ],
     )
     # Whoever reaches this port may see everything: it listens on this machine only.

@@ -37,8 +37,10 @@ from faststream_objstore.observers.events import Observer
 from faststream_objstore.observers.notifying import Observers
 from faststream_objstore.observers.store import ObservedStore
 from faststream_objstore.origin import origin_on
+from faststream_objstore.standing import Standings
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
+from faststream_objstore.sweeping import Sweep, Sweeper
 from faststream_objstore.wire import bucket_of_stream
 
 __all__ = ("Attached", "attached_to", "extension_key")
@@ -67,12 +69,18 @@ class Attached:
     Args:
         extension: The `Buckets`, which the context offers to handlers and hooks.
         observers: Who is told of operations and changes.
+        sweep: When the buckets are swept.
 
     Raises:
         InvalidOptionError: If an observer is not one.
     """
 
-    def __init__(self, extension: object, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self,
+        extension: object,
+        observers: Iterable[Observer] = (),
+        sweep: Sweep | None = None,
+    ) -> None:
         self.broker: NatsBroker | None = None
         self._extension = extension
         self._declared: dict[str, Bucket] = {}
@@ -87,6 +95,8 @@ class Attached:
         self._warned: set[tuple[str, str]] = set()
         self._origin = origin_on(lambda: self.broker)
         _known.add(self)
+        self._standings = Standings(self)
+        self._sweeper = None if sweep is None else Sweeper(self, sweep)
         observing = tuple(observers)
         self.observers: Observers | None = (
             Observers(observing, self.log) if observing else None
@@ -242,6 +252,10 @@ class Attached:
         await binding.live.start({value for _, value in wanted})
         for field, value in wanted:
             value.get(required=field.must_exist)
+        if self.observers is not None:
+            self.observers.follow(self._standings)
+        if self._sweeper is not None:
+            self._sweeper.start()
 
     def _check_handlers(self, broker: NatsBroker) -> None:
         attached = attached_to(broker)
@@ -268,6 +282,8 @@ class Attached:
 
     async def on_stop(self) -> None:
         """Follow nothing any more; the broker's hook calls it."""
+        if self._sweeper is not None:
+            await self._sweeper.stop()
         if self._live is not None:
             await self._live.live.stop()
 

@@ -16,6 +16,7 @@ from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.observers.events import Observer
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
+from faststream_objstore.sweeping import Sweep
 
 __all__ = ("Buckets",)
 
@@ -46,6 +47,7 @@ class Buckets:
         *buckets: The declarations.
         observers: Who is told of every operation and every change, such as a
             `PrometheusObserver`.
+        sweep: Have one replica of many sweep each bucket at intervals; nobody if not given.
 
     Raises:
         BucketInUseError, InvalidOptionError: See `attach`.
@@ -56,8 +58,12 @@ class Buckets:
         broker: NatsBroker | Bucket | None = None,
         *buckets: Bucket,
         observers: Iterable[Observer] = (),
+        sweep: Sweep | None = None,
     ) -> None:
-        self._attached: Attached = Attached(self, observers)
+        if sweep is not None and not isinstance(sweep, Sweep):
+            msg = f"Buckets(sweep={sweep!r}) cannot work; give a Sweep(...)."
+            raise InvalidOptionError(msg)
+        self._attached: Attached = Attached(self, observers, sweep)
         if isinstance(broker, Bucket):
             self._attached.attach(None, broker, *buckets)
         else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = (
     "BucketStanding",
     "DurableStanding",
+    "LiveStanding",
     "Standing",
     "Standings",
     "SubscriberStanding",
@@ -184,17 +185,38 @@ class SubscriberStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveStanding:
+    """A `LiveObject` of this process.
+
+    Attributes:
+        bucket: The bucket's name.
+        object: The object's name, as the code declares it.
+        revision: The version in use; 0 for none.
+        loads: How many versions have been loaded.
+        failures: How many versions could not be loaded.
+    """
+
+    bucket: str
+    object: str
+    revision: int
+    loads: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """Where all declared buckets and their subscribers stand.
 
     Attributes:
         buckets: The buckets that answered.
         subscribers: The subscribers of this process.
+        live_objects: What `LiveObject`s share in this process.
         problems: Why a bucket did not answer, by its name.
     """
 
     buckets: tuple[BucketStanding, ...] = ()
     subscribers: tuple[SubscriberStanding, ...] = ()
+    live_objects: tuple[LiveStanding, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -236,6 +258,7 @@ class Standings:
         return Standing(
             buckets=tuple(one for one in found if isinstance(one, BucketStanding)),
             subscribers=tuple(subscribed),
+            live_objects=self._live(),
             problems=problems,
         )
 
@@ -250,6 +273,18 @@ class Standings:
             backend, standing.version, every=self._count_every, patience=timeout / 2
         )
         return replace(standing, objects=count.objects)
+
+    def _live(self) -> tuple[LiveStanding, ...]:
+        return tuple(
+            LiveStanding(
+                bucket=value.source.bucket,
+                object=value.source.name,
+                revision=0 if value.info is None else value.info.revision,
+                loads=value.loads,
+                failures=value.failures,
+            )
+            for value in self._attached.live_values
+        )
 
     async def _subscriber(
         self, subscriber: "ChangeSubscriber", binding: "Binding", timeout: float

@@ -14,7 +14,7 @@ FLOORS = [
     {"backends"},
     {"store", "filesystem"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
-    | {"middlewares", "origin", "observers", "health", "standing"}
+    | {"middlewares", "origin", "observers", "health", "standing", "sweeping"}
     | {"_faststream", "connection", "declarations"},
     {"http"},
     {"testing", "pytest_plugin", "__init__"},

@@ -51,12 +51,12 @@ _LETTER_PAUSES = (0.1, 0.5, 2.0)
 _MOST_TOLD = 1024
 
 
-def label(bucket: str) -> str:
-    """The subject that handlers, metrics and spans see: one for each bucket.
+def label(bucket: str, durable: str | None = None) -> str:
+    """The subject that handlers, metrics and spans see: one for each durable of a bucket.
 
     The real one has the object's name in it, so every object would be a label.
     """
-    return f"$O.{bucket}.M"
+    return f"$O.{bucket}.M" if durable is None else f"$O.{bucket}.M:{durable}"
 
 
 @dataclass(eq=False)

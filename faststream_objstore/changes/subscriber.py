@@ -392,8 +392,27 @@ class ChangeSubscriber(PlainSubscriber):
 
     @property
     def subject_label(self) -> str:
-        """What logs show as the subject."""
-        return label(self.options.bucket)
+        """What metrics, spans and logs show as the subject."""
+        return label(self.options.bucket, self.options.durable)
+
+    def get_log_context(self, message: Any) -> dict[str, str]:
+        """What a log line says beside its text: the whole name, which FastStream would cut."""
+        options = self.options
+        context = super().get_log_context(message) | {
+            "bucket": options.bucket,
+            "durable": options.durable or "",
+            "handler": self.handler_name,
+        }
+        change = getattr(message, "raw_message", None)
+        if isinstance(change, ChangeMessage):
+            name, revision = change.info.name, str(change.info.revision)
+            context |= {
+                "object": name,
+                "revision": revision,
+                "subject": f"{self.subject_label} {name}",
+                "message_id": f"@{revision}",
+            }
+        return context
 
     @property
     def innermost_middlewares(self) -> Sequence[Any]:
@@ -408,6 +427,7 @@ class ChangeSubscriber(PlainSubscriber):
         else:
             change = ChangeMessage.read(message, self.options.bucket)
             change.path = self.options.names.match(change.info.name) or {}
+        change.subject = self.subject_label
         info = change.info
         headers = {key: values[0] for key, values in (info.headers or {}).items() if values}
         return NatsMessage(

@@ -10,6 +10,7 @@ from faststream_objstore.observers.events import (
     OperationEvent,
     OperationResult,
     ScopedObserver,
+    StandingObserver,
 )
 
 __all__ = (
@@ -19,4 +20,5 @@ __all__ = (
     "OperationEvent",
     "OperationResult",
     "ScopedObserver",
+    "StandingObserver",
 )

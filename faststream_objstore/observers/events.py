@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from faststream_objstore.models import ObjectInfo
+from faststream_objstore.standing import Standings
 
 __all__ = (
     "ChangeEvent",
@@ -13,6 +14,7 @@ __all__ = (
     "OperationEvent",
     "OperationResult",
     "ScopedObserver",
+    "StandingObserver",
 )
 
 OperationResult: TypeAlias = Literal["success", "not_found", "conflict", "error", "cancelled"]
@@ -38,7 +40,7 @@ class OperationEvent:
             `get_file` have names of their own, `exists` is a `get_info`.
         outcome: How it ended.
         seconds: How long it took; for `open`, until the reader was closed.
-        bytes: Bytes of content that were stored or read.
+        bytes: Bytes of content that were stored or read, or that a sweep has freed.
         info: The version that was written or read, where the operation has one.
         error: What it raised.
     """
@@ -125,4 +127,16 @@ class ScopedObserver(Observer, Protocol):
         Args:
             bucket: The bucket's name.
             operation: The method.
+        """
+
+
+@runtime_checkable
+class StandingObserver(Observer, Protocol):
+    """An observer that also shows where buckets and durables stand, when it is collected."""
+
+    def follow(self, standings: Standings) -> None:
+        """Called on the event loop when the broker starts, and again when it starts again.
+
+        Args:
+            standings: `await standings.read(timeout=...)` is where they stand.
         """

@@ -10,7 +10,9 @@ from faststream_objstore.observers.events import (
     Observer,
     OperationEvent,
     ScopedObserver,
+    StandingObserver,
 )
+from faststream_objstore.standing import Standings
 
 __all__ = ("Observers",)
 
@@ -41,6 +43,15 @@ class Observers:
 
     def __iter__(self) -> Iterator[Observer]:
         return iter(self._all)
+
+    def follow(self, standings: Standings) -> None:
+        """Let observers read where the buckets stand, whenever somebody collects."""
+        for one in self._all:
+            if isinstance(one, StandingObserver):
+                try:
+                    one.follow(standings)
+                except Exception as error:  # noqa: BLE001 - whatever an observer raises
+                    self._report(one, error)
 
     def operation(self, event: OperationEvent) -> None:
         """Tell of an operation."""

@@ -1,15 +1,24 @@
 """Spans and metrics for OpenTelemetry: `pip install 'faststream[otel]'`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from faststream_objstore.observers.events import ChangeEvent, OperationEvent
+from faststream_objstore.observers.gauges import Gauges
 from faststream_objstore.observers.labels import NO_DURABLE, BoundedLabels
+from faststream_objstore.standing import (
+    BucketStanding,
+    DurableStanding,
+    LiveStanding,
+    Standing,
+    Standings,
+)
 
 try:
     from opentelemetry import metrics, trace
+    from opentelemetry.metrics import CallbackOptions, Observation
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 except ImportError as _error:
     _message = (
@@ -28,6 +37,63 @@ _SCOPE = "faststream_objstore"
 # They run as long as their callers like, perhaps in several tasks: their spans are made when
 # they end.
 _UNSCOPED = frozenset({"open", "iter"})
+
+
+_T = TypeVar("_T")
+_Value: TypeAlias = Callable[[_T], float | None]
+_Callback: TypeAlias = "Callable[[CallbackOptions], Iterable[Observation]]"
+
+_OF_BUCKETS: tuple[tuple[str, str, str, _Value[BucketStanding]], ...] = (
+    ("objstore.bucket.size", "By", "Bytes stored", lambda one: one.bytes),
+    ("objstore.bucket.limit", "By", "Bytes that may be stored", lambda one: one.max_bytes),
+    ("objstore.bucket.objects", "{object}", "Objects", lambda one: one.objects),
+)
+_OF_DURABLES: tuple[tuple[str, str, str, _Value[DurableStanding]], ...] = (
+    (
+        "objstore.durable.pending",
+        "{change}",
+        "Changes that are not delivered yet",
+        lambda one: one.pending,
+    ),
+    (
+        "objstore.durable.in_work",
+        "{change}",
+        "Changes that are being handled, or that wait for their next attempt",
+        lambda one: one.in_work,
+    ),
+    (
+        "objstore.durable.redelivered",
+        "{change}",
+        "Changes in work that were delivered before",
+        lambda one: one.redelivered,
+    ),
+    (
+        "objstore.durable.oldest_age",
+        "s",
+        "Seconds since the oldest change that is not handled; 0 if all are",
+        lambda one: one.oldest,
+    ),
+)
+_OF_LIVE: tuple[tuple[str, str, str, _Value[LiveStanding]], ...] = (
+    (
+        "objstore.live_object.revision",
+        "1",
+        "The version of a LiveObject in use",
+        lambda one: one.revision,
+    ),
+    (
+        "objstore.live_object.loads",
+        "{version}",
+        "Versions of a LiveObject that were loaded",
+        lambda one: one.loads,
+    ),
+    (
+        "objstore.live_object.failures",
+        "{version}",
+        "Versions of a LiveObject that could not be loaded",
+        lambda one: one.failures,
+    ),
+)
 
 
 class OpenTelemetryObserver:
@@ -50,6 +116,7 @@ class OpenTelemetryObserver:
         meter_provider: Where metrics go; the global one if not given.
         max_buckets: How many Object Store buckets have an attribute value of their own in
             metrics; the rest shares `(other)`.
+        timeout: Seconds that NATS may take to say how buckets and durables stand.
     """
 
     def __init__(
@@ -58,7 +125,10 @@ class OpenTelemetryObserver:
         meter_provider: "MeterProvider | None" = None,
         *,
         max_buckets: int = 100,
+        timeout: float = 5.0,
     ) -> None:
+        self._gauges: list[Gauges] = []
+        self._timeout = timeout
         self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
         self._buckets = BoundedLabels(max_buckets)
@@ -82,6 +152,65 @@ class OpenTelemetryObserver:
             unit="s",
             description="Seconds from the put or delete of an object to the handler",
         )
+        for name, unit, text, of_bucket in _OF_BUCKETS:
+            meter.create_observable_gauge(
+                name, [self._of_buckets(of_bucket)], unit=unit, description=text
+            )
+        for name, unit, text, of_durable in _OF_DURABLES:
+            meter.create_observable_gauge(
+                name, [self._of_durables(of_durable)], unit=unit, description=text
+            )
+        for name, unit, text, of_live in _OF_LIVE:
+            meter.create_observable_gauge(
+                name, [self._of_live(of_live)], unit=unit, description=text
+            )
+
+    def follow(self, standings: Standings) -> None:
+        """Show where these buckets stand, too."""
+        self._gauges = [one for one in self._gauges if one.standings is not standings]
+        self._gauges.append(Gauges(standings, timeout=self._timeout))
+
+    def _collect(self) -> Iterator[Standing]:
+        for gauges in self._gauges:
+            yield gauges.collect()
+
+    def _of_buckets(self, value: "_Value[BucketStanding]") -> "_Callback":
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            for standing in self._collect():
+                for one in standing.buckets:
+                    if (number := value(one)) is not None:
+                        labels = {"objstore.bucket": self._buckets.of(one.bucket)}
+                        yield Observation(number, labels)
+
+        return observe
+
+    def _of_durables(self, value: "_Value[DurableStanding]") -> "_Callback":
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            for standing in self._collect():
+                for at in {
+                    (one.bucket, one.durable): one.standing for one in standing.subscribers
+                }.values():
+                    if at is not None and (number := value(at)) is not None:
+                        labels = {
+                            "objstore.bucket": self._buckets.of(at.bucket),
+                            "objstore.durable": at.durable,
+                        }
+                        yield Observation(number, labels)
+
+        return observe
+
+    def _of_live(self, value: "_Value[LiveStanding]") -> "_Callback":
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            for standing in self._collect():
+                for one in standing.live_objects:
+                    if (number := value(one)) is not None:
+                        labels = {
+                            "objstore.bucket": self._buckets.of(one.bucket),
+                            "objstore.live_object": one.object,
+                        }
+                        yield Observation(number, labels)
+
+        return observe
 
     @contextmanager
     def scope(self, bucket: str, operation: str) -> Iterator[None]:

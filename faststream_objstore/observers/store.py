@@ -113,6 +113,8 @@ def _observed(method: str) -> Callable[..., Any]:
                 moved = info.size
             elif isinstance(result, bytes):
                 moved = len(result)
+            elif method == "sweep":
+                moved = result
             report(None, info=info, moved=moved)
             return result
 

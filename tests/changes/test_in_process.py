@@ -225,9 +225,12 @@ async def test_every_object_has_the_same_subject_for_metrics_and_traces() -> Non
     @bucket.on_put()
     async def handle(info: ObjectInfo) -> None: ...
 
+    @bucket.on_put(durable="worker")
+    async def work(info: ObjectInfo) -> None: ...
+
     async with TestNatsBroker(broker):
         store = await buckets.open("photos")
         for number in range(5):
             await store.put(str(number), b"")
 
-    assert subjects == {"$O.photos.M"}
+    assert subjects == {"$O.photos.M", "$O.photos.M:worker"}

@@ -1,5 +1,6 @@
 """Spans and metrics, as OpenTelemetry's exporters get them."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ async def test_put_and_reads_are_spans_and_the_handlers_span_is_traced_to_the_pu
     assert info.status.status_code is StatusCode.UNSET
 
     # FastStream makes the handler's span a child of the one that the change was made in.
-    [handled] = telemetry.named(f"$O.{bucket_name}.M process")
+    [handled] = telemetry.named(f"$O.{bucket_name}.M:one process")
     assert handled.parent is not None
     assert put.context is not None
     assert handled.parent.span_id == put.context.span_id
@@ -144,10 +145,17 @@ async def test_operations_and_changes_are_measured(
         await store.put("a", b"12345")
         await store.put("b", b"12")
         await seen.wait_for_changes(2)
+        # As an exporter does, in a thread of its own.
+        gauges = await soon(asyncio.to_thread(telemetry.points))
     finally:
         await soon(broker.stop())
 
-    points = telemetry.points()
+    points = gauges
+    [(labels, stored)] = points["objstore.bucket.objects"]
+    assert (labels, stored.value) == ({"objstore.bucket": bucket_name}, 2)
+    [(labels, pending)] = points["objstore.durable.pending"]
+    durable = {"objstore.bucket": bucket_name, "objstore.durable": "one"}
+    assert (labels, pending.value) == (durable, 0)
     of = {"objstore.bucket": bucket_name, "objstore.operation": "put"}
     [(labels, moved)] = points["objstore.operation.bytes"]
     assert (labels, moved.value) == (of, 7)

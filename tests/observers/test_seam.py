@@ -260,3 +260,33 @@ async def test_observers_are_told_in_test_mode() -> None:
 
     assert seen.told() == [("put", "success", 3)]
     assert [(one.durable, one.outcome) for one in seen.changes] == [("one", "handled")]
+
+
+async def test_failed_handler_is_logged_with_the_whole_name_and_structured_extras(
+    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = Recorder()
+    bucket = Bucket(bucket_name)
+
+    @bucket.on_put(durable="thumbnailer", retry=Retry(2, delays=(0.01,)))
+    async def thumbnail(info: ObjectInfo) -> None:
+        raise ValueError("no picture")
+
+    name = "ann/2026/holiday/cat-on-the-roof.png"
+    logger = logging.getLogger("test_observer")
+    with caplog.at_level(logging.INFO, "test_observer"):
+        async with observed(nats_server, bucket, seen, logger=logger) as store:
+            info = await store.put(name, b"1")
+            await seen.wait_for_changes(2)
+
+    failures = [one for one in caplog.records if "no picture" in one.getMessage()]
+    # FastStream's own of each attempt, and ours of what is next.
+    told = [vars(one) for one in failures if vars(one).get("object")]
+    assert len(told) >= 2
+    for one in told:
+        assert one["bucket"] == bucket_name
+        assert one["durable"] == "thumbnailer"
+        assert one["handler"] == "Thumbnail"
+        assert one["object"] == name
+        assert one["revision"] == str(info.revision)
+        assert one["subject"] == f"$O.{bucket_name}.M:thumbnailer {name}"
