@@ -82,6 +82,7 @@ class Bucket:
         metadata: Free text by key.
         keep_replaced: How long the chunks of a replaced or deleted version stay, so that
             downloads that are under way can finish; a number is seconds; 0 is not at all.
+        transactions: Have `ObjectStore.transaction`, which takes nats-server 2.12.
         declare: Create it if it is missing, and compare what is named here with the one
             that exists. With `False` it is only bound, and must exist.
         update: Apply differences to an existing bucket instead of refusing to start.
@@ -110,6 +111,7 @@ class Bucket:
         compression: bool | None = None,
         metadata: Mapping[str, str] | None = None,
         keep_replaced: timedelta | float | None = None,
+        transactions: bool | None = None,
         declare: bool = True,
         update: bool = False,
         context_key: str | None = None,
@@ -127,6 +129,7 @@ class Bucket:
             compression=compression,
             metadata=metadata,
             keep_replaced=keep_replaced,
+            transactions=transactions,
         )
         self.declare: bool = declare
         self.update: bool = update

@@ -12,6 +12,7 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   ├── BucketConfigMismatchError   nats-py's BadBucketError; differs from what exists
     │   ├── BucketInUseError            something else rewrites the bucket's stream
     │   ├── BucketSealedError           nats-py's APIError; read-only for ever
+    │   ├── FeatureNotEnabledError      the bucket, or its server, does not have it
     │   └── BucketFullError             nats-py's APIError; `max_bytes` is reached
     ├── ObjectError
     │   ├── InvalidObjectNameError      nats-py's, ValueError
@@ -34,6 +35,7 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   └── InvalidPatternError
     ├── UnsupportedDataError            TypeError
     ├── BulkError                       some of many objects; the rest is done
+    ├── TransactionEndedError           RuntimeError; used after its block
     ├── StoreTimeoutError               nats-py's TimeoutError
     │   ├── ConnectionLostError         the connection went, and the answer with it
     │   └── PermissionDeniedError       the server refuses this user a subject
@@ -65,6 +67,7 @@ __all__ = (
     "ConnectionLostError",
     "CorruptObjectError",
     "DigestMismatchError",
+    "FeatureNotEnabledError",
     "IncompleteObjectError",
     "InvalidBucketNameError",
     "InvalidClaimError",
@@ -88,6 +91,7 @@ __all__ = (
     "ServerUnreachableError",
     "StoreAPIError",
     "StoreTimeoutError",
+    "TransactionEndedError",
     "UnsupportedDataError",
 )
 
@@ -189,6 +193,10 @@ class BucketFullError(BucketError, nats.js.errors.APIError):
     err_code: int | None = 10077
 
 
+class FeatureNotEnabledError(BucketError):
+    """A setting is needed that the bucket does not have, or that its server does not know."""
+
+
 class ObjectError(ObjStoreError):
     """Something is wrong with one object."""
 
@@ -286,6 +294,10 @@ class BulkError(ObjStoreError):
     ) -> None:
         super().__init__(message, bucket=bucket)
         self.result = result
+
+
+class TransactionEndedError(ObjStoreError, RuntimeError):
+    """A transaction was used after its block, or before it."""
 
 
 class StoreTimeoutError(ObjStoreError, nats.errors.TimeoutError):

@@ -374,6 +374,7 @@ class ObjectStoreConfig:
         metadata: Free text by key, on the bucket.
         keep_replaced: How long the chunks of a replaced or deleted version stay, so that
             who is reading it can finish; a number is seconds; zero is not at all.
+        transactions: Whether `ObjectStore.transaction` works (nats-server 2.12).
     """
 
     bucket: str
@@ -386,6 +387,7 @@ class ObjectStoreConfig:
     compression: bool | None = None
     metadata: Mapping[str, str] | None = None
     keep_replaced: timedelta | float | None = None
+    transactions: bool | None = None
 
     def __post_init__(self) -> None:
         validate_bucket_name(self.bucket)
@@ -444,6 +446,11 @@ class ObjectStoreConfig:
             "compression",
             "True or False",
         )
+        self._check(
+            self.transactions is None or isinstance(self.transactions, bool),
+            "transactions",
+            "True or False",
+        )
         if self.metadata is not None:
             self._check(
                 isinstance(self.metadata, Mapping)
@@ -482,6 +489,7 @@ class ObjectStoreStatus:
         metadata: Free text by key, the server's own `_nats.` keys left out.
         max_bytes: Limit of `size`; `None` is unlimited.
         keep_replaced: How long the chunks of replaced versions stay; `None` is not at all.
+        transactions: Whether `ObjectStore.transaction` works.
     """
 
     bucket: str
@@ -497,6 +505,7 @@ class ObjectStoreStatus:
     metadata: dict[str, str]
     max_bytes: int | None = None
     keep_replaced: timedelta | None = None
+    transactions: bool = False
 
     @property
     def storage_type(self) -> Storage:

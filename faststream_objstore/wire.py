@@ -511,6 +511,8 @@ def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
         "allow_direct": True,
         "compression": "s2" if config.compression else "none",
     }
+    if config.transactions:
+        result["allow_atomic"] = True
     if config.description:
         result["description"] = config.description
     if config.placement:
@@ -545,6 +547,7 @@ def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
             if not key.startswith("_nats.") and key != _KEEP_REPLACED
         },
         keep_replaced=keep_replaced(stream.get("metadata") or {}),
+        transactions=bool(stream.get("allow_atomic")),
     )
 
 

@@ -73,6 +73,11 @@ async def test_one_function_may_react_to_several_events() -> None:
     assert len(bucket.subscribers) == 2
 
 
+def test_a_bucket_has_transactions_where_it_is_told() -> None:
+    assert Bucket("photos").config.transactions is None
+    assert Bucket("photos", transactions=True).config.transactions is True
+
+
 def test_a_bucket_keeps_replaced_versions_as_long_as_it_is_told() -> None:
     assert Bucket("photos").config.keep_replaced is None
     assert Bucket("photos", keep_replaced=300).config.keep_replaced == timedelta(minutes=5)

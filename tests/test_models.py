@@ -175,6 +175,7 @@ def test_a_ttl_is_a_timedelta_or_seconds(ttl: Any, expected: Any) -> None:
         ({"replicas": 0}, "1 to 5"),
         ({"replicas": 6}, "1 to 5"),
         ({"replicas": "1"}, "1 to 5"),
+        ({"transactions": "yes"}, "True or False"),
         ({"description": 5}, "a str"),
         ({"compression": "yes"}, "True or False"),
         ({"metadata": {"a": 1}}, "a mapping of str to str"),

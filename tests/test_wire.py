@@ -448,6 +448,7 @@ FULL = ObjectStoreConfig(
     compression=True,
     metadata={"m": "1"},
     keep_replaced=timedelta(minutes=5, microseconds=1),
+    transactions=True,
 )
 
 
@@ -462,6 +463,12 @@ def test_every_setting_has_its_place_in_the_stream() -> None:
         "m": "1",
         "faststream_objstore.keep_replaced": "300.000001",
     }
+    assert stream["allow_atomic"] is True
+
+
+def test_a_stream_without_transactions_does_not_name_them() -> None:
+    # An older server refuses, or ignores, what it does not know.
+    assert "allow_atomic" not in wire.stream_config(ObjectStoreConfig(bucket="photos"))
 
 
 def test_the_settings_of_a_stream_are_read_again() -> None:
@@ -482,6 +489,7 @@ def test_a_stream_that_says_little_has_the_servers_defaults() -> None:
         compression=False,
         metadata={"m": "1"},
         keep_replaced=0,
+        transactions=False,
     )
 
 

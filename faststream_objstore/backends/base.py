@@ -17,17 +17,23 @@ from typing_extensions import Self
 from ..messages import StoredMessage
 
 __all__ = (
+    "BATCH_LIMIT",
     "Backend",
     "ChunkUpload",
     "ConsumerState",
     "Deliver",
     "MessageStream",
+    "MetadataWrite",
     "Room",
     "Server",
     "StoredMessage",
     "StreamState",
     "WrongRevision",
 )
+
+
+BATCH_LIMIT = 1000
+"""Messages that a server stores together (nats-server 2.12)."""
 
 
 class StreamState(NamedTuple):
@@ -97,6 +103,20 @@ class Deliver(Enum):
 
 class WrongRevision(Exception):  # noqa: N818 - a signal for the store, never a user's error
     """A compare-and-set write met another sequence than it expected."""
+
+
+class MetadataWrite(NamedTuple):
+    """One of the metadata messages that are stored together.
+
+    Attributes:
+        subject: The object's metadata subject; no two of a batch have the same.
+        data: The JSON of its metadata.
+        expected_sequence: The sequence of the subject's newest message; 0 for none.
+    """
+
+    subject: str
+    data: bytes
+    expected_sequence: int
 
 
 class ChunkUpload(Protocol):
@@ -223,6 +243,10 @@ class Backend(Protocol):
         """Whether a replica may answer with less than the leader has (ADR-31)."""
 
     @property
+    def atomic(self) -> bool:
+        """Whether `publish_batch` works, when the backend last saw the configuration."""
+
+    @property
     def max_payload(self) -> int:
         """Largest body of one message, bytes."""
 
@@ -262,6 +286,21 @@ class Backend(Protocol):
             BucketFullError, BucketSealedError, BucketNotFoundError: If refused.
             StoreTimeoutError: If the answer did not come, or was lost with the
                 connection: it may be stored or not.
+        """
+
+    async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
+        """Replace the messages of several subjects, all of them or none.
+
+        Each as `publish_metadata` does. They are stored next to each other, in this order.
+
+        Args:
+            writes: At most `BATCH_LIMIT` of them.
+
+        Raises:
+            WrongRevision: If the newest message of one of the subjects has another
+                sequence. It is not known of which.
+            FeatureNotEnabledError: If the stream does not allow it.
+            StoreTimeoutError: If the answer did not come: all may be stored, or none.
         """
 
     def upload(self, subject: str, *, size: int | None = None) -> ChunkUpload:

@@ -30,7 +30,7 @@ from faststream_objstore.http.problems import refusal, too_large
 from faststream_objstore.http.representation import etag_of, media_type, revision_of
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.store import PutOptions
+from faststream_objstore.store.prepare import PutOptions
 
 __all__ = ("conditional_mode", "save_upload")
 

@@ -4,6 +4,7 @@ from .folders import Listing
 from .modes import PutMode
 from .reader import ObjectReader
 from .store import ObjectStore
+from .transaction import Transaction
 from .watch import ObjectWatch, ObjectWatcher
 
 __all__ = (
@@ -13,4 +14,5 @@ __all__ = (
     "ObjectWatch",
     "ObjectWatcher",
     "PutMode",
+    "Transaction",
 )

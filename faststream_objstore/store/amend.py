@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ..backends.base import Backend, WrongRevision
 from ..messages import StoredMessage
 from ..models import ObjectInfo
-from . import kept, modes
+from . import atomic, kept, modes
 from .metadata import (
     find,
     marker,
@@ -95,6 +95,10 @@ async def amend(
         entry = await find(backend, subject, leader=True)
         modes.require(backend.bucket, name, entry, condition)
         changed = change(require(backend, name, entry))
+        # A move that was begun step by step, and broken off, is finished so.
+        begun = entry.move is not None and entry.move.other == changed.name
+        if changed.name != name and backend.atomic and not begun:
+            return await atomic.rename(backend, name, change, mark, condition)
         if changed.name != name:
             moved, messages, ours = await rename(
                 backend, name, changed.name, change, mark, condition=condition

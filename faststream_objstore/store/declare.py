@@ -23,6 +23,7 @@ _STREAM_KEYS = {
     "compression": "compression",
     "metadata": "metadata",
     "keep_replaced": "metadata",
+    "transactions": "allow_atomic",
 }
 
 

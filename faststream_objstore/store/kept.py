@@ -35,37 +35,54 @@ class Plan(NamedTuple):
         raw: The JSON that the new metadata amends.
         seconds: How long the replaced version stays.
         due: Versions whose time is over.
+        stays: Whether the content of what is replaced stays an object's.
     """
 
     raw: dict[str, Any] | None
     seconds: float = 0.0
     due: tuple[wire.Replaced, ...] = ()
+    stays: bool = False
 
 
-async def plan(backend: Backend, entry: Entry, raw: dict[str, Any] | None = None) -> Plan:
+async def plan(
+    backend: Backend,
+    entry: Entry,
+    raw: dict[str, Any] | None = None,
+    *,
+    moved: Entry | None = None,
+    stays: bool = False,
+) -> Plan:
     """What a change that replaces an entry, with its content if it has any, has to note.
 
     Args:
         backend: The bucket.
         entry: What is replaced.
         raw: The JSON that the new metadata amends, if it amends any.
+        moved: What comes in its place from another name, where that is so.
+        stays: Whether the content of the entry is still an object's afterwards.
     """
     keep = wire.keep_replaced(backend.metadata)
-    if not keep and not wire.has_replaced(entry.raw):
-        return Plan(raw)
+    entries = (entry,) if moved is None else (entry, moved)
+    if not keep and not any(wire.has_replaced(one.raw) for one in entries):
+        return Plan(raw, stays=stays)
     noted = _noted(entry)
+    if moved is not None:
+        known = {one.nuid for one in noted}
+        noted += [one for one in _noted(moved) if one.nuid not in known]
+        noted.sort(key=lambda one: one.at_us)
     now_us = time.time_ns() // 1000
     if keep and any(_is_due(one, keep, now_us) for one in noted):
         # By this machine's clock; the server's decides.
         now_us = (await backend.state()).time_ns // 1000
         keep = wire.keep_replaced(backend.metadata)
     young = [one for one in noted if keep and not _is_due(one, keep, now_us)]
-    newest = _replaced(entry) if keep else None
+    newest = _replaced(entry) if keep and not stays else None
     young = young[-(MOST if newest is None else MOST - 1) :]
     return Plan(
         wire.with_replaced(raw, young, newest),
         keep.total_seconds(),
         tuple(one for one in noted if one not in young),
+        stays,
     )
 
 
@@ -111,7 +128,7 @@ async def settle(backend: Backend, entry: Entry, plan: Plan, *, by: int) -> None
         plan: What was planned for it.
         by: The revision that replaced it.
     """
-    replaced = _replaced(entry)
+    replaced = None if plan.stays else _replaced(entry)
     name = entry.info.name if entry.info else ""
     if replaced is not None and plan.seconds:
         _later(backend, name, replaced, plan.seconds, by)

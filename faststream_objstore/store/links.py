@@ -12,7 +12,7 @@ from . import kept, metadata, modes
 from .handle import StoreHandle, announce
 from .modes import Condition, PutMode, put_condition
 
-__all__ = ("LinkVerbs", "put_link")
+__all__ = ("LinkVerbs", "link_over", "put_link", "require_target")
 
 
 class LinkVerbs(StoreHandle):
@@ -84,12 +84,7 @@ class LinkVerbs(StoreHandle):
         )
         if link.name is None:
             return
-        if (await metadata.read(holder, link.name, leader=True)).is_link():
-            msg = (
-                f"Bucket '{self._bucket}': {name!r} cannot link to {link.name!r} in "
-                f"'{link.bucket}', which is a link itself (ADR-20); link to its target."
-            )
-            raise InvalidLinkError(msg, bucket=self._bucket, name=name)
+        require_target(self._bucket, name, await metadata.read(holder, link.name, leader=True))
 
     async def _link(
         self,
@@ -104,6 +99,42 @@ class LinkVerbs(StoreHandle):
         )
         await announce(backend, message)
         return info
+
+
+def require_target(bucket: str, name: str, target: ObjectInfo) -> None:
+    """Refuse a link to a link.
+
+    Raises:
+        InvalidLinkError: If the target is one.
+    """
+    if target.is_link():
+        msg = (
+            f"Bucket '{bucket}': {name!r} cannot link to {target.name!r} in "
+            f"'{target.bucket}', which is a link itself (ADR-20); link to its target."
+        )
+        raise InvalidLinkError(msg, bucket=bucket, name=name)
+
+
+def link_over(
+    backend: Backend, name: str, target: ObjectLink, entry: metadata.Entry
+) -> ObjectInfo:
+    """A link in place of what a name holds; raises as `put_link`."""
+    if target in {ObjectLink(backend.bucket, name), ObjectLink(backend.bucket)}:
+        msg = f"Bucket '{backend.bucket}': a link {name!r} to itself leads nowhere."
+        raise InvalidLinkError(msg, bucket=backend.bucket, name=name)
+    if entry.live and not entry.live.is_link():
+        msg = (
+            f"Bucket '{backend.bucket}': {name!r} is an object and is not replaced by "
+            "a link; delete it first, or choose another name."
+        )
+        raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=name)
+    return ObjectInfo(
+        name=name,
+        bucket=backend.bucket,
+        # nats-py refuses metadata without one, though a link has no chunks.
+        nuid=metadata.new_nuid(),
+        options=ObjectMetaOptions(link=target),
+    )
 
 
 async def put_link(
@@ -122,26 +153,11 @@ async def put_link(
         RevisionMismatchError: If the name is at another revision.
         InvalidLinkError: If the link would point at itself.
     """
-    if target == ObjectLink(backend.bucket, name) or target == ObjectLink(backend.bucket):
-        msg = f"Bucket '{backend.bucket}': a link {name!r} to itself leads nowhere."
-        raise InvalidLinkError(msg, bucket=backend.bucket, name=name)
     subject = metadata.subject_of(backend, name)
     while True:
         entry = await metadata.find(backend, subject, leader=True)
         modes.require(backend.bucket, name, entry, condition)
-        if entry.live and not entry.live.is_link():
-            msg = (
-                f"Bucket '{backend.bucket}': {name!r} is an object and is not replaced by "
-                "a link; delete it first, or choose another name."
-            )
-            raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=name)
-        link = ObjectInfo(
-            name=name,
-            bucket=backend.bucket,
-            # nats-py refuses metadata without one, though a link has no chunks.
-            nuid=metadata.new_nuid(),
-            options=ObjectMetaOptions(link=target),
-        )
+        link = link_over(backend, name, target, entry)
         plan = await kept.plan(backend, entry)
         try:
             written = await metadata.write(

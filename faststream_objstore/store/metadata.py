@@ -225,8 +225,8 @@ def require_fits(backend: Backend, info: ObjectInfo) -> None:
     _require_size(backend, info, len(wire.metadata_json(info)) + filled_in)
 
 
-def _require_size(backend: Backend, info: ObjectInfo, size: int) -> None:
-    limit = backend.max_payload - _HEADER_BYTES
+def _require_size(backend: Backend, info: ObjectInfo, size: int, *, more: int = 0) -> None:
+    limit = backend.max_payload - _HEADER_BYTES - more
     if size > limit:
         msg = (
             f"Bucket '{backend.bucket}', object {info.name!r}: its name, description, "
@@ -305,24 +305,31 @@ async def write(
 
 
 def encoded(
-    backend: Backend, info: ObjectInfo, raw: Mapping[str, Any] | None = None
+    backend: Backend, info: ObjectInfo, raw: Mapping[str, Any] | None = None, *, more: int = 0
 ) -> tuple[ObjectInfo, bytes]:
-    """A metadata message, and what it says.
+    """What is written of a version, shortened where it has to be, and its JSON.
+
+    Args:
+        backend: The bucket.
+        info: What it shall say.
+        raw: The JSON of the version it amends.
+        more: Bytes of headers beside the usual ones.
 
     Raises:
-        InvalidOptionError: If it is too large for one.
+        InvalidOptionError: If it cannot be one message.
     """
+    limit = backend.max_payload - _HEADER_BYTES - more
     if info.deleted:
         raw = wire.without_content_age(raw)
     data = wire.metadata_json(info, raw)
-    if wire.has_replaced(raw) and len(data) > backend.max_payload - _HEADER_BYTES:
+    if wire.has_replaced(raw) and len(data) > limit:
         # Rather than refuse the change, leave the removal of those versions to sweep.
         data = wire.metadata_json(info, wire.with_replaced(raw, ()))
-    if info.deleted and len(data) > backend.max_payload - _HEADER_BYTES:
+    if info.deleted and len(data) > limit:
         # Other clients may fill a message to the last byte, and a marker says more.
         info = replace(info, description=None, headers=None, metadata=None)
         data = wire.metadata_json(info)
-    _require_size(backend, info, len(data))
+    _require_size(backend, info, len(data), more=more)
     return info, data
 
 

@@ -13,6 +13,7 @@ __all__ = (
     "PutMode",
     "WriteMode",
     "amend_condition",
+    "exact",
     "put_condition",
     "require",
 )
@@ -89,6 +90,23 @@ def amend_condition(bucket: str, name: str, mode: AmendMode) -> Condition:
         )
         raise InvalidOptionError(msg, bucket=bucket, name=name)
     return put_condition(bucket, name, mode)
+
+
+def exact(bucket: str, name: str | ObjectInfo, mode: AmendMode) -> tuple[str, AmendMode]:
+    """The name and the mode of a change that may be given as an `ObjectInfo`.
+
+    Raises:
+        InvalidOptionError: If the mode asks for another revision.
+    """
+    if not isinstance(name, ObjectInfo):
+        return name, mode
+    if mode != "overwrite" and mode not in (name, name.revision):
+        msg = (
+            f"Bucket '{bucket}', object {name.name!r}: revision {name.revision} is to be "
+            f"deleted, and mode={mode!r} asks for another one; leave mode out."
+        )
+        raise InvalidOptionError(msg, bucket=bucket, name=name.name)
+    return name.name, name
 
 
 def require(bucket: str, name: str, before: Entry, condition: Condition) -> None:

@@ -27,7 +27,7 @@ from .digest import BufferDigest, Digest
 from .modes import Condition, Decision
 from .sources import Source
 
-__all__ = ("Novelty", "Progress", "put_object", "report")
+__all__ = ("Novelty", "Progress", "Sending", "put_object", "report")
 
 Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
 """Called with the bytes done and the bytes in all (`None` where unknown)."""
@@ -84,7 +84,7 @@ async def put_object(
     elif novelty.expected:
         # If it is not new, the stream says so, and then it is looked up.
         before = metadata.Entry()
-    sending = _Sending(backend, subject, info, source, chunk_size, progress)
+    sending = Sending(backend, subject, info, source, chunk_size, progress)
     version, upload, before = await sending.done(before)
     commit = _Commit(backend, subject, version, upload, before, condition, sending.began)
     written = await commit.done()
@@ -112,7 +112,7 @@ class Novelty:
         self._new_in_a_row = self._new_in_a_row + 1 if new else 0
 
 
-class _Sending:
+class Sending:
     """The chunks of a new version on their way.
 
     Attributes:

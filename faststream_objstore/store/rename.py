@@ -42,7 +42,7 @@ from .metadata import (
     write,
 )
 
-__all__ = ("Change", "Mark", "rename")
+__all__ = ("Change", "Mark", "rename", "settle")
 
 Change: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
 """Makes the new metadata of a version."""
@@ -81,6 +81,28 @@ async def rename(
         InvalidOptionError: If the metadata, with the note, is too large for a message.
     """
     return await _Rename(backend, name, to, change, mark, condition).run()
+
+
+async def settle(
+    backend: Backend, name: str, entry: Entry, info: ObjectInfo, mark: Mark
+) -> bool:
+    """Settle a move that is noted, before the version is moved in one step.
+
+    Args:
+        backend: The bucket.
+        name: The version's name.
+        entry: What it holds.
+        info: The version.
+        mark: Applied to a delete marker that the earlier move has still to leave.
+
+    Returns:
+        Whether it is still to be moved; `False` if it was moved before, and is marked now.
+
+    Raises:
+        WrongRevision: If another writer changes it meanwhile.
+    """
+    move = _Rename(backend, name, name, lambda same: same, mark, None)
+    return await move._is_settled(entry, info)  # noqa: SLF001 - its own
 
 
 class _Rename:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias, TypedDict, overload
+from typing import TypeAlias, overload
 
 from nats.aio.client import Client
 from typing_extensions import Unpack
@@ -15,12 +15,10 @@ from .. import wire
 from ..backends.base import Backend
 from ..backends.jetstream import JetStreamServer
 from ..exceptions import (
-    InvalidLinkError,
     InvalidOptionError,
     ObjectNotFoundError,
 )
 from ..models import (
-    DEFAULT_CHUNK_SIZE,
     ObjectData,
     ObjectInfo,
     ObjectStoreConfig,
@@ -35,41 +33,27 @@ from .bulk import BulkVerbs
 from .declare import bind_bucket
 from .folders import Listing, fold, require_page
 from .get import Version, content, newest, require_size, verified
-from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
+from .given import AnyMeta, Headers
 from .handle import announce
-from .modes import AmendMode, PutMode, amend_condition, put_condition
+from .modes import AmendMode, PutMode, amend_condition, exact
+from .prepare import PutOptions, prepare
 from .provenance import Origin
 from .put import Novelty, Progress, put_object
 from .ranges import read_range
 from .reader import ObjectReader
 from .retire import RetireVerbs
-from .sources import PutData, Source
+from .sources import PutData
 from .sweep import SweepVerbs
-from .update import UpdateVerbs
+from .transaction import TransactionVerbs
 from .watch import ObjectWatch, ObjectWatcher
 
 __all__ = ("ObjectStore", "PutMode")
-
-FILENAME_KEY = "filename"
 
 # Inside the class, `list` is the method.
 Infos: TypeAlias = list[ObjectInfo]
 
 
-class PutOptions(TypedDict, total=False):
-    """What `put` takes beside name and data; see there."""
-
-    meta: AnyMeta | None
-    description: str | None
-    filename: str | None
-    headers: Headers | None
-    metadata: Mapping[str, str] | None
-    chunk_size: int | None
-    mode: PutMode
-    progress: Progress | None
-
-
-class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
+class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with its names. Every method may raise
@@ -184,46 +168,27 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
             ObjectAlreadyExists: With `"create"`, if there is a live object.
             RevisionMismatchError: If the object is at another revision.
         """
-        if not name and meta is not None and meta.name:
-            name = meta.name
-        given = NOTHING_GIVEN if meta is None else Given.of(meta)
-        options = given.options
-        if options is not None and options.link is not None:
-            msg = (
-                f"Bucket '{self._bucket}', object {name!r}: what has content cannot be a "
-                "link (ADR-20); use add_link()."
-            )
-            raise InvalidLinkError(msg, bucket=self._bucket, name=name)
-        texts = dict(metadata if metadata is not None else given.metadata or {})
-        if filename is not None:
-            texts[FILENAME_KEY] = filename
-        info = described(
-            ObjectInfo(name=name, bucket=self._bucket),
-            description=description if description is not None else given.description,
-            headers=headers if headers is not None else given.headers,
-            texts=texts,
+        prepared = prepare(
+            self._bucket,
+            name,
+            data,
+            meta=meta,
+            description=description,
+            filename=filename,
+            headers=headers,
+            metadata=metadata,
+            chunk_size=chunk_size,
+            mode=mode,
+            progress=progress,
         )
-        size = chunk_size
-        if size is None and options is not None:
-            size = options.max_chunk_size
-        condition = put_condition(self._bucket, name, mode)
-        source = Source.of(data, self._bucket, name)
-
         backend = await self._source()
-        if size is None:
-            size = min(DEFAULT_CHUNK_SIZE, backend.max_payload)
-        if type(size) is not int or not 1 <= size <= backend.max_payload:
-            msg = (
-                f"Bucket '{self._bucket}', object {name!r}: chunk_size={size!r} cannot work; "
-                f"it must be from 1 to {backend.max_payload} bytes, the server's max_payload."
-            )
-            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        size = prepared.chunk_size_on(backend)
         stored, message = await put_object(
             backend,
-            self._origin.mark(info),
-            source,
+            self._origin.mark(prepared.info),
+            prepared.source,
             chunk_size=size,
-            condition=condition,
+            condition=prepared.condition,
             progress=progress,
             novelty=self._novelty,
         )
@@ -545,15 +510,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
             await store.delete(info)  # unless it was put again meanwhile
             ```
         """
-        if isinstance(name, ObjectInfo):
-            if mode != "overwrite" and mode not in (name, name.revision):
-                msg = (
-                    f"Bucket '{self._bucket}', object {name.name!r}: revision "
-                    f"{name.revision} is to be deleted, and mode={mode!r} asks for another "
-                    "one; leave mode out."
-                )
-                raise InvalidOptionError(msg, bucket=self._bucket, name=name.name)
-            mode, name = name, name.name
+        name, mode = exact(self._bucket, name, mode)
         condition = amend_condition(self._bucket, name, mode)
         backend = await self._source()
         was_live, message = await to_its_end(
@@ -646,6 +603,7 @@ class ObjectStore(UpdateVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
             metadata=dict(config.metadata or {}),
             max_bytes=config.max_bytes if (config.max_bytes or -1) > 0 else None,
             keep_replaced=wire.keep_replaced(state.config.get("metadata") or {}) or None,
+            transactions=bool(config.transactions),
         )
 
     async def seal(self) -> bool:

@@ -5,29 +5,24 @@ clients leave what is no object's at all. Whether something is old is told by th
 clock alone: the time at which it stored a message against the time that it says it is.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from .. import wire
 from ..backends.base import Backend, ConsumerState, StoredMessage, StreamState
 from ..exceptions import BadObjectMetaError, InvalidOptionError
 from .handle import StoreHandle
 from .kept import MOST
+from .together import each
 
 __all__ = ("SweepVerbs",)
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 # Subjects that one consumer reads: the server compares each with each.
 _SUBJECTS = 512
-# Requests that are out at a time.
-_AT_ONCE = 32
 # Subjects that a log line names.
 _NAMED = 3
 _SHOWN = 80
@@ -212,7 +207,7 @@ async def _nameless(
         )
         return
     # One by one: such a subject may have wildcards, and then means every object.
-    await _each(messages, lambda one: backend.remove(one.sequence))
+    await each(messages, lambda one: backend.remove(one.sequence))
     logger.info(
         "Bucket '%s': %s metadata messages that were no object's are removed (%s).",
         backend.bucket,
@@ -240,12 +235,12 @@ async def _remove_orphans(backend: Backend, orphans: set[str], before_ns: int) -
             subject, chunks = one
             return chunks.size if await backend.purge(subject) else 0
 
-        freed += sum(await _each(old, purge))
+        freed += sum(await each(old, purge))
     for subject in orphans.difference(plain):
         # As a filter it would mean every object's chunks.
         chunks = (await _measured(backend, subject)).get(subject)
         if chunks is not None and chunks.newest_ns <= before_ns:
-            await _each(chunks.sequences, backend.remove)
+            await each(chunks.sequences, backend.remove)
             freed += chunks.size
     return freed
 
@@ -295,7 +290,7 @@ async def _remove_markers(backend: Backend, markers: list[_Marker], before_ns: i
             name,
         )
     # Whatever has been put under the name meanwhile is newer than the marker, and stays.
-    await _each(passed, lambda one: backend.purge(one.subject, up_to=one.sequence))
+    await each(passed, lambda one: backend.purge(one.subject, up_to=one.sequence))
     if passed:
         logger.info("Bucket '%s': %s delete markers are removed.", backend.bucket, len(passed))
 
@@ -305,17 +300,3 @@ def _blocking(behind: list[ConsumerState], marker: _Marker) -> ConsumerState | N
         if not consumer.has_passed(marker.subject, marker.sequence):
             return consumer
     return None
-
-
-async def _each(items: Sequence[T], act: Callable[[T], Awaitable[R]]) -> list[R]:
-    """Do something with each, some at a time; the first error ends it."""
-    results: list[R] = []
-    for start in range(0, len(items), _AT_ONCE):
-        done = await asyncio.gather(
-            *(act(one) for one in items[start : start + _AT_ONCE]), return_exceptions=True
-        )
-        for one in done:
-            if isinstance(one, BaseException):
-                raise one
-            results.append(one)
-    return results

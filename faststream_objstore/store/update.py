@@ -1,5 +1,6 @@
 """`update_meta` and `rename`: another text, another name, the same content."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..exceptions import InvalidOptionError
@@ -40,16 +41,7 @@ class UpdateVerbs(LinkVerbs):
         """
         given = Given.of(meta)
         condition = amend_condition(self._bucket, name, mode)
-
-        def change(info: ObjectInfo) -> ObjectInfo:
-            renamed = replace(info, name=given.name or name)
-            # nats-py's class has no metadata; then there is nothing to say about it.
-            texts = given.metadata if given.has_metadata else info.metadata
-            said = described(
-                renamed, description=given.description, headers=given.headers, texts=texts
-            )
-            return self._origin.mark(said, before=info)
-
+        change = self._change(name, given)
         backend = await self._source()
         link = given.options.link if given.options else None
         if link is not None:
@@ -71,6 +63,20 @@ class UpdateVerbs(LinkVerbs):
         )
         await announce(backend, *messages)
         return info
+
+    def _change(self, name: str, given: Given) -> Callable[[ObjectInfo], ObjectInfo]:
+        """What `update_meta` makes of a version."""
+
+        def change(info: ObjectInfo) -> ObjectInfo:
+            renamed = replace(info, name=given.name or name)
+            # nats-py's class has no metadata; then there is nothing to say about it.
+            texts = given.metadata if given.has_metadata else info.metadata
+            said = described(
+                renamed, description=given.description, headers=given.headers, texts=texts
+            )
+            return self._origin.mark(said, before=info)
+
+        return change
 
     async def rename(self, name: str, to: str, *, mode: AmendMode = "overwrite") -> ObjectInfo:
         """Give an object another name; no content is moved.

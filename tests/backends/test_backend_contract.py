@@ -20,6 +20,7 @@ from faststream_objstore.backends.base import (
     ConsumerState,
     Deliver,
     MessageStream,
+    MetadataWrite,
     Server,
     StoredMessage,
     WrongRevision,
@@ -31,9 +32,11 @@ from faststream_objstore.exceptions import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
+    FeatureNotEnabledError,
     InvalidBucketNameError,
     InvalidOptionError,
     ObjStoreError,
+    StoreAPIError,
 )
 from faststream_objstore.models import ObjectStoreConfig
 
@@ -285,6 +288,124 @@ async def test_one_of_many_writers_at_once_wins(backend: Backend) -> None:
     winners = [number for number in results if number is not None]
     assert len(winners) == 1
     assert bodies(await read(backend.messages(subject))) == [b"%d" % winners[0]]
+
+
+async def test_a_batch_replaces_several_subjects_next_to_each_other(
+    create: Create, bucket_name: str
+) -> None:
+    backend = await create(bucket_name, transactions=True)
+    assert backend.atomic is True
+    cat, dog, eel = (metadata(backend, name) for name in ("cat", "dog", "eel"))
+    await soon(backend.publish_metadata(dog, b"1", expected_sequence=0))
+
+    stored = await soon(
+        backend.publish_batch(
+            [
+                MetadataWrite(cat, b"22", 0),
+                MetadataWrite(dog, b"33", 1),
+                MetadataWrite(eel, b"44", 0),
+            ]
+        )
+    )
+
+    assert [(one.subject, one.data, one.sequence) for one in stored] == [
+        (cat, b"22", 2),
+        (dog, b"33", 3),
+        (eel, b"44", 4),
+    ]
+    found = await read(backend.messages(everything(backend)))
+    assert [(one.subject, one.data, one.sequence) for one in found] == [
+        (cat, b"22", 2),
+        (dog, b"33", 3),
+        (eel, b"44", 4),
+    ]
+
+
+async def test_a_batch_with_one_wrong_revision_stores_nothing(
+    create: Create, bucket_name: str
+) -> None:
+    backend = await create(bucket_name, transactions=True)
+    cat, dog = metadata(backend, "cat"), metadata(backend, "dog")
+    await soon(backend.publish_metadata(dog, b"1", expected_sequence=0))
+
+    for wrong in (0, 2):
+        writes = [MetadataWrite(cat, b"2", 0), MetadataWrite(dog, b"3", wrong)]
+        with pytest.raises(WrongRevision):
+            await soon(backend.publish_batch(writes))
+        with pytest.raises(WrongRevision):
+            await soon(backend.publish_batch(writes[::-1]))
+
+    assert bodies(await read(backend.messages(everything(backend)))) == [b"1"]
+    assert (await soon(backend.state())).last_sequence == 1
+
+
+async def test_a_batch_of_one(create: Create, bucket_name: str) -> None:
+    backend = await create(bucket_name, transactions=True)
+
+    (stored,) = await soon(backend.publish_batch([MetadataWrite(metadata(backend), b"1", 0)]))
+
+    assert stored.sequence == 1
+    assert bodies(await read(backend.messages(everything(backend)))) == [b"1"]
+
+
+async def test_a_batch_is_refused_where_it_is_not_allowed(backend: Backend) -> None:
+    assert backend.atomic is False
+    writes = [
+        MetadataWrite(metadata(backend, "cat"), b"1", 0),
+        MetadataWrite(metadata(backend, "dog"), b"1", 0),
+    ]
+
+    with pytest.raises(FeatureNotEnabledError, match="transactions"):
+        await soon(backend.publish_batch(writes))
+
+    assert (await soon(backend.state())).last_sequence == 0
+
+
+async def test_a_batch_of_more_than_a_thousand_is_refused(
+    create: Create, bucket_name: str
+) -> None:
+    backend = await create(bucket_name, transactions=True)
+    writes = [MetadataWrite(metadata(backend, f"n{one}"), b"1", 0) for one in range(1001)]
+
+    with pytest.raises(StoreAPIError) as raised:
+        await soon(backend.publish_batch(writes))
+
+    assert raised.value.err_code == 10199
+    assert (await soon(backend.state())).messages == 0
+
+
+async def test_a_batch_that_does_not_fit_stores_nothing(
+    create: Create, bucket_name: str
+) -> None:
+    backend = await create(bucket_name, transactions=True, max_bytes=1000)
+    writes = [MetadataWrite(metadata(backend, f"n{one}"), bytes(300), 0) for one in range(3)]
+
+    with pytest.raises(BucketFullError):
+        await soon(backend.publish_batch(writes))
+    await soon(backend.publish_batch(writes[:1]))
+
+    assert (await soon(backend.state())).messages == 1
+
+
+async def test_a_sealed_bucket_takes_no_batch(create: Create, bucket_name: str) -> None:
+    backend = await create(bucket_name, transactions=True)
+    await soon(backend.seal())
+
+    with pytest.raises(BucketSealedError):
+        await soon(backend.publish_batch([MetadataWrite(metadata(backend), b"1", 0)]))
+
+
+async def test_a_batch_counts_the_bytes_that_a_server_counts(
+    create: Create, bucket_name: str
+) -> None:
+    backend = await create(bucket_name, transactions=True)
+    subjects = [metadata(backend, "x"), metadata(backend, "y")]
+
+    await soon(backend.publish_batch([MetadataWrite(one, b"12345", 0) for one in subjects]))
+
+    # Each has 34 bytes of its own; the headers of both are 290.
+    expected = 2 * (34 + len(subjects[0]) + len(b"12345")) + 290
+    assert (await soon(backend.state())).bytes == expected
 
 
 async def test_a_purged_subject_is_expected_at_zero(backend: Backend) -> None:

@@ -46,6 +46,15 @@ async def test_calls_of_the_page_on_the_store(
     assert (folder / "ann_cat2.png").read_bytes() == b"\x89PNG..."
 
 
+async def test_calls_of_the_page_on_transactions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with NatsServer() as server:
+        monkeypatch.setenv("NATS_URL", server.url)
+        async with ran("transactions.md", folder):
+            pass
+
+
 @pytest.fixture
 def started(folder: Path) -> Path:
     """A folder with the files of the page on getting started."""

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from faststream_objstore.backends.base import (
     ConsumerState,
     Deliver,
+    MetadataWrite,
     StoredMessage,
     StreamState,
 )
@@ -29,6 +30,7 @@ from faststream_objstore.backends.jetstream.api import (
     reading,
     unreadable,
 )
+from faststream_objstore.backends.jetstream.batch import publish_batch
 from faststream_objstore.backends.jetstream.connection import Connection, status_of
 from faststream_objstore.backends.jetstream.lane import Lanes
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
@@ -36,6 +38,7 @@ from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
+    FeatureNotEnabledError,
     InvalidOptionError,
     StoreAPIError,
     StoreTimeoutError,
@@ -54,6 +57,25 @@ _CONTROL_LINE_REST = 96
 # set, or another replica's differs.
 _DRIFT = 1000
 _SET_NS = 1_000_000_000
+
+
+# Settings that an older server takes without a word, and leaves out; since when they are
+# known, and what they are for.
+_FEATURES = {"allow_atomic": ("2.12", "transactions=True")}
+
+
+def _ignored(asked: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """The settings of a stream that the server does not know."""
+    return [key for key in _FEATURES if asked.get(key) and not made.get(key)]
+
+
+def _too_old(bucket: str, lacking: Sequence[str]) -> FeatureNotEnabledError:
+    since, option = max(_FEATURES[key] for key in lacking)
+    msg = (
+        f"Bucket '{bucket}': the server is too old for {option}, which takes nats-server "
+        f"{since} or later; use one, or leave the option out."
+    )
+    return FeatureNotEnabledError(msg, bucket=bucket)
 
 
 class JetStreamServer:
@@ -97,13 +119,19 @@ class JetStreamServer:
         validate_bucket_name(bucket)
         info = await self._call("STREAM.CREATE", bucket, config)
         with reading(f"{self.api.prefix}.STREAM.CREATE.{stream_name(bucket)}", bucket):
-            return JetStreamBackend(self, bucket, info["config"])
+            made, created = info["config"], bool(info.get("did_create"))
+            lacking = _ignored(config, made)
+        if lacking:
+            if created:
+                await self.delete(bucket)
+            raise _too_old(bucket, lacking)
+        return JetStreamBackend(self, bucket, made)
 
     async def update(self, bucket: str, config: dict[str, Any]) -> None:
         """Replace the configuration of a bucket's stream."""
         validate_bucket_name(bucket)
         try:
-            await self._call("STREAM.UPDATE", bucket, config)
+            info = await self._call("STREAM.UPDATE", bucket, config)
         except StoreAPIError as error:
             if error.err_code is None:
                 raise
@@ -113,6 +141,10 @@ class JetStreamServer:
                 "new bucket."
             )
             raise BucketConfigMismatchError(msg, bucket=bucket) from error
+        with reading(f"{self.api.prefix}.STREAM.UPDATE.{stream_name(bucket)}", bucket):
+            lacking = _ignored(config, info["config"])
+        if lacking:
+            raise _too_old(bucket, lacking)
 
     async def delete(self, bucket: str) -> None:
         """Delete a bucket and everything in it."""
@@ -173,6 +205,7 @@ class JetStreamBackend:
 
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
+        self._atomic = bool(config.get("allow_atomic"))
         self._replicas: int = config.get("num_replicas", 1)
         self._max_age: int = config.get("max_age") or 0
         self._metadata: Mapping[str, str] = config.get("metadata") or {}
@@ -198,6 +231,11 @@ class JetStreamBackend:
     def may_lag(self) -> bool:
         """Whether a replica may answer with less than the leader has."""
         return self._replicas > 1
+
+    @property
+    def atomic(self) -> bool:
+        """Whether the stream takes atomic batches."""
+        return self._atomic
 
     @property
     def max_payload(self) -> int:
@@ -331,6 +369,10 @@ class JetStreamBackend:
             )
         except UNREADABLE as error:
             raise self._unknown(subject, error) from error
+
+    async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
+        """Replace the messages of several subjects, all of them or none."""
+        return await publish_batch(self._api, self.bucket, writes, timeout=self.timeout)
 
     def _unknown(self, subject: str, error: Exception) -> StoreTimeoutError:
         msg = (

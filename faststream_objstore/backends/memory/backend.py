@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ...exceptions import BucketNotFoundError, InvalidOptionError, ObjStoreError
-from ..base import ConsumerState, Deliver, StoredMessage, StreamState
+from ..base import ConsumerState, Deliver, MetadataWrite, StoredMessage, StreamState
 from .reader import MemoryReader
 from .stream import MAX_PAYLOAD, Stream, matcher
 
@@ -94,6 +94,14 @@ class MemoryBackend:
         return False
 
     @property
+    def atomic(self) -> bool:
+        """Whether the bucket has transactions; see `Backend`."""
+        try:
+            return bool(self._find().config.get("allow_atomic"))
+        except BucketNotFoundError:
+            return False
+
+    @property
     def max_payload(self) -> int:
         """A server's default, 1 MiB."""
         return MAX_PAYLOAD
@@ -122,6 +130,13 @@ class MemoryBackend:
         # The way back: a task that is cancelled here has written, and does not know.
         await asyncio.sleep(0)
         return message
+
+    async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
+        """Replace the messages of several subjects, all or none; see `Backend`."""
+        messages = (await self._stream()).replace_all(writes)
+        # As above: whoever is cancelled here has written, and does not know.
+        await asyncio.sleep(0)
+        return messages
 
     def upload(
         self,

@@ -3,7 +3,7 @@
 import copy
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ...exceptions import (
@@ -11,9 +11,16 @@ from ...exceptions import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
+    FeatureNotEnabledError,
     StoreAPIError,
 )
-from ..base import ConsumerState, StoredMessage, WrongRevision
+from ..base import (
+    BATCH_LIMIT,
+    ConsumerState,
+    MetadataWrite,
+    StoredMessage,
+    WrongRevision,
+)
 
 __all__ = ("MAX_PAYLOAD", "Listener", "Stream", "matcher", "not_found")
 
@@ -55,6 +62,20 @@ def not_found(bucket: str) -> BucketNotFoundError:
     """The error of a bucket that is not there."""
     msg = f"Bucket '{bucket}' does not exist; create it first."
     return BucketNotFoundError(msg, bucket=bucket)
+
+
+def _cas_headers(expected_sequence: int) -> int:
+    """Bytes of the headers of a compare-and-set."""
+    return len(
+        "NATS/1.0\r\nNats-Rollup: sub\r\n"
+        f"Nats-Expected-Last-Subject-Sequence: {expected_sequence}\r\n\r\n"
+    )
+
+
+def _batch_headers(number: int, count: int) -> int:
+    """Bytes of what a message of a batch has beside them."""
+    commit = "Nats-Batch-Commit: 1\r\n" if number == count else ""
+    return len(f"Nats-Batch-Id: {'0' * 22}\r\nNats-Batch-Sequence: {number}\r\n{commit}")
 
 
 class Listener(Protocol):
@@ -140,25 +161,48 @@ class Stream:
     def replace_last(self, subject: str, data: bytes, expected_sequence: int) -> StoredMessage:
         """Compare-and-set with rollup, as `Backend.publish_metadata` has it."""
         self._check_writable()
+        self._check_last(subject, expected_sequence)
+        return self._replace(subject, data, _cas_headers(expected_sequence))
+
+    def replace_all(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
+        """Compare-and-set with rollup of several subjects, all or none."""
+        self._check_writable()
+        if not self.config.get("allow_atomic"):
+            msg = f"Bucket '{self.bucket}' has no transactions; declare it with them."
+            raise FeatureNotEnabledError(msg, bucket=self.bucket)
+        if len(writes) > BATCH_LIMIT:
+            msg = f"Bucket '{self.bucket}': a batch has {BATCH_LIMIT} messages at most."
+            raise StoreAPIError(msg, bucket=self.bucket, code=400, err_code=10199)
+        for one in writes:
+            self._check_last(one.subject, one.expected_sequence)
+        headers = [
+            _cas_headers(one.expected_sequence) + _batch_headers(number, len(writes))
+            for number, one in enumerate(writes, 1)
+        ]
+        together = zip(writes, headers, strict=True)
+        self._check_room(
+            sum(self._size(one.subject, one.data, more) for one, more in together)
+        )
+        together = zip(writes, headers, strict=True)
+        return [self._replace(one.subject, one.data, more) for one, more in together]
+
+    def _check_last(self, subject: str, expected_sequence: int) -> None:
         last = self.last(subject)
         found = last.sequence if last else 0
         if found != expected_sequence:
             msg = f"{subject}: the last sequence is {found}, not {expected_sequence}"
             raise WrongRevision(msg)
-        headers = (
-            "NATS/1.0\r\nNats-Rollup: sub\r\n"
-            f"Nats-Expected-Last-Subject-Sequence: {expected_sequence}\r\n\r\n"
-        )
+
+    def _replace(self, subject: str, data: bytes, headers: int) -> StoredMessage:
         older = self.matching(subject)
         # Like a server: the old message still counts when the new one is let in.
-        message = self.append(subject, data, headers=len(headers))
+        message = self.append(subject, data, headers=headers)
         for one in older:
             self.remove(one)
         return message
 
-    def append(self, subject: str, data: bytes, *, headers: int = 0) -> StoredMessage:
-        """Store a message; `headers` is the number of their bytes."""
-        self._check_writable()
+    def _size(self, subject: str, data: bytes, headers: int) -> int:
+        """What a message counts; refused if it is larger than a message can be."""
         if headers + len(data) > MAX_PAYLOAD:
             msg = (
                 f"Bucket '{self.bucket}': a message of {headers + len(data)} bytes, headers "
@@ -167,7 +211,9 @@ class Stream:
             raise StoreAPIError(msg, bucket=self.bucket, code=400, err_code=10054)
         storage = self.config.get("storage") or "file"
         size = len(data) + len(subject) + headers + _OVERHEAD[storage]
-        size += _HEADERS_OVERHEAD[storage] if headers else 0
+        return size + (_HEADERS_OVERHEAD[storage] if headers else 0)
+
+    def _check_room(self, size: int) -> None:
         limit = self.config.get("max_bytes") or -1
         if 0 < limit < self.bytes + size:
             msg = (
@@ -175,6 +221,12 @@ class Stream:
                 "delete objects, or raise max_bytes."
             )
             raise BucketFullError(msg, bucket=self.bucket)
+
+    def append(self, subject: str, data: bytes, *, headers: int = 0) -> StoredMessage:
+        """Store a message; `headers` is the number of their bytes."""
+        self._check_writable()
+        size = self._size(subject, data, headers)
+        self._check_room(size)
         self.last_sequence += 1
         message = StoredMessage(subject, data, self.last_sequence, self.now(), size=len(data))
         self.messages[message.sequence] = message

@@ -1,0 +1,354 @@
+"""Changes of several objects in one step: folded, written together, decided anew.
+
+The changes are made on a view of the bucket first: what each name holds, and what it would
+hold after them. The view's differences are then one batch of messages, each conditional on
+the revision that was seen. Where another writer was first, nothing is stored: the changes are
+made again on a new view, and those that may not replace what is there now refuse.
+"""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
+
+from ..backends.base import Backend, WrongRevision
+from ..exceptions import ObjectAlreadyExists, RevisionMismatchError
+from ..messages import StoredMessage
+from ..models import ObjectInfo, ObjectLink
+from . import kept, links, modes
+from .batch import Write, require_count, write_all
+from .lifetime import aged, with_age
+from .metadata import Entry, find, marker, new_nuid, noted, require, subject_of
+from .rename import Change, Mark, settle
+from .together import each
+
+__all__ = ("Step", "View", "amend", "commit", "delete", "link", "move", "put", "rename")
+
+# How often a transaction is decided anew.
+ATTEMPTS = 50
+# The longest pause before that.
+_PAUSE_SECONDS = 0.05
+
+
+class _Now(NamedTuple):
+    """What a name holds after the changes.
+
+    Attributes:
+        info: The version.
+        raw: The JSON that it amends.
+        content: Where its content comes from.
+        unique: Whether nobody else writes the same.
+    """
+
+    info: ObjectInfo
+    raw: dict[str, Any] | None
+    content: "Content"
+    unique: bool
+
+
+class Content(NamedTuple):
+    """Where the content of a name comes from.
+
+    Attributes:
+        source: What was there, or under another name, before; `None` if it is new.
+        began: When the first chunk of what is new was sent, by the loop's clock.
+    """
+
+    source: Entry | None = None
+    began: float | None = None
+
+
+_NOTHING = Content()
+
+
+class View:
+    """What names hold, and what they hold after the changes that were made on it.
+
+    Args:
+        backend: The bucket.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.before: dict[str, Entry] = {}
+        """What the stream has, by name."""
+        self._now: dict[str, _Now] = {}
+
+    @property
+    def changed(self) -> dict[str, ObjectInfo]:
+        """What the changed names hold, in the order of the last change of each."""
+        return {name: now.info for name, now in self._now.items()}
+
+    async def read(self, names: Iterable[str]) -> None:
+        """Read what names hold, from the stream's leader."""
+        missing = [one for one in names if one not in self.before]
+
+        async def read(name: str) -> None:
+            subject = subject_of(self.backend, name)
+            self.before[name] = await find(self.backend, subject, leader=True)
+
+        await each(missing, read)
+
+    async def entry(self, name: str) -> Entry:
+        """What a name holds; its revision is that of what the stream has."""
+        await self.read((name,))
+        before, now = self.before[name], self._now.get(name)
+        return before if now is None else Entry(before.revision, now.info, now.raw)
+
+    def forget(self, name: str) -> None:
+        """Have what a name holds read again."""
+        self.before.pop(name, None)
+
+    def is_changed(self, name: str) -> bool:
+        """Whether it holds something else than the stream has."""
+        return name in self._now
+
+    def content(self, name: str) -> Content:
+        """Where the content of a name comes from."""
+        now = self._now.get(name)
+        return Content(self.before[name]) if now is None else now.content
+
+    def set(
+        self,
+        name: str,
+        info: ObjectInfo,
+        *,
+        raw: dict[str, Any] | None = None,
+        content: Content = _NOTHING,
+        unique: bool = True,
+    ) -> None:
+        """Have a name, which was read, hold something else."""
+        if name not in self._now:
+            require_count(self.backend, len(self._now) + 1)
+        # The last change of a name is where its message is.
+        self._now.pop(name, None)
+        self._now[name] = _Now(info, raw, content, unique)
+
+    async def planned(self) -> list["_Planned"]:
+        """The messages that make the stream what this says."""
+        live = {
+            now.info.nuid
+            for now in self._now.values()
+            if not (now.info.deleted or now.info.is_link())
+        }
+        result = []
+        for name, now in self._now.items():
+            before = self.before[name]
+            if now.info.deleted and before.live is None and before.error is None:
+                # Put and deleted, or moved on, in one go.
+                continue
+            stays = before.live is not None and before.live.nuid in live
+            source = now.content.source
+            moved = None if source is before else source
+            plan = await kept.plan(self.backend, before, now.raw, moved=moved, stays=stays)
+            raw = self._aged(plan.raw, now.content)
+            subject = subject_of(self.backend, name)
+            write = Write(subject, now.info, before.revision, raw, now.unique)
+            result.append(_Planned(before, write, plan))
+        return result
+
+    def _aged(self, raw: dict[str, Any] | None, content: Content) -> dict[str, Any] | None:
+        """The JSON with the age of the content, where objects expire."""
+        if content.source is not None:
+            return with_age(self.backend, content.source.live, raw)
+        if content.began is None:
+            return raw
+        age = asyncio.get_running_loop().time() - content.began
+        return aged(self.backend, raw, age)
+
+
+class _Planned(NamedTuple):
+    before: Entry
+    write: Write
+    plan: kept.Plan
+
+
+Step: TypeAlias = Callable[[View], Coroutine[Any, Any, Any]]
+"""Makes one change on a view, all of it or nothing; called again after a lost race."""
+
+
+async def commit(
+    view: View,
+    steps: Iterable[Step],
+    *,
+    ready: Callable[[View], Awaitable[None]] | None = None,
+    attempts: int | None = ATTEMPTS,
+) -> tuple[View, list[tuple[ObjectInfo, StoredMessage]]]:
+    """Write what a view says, and remove the chunks of what it replaces.
+
+    Args:
+        view: What the steps have made.
+        steps: How it is made again.
+        ready: Called with the view before it is written.
+        attempts: How often it is tried; `None` for no limit.
+
+    Returns:
+        The view that was written, and each message with its version, in order.
+
+    Raises:
+        RevisionMismatchError: If other writers were first each time. What the steps raise
+            is raised too.
+        StoreTimeoutError, NotConnectedError: As `write_all`.
+    """
+    backend = view.backend
+    for attempt in itertools.count(1):
+        if ready is not None:
+            await ready(view)
+        planned = await view.planned()
+        if not planned:
+            return view, []
+        try:
+            written = await write_all(backend, [one.write for one in planned])
+        except WrongRevision:
+            pause = min(_PAUSE_SECONDS, 0.001 * 2 ** min(attempt, 10))
+            await asyncio.sleep(random.random() * pause)  # noqa: S311
+            again = View(backend)
+            await again.read(view.before)
+            if attempts is not None and attempt >= attempts:
+                raise _lost(view, again, attempt) from None
+            view = again
+            for step in steps:
+                await step(view)
+            continue
+        await _settle(backend, planned, [message.sequence for _, message in written])
+        return view, written
+    msg = "unreachable: the last attempt returns or raises"
+    raise AssertionError(msg)
+
+
+def _lost(view: View, now: View, attempts: int) -> RevisionMismatchError:
+    """The error that names an object which other writers change all the time."""
+    bucket = view.backend.bucket
+    changed = [
+        name
+        for name in view.changed
+        if view.before[name].revision != now.before[name].revision
+    ]
+    name = changed[0] if changed else next(iter(view.changed))
+    msg = (
+        f"Bucket '{bucket}': {name!r} is at revision {now.before[name].revision}, not at "
+        f"{view.before[name].revision}: other writers were first {attempts} times, so that "
+        "the transaction is given up. Try again, or have fewer writers of that object."
+    )
+    return RevisionMismatchError(msg, bucket=bucket, name=name)
+
+
+async def _settle(backend: Backend, planned: list[_Planned], sequences: list[int]) -> None:
+    async def settle_one(replaced: tuple[_Planned, int]) -> None:
+        planned, sequence = replaced
+        await kept.settle(backend, planned.before, planned.plan, by=sequence)
+
+    await each(zip(planned, sequences, strict=True), settle_one)
+
+
+# --- the changes
+
+
+async def put(
+    view: View, version: ObjectInfo, condition: modes.Condition, began: float
+) -> None:
+    """Have a name hold a version whose chunks are stored; raises as `put_object`."""
+    before = await view.entry(version.name)
+    modes.require(view.backend.bucket, version.name, before, condition)
+    if isinstance(condition, modes.Decision):
+        await condition.before_writing(before)
+    view.set(version.name, version, content=Content(began=began))
+
+
+async def delete(view: View, name: str, mark: Mark, condition: modes.Condition) -> bool:
+    """Leave a marker under a name; whether it was live. Raises as `amend.delete`."""
+    before = await view.entry(name)
+    bucket = view.backend.bucket
+    modes.require(bucket, name, before, condition)
+    if before.error is None and require(view.backend, name, before, show_deleted=True).deleted:
+        return False
+    known = before.info or ObjectInfo(name=name, bucket=bucket)
+    # Another nuid than the version's: so the marker tells whose it is.
+    view.set(name, marker(mark(known), new_nuid()), raw=noted(before.raw, None))
+    return True
+
+
+async def amend(
+    view: View, name: str, change: Change, mark: Mark, condition: modes.Condition
+) -> ObjectInfo:
+    """Have a live object say something else, or move; raises as `amend.amend`."""
+    before = await view.entry(name)
+    modes.require(view.backend.bucket, name, before, condition)
+    changed = change(require(view.backend, name, before))
+    if changed.name != name:
+        return await move(view, name, changed.name, change, mark, condition)
+    view.set(name, changed, raw=before.raw, content=view.content(name), unique=False)
+    return changed
+
+
+async def move(
+    view: View, name: str, to: str, change: Change, mark: Mark, condition: modes.Condition
+) -> ObjectInfo:
+    """Move an object to another name, and leave a marker; raises as `rename.rename`."""
+    backend = view.backend
+    await view.read((name, to))
+    while True:
+        before = await view.entry(name)
+        modes.require(backend.bucket, name, before, condition)
+        info = require(backend, name, before)
+        content = view.content(name)
+        source = content.source
+        if source is None or source is not view.before[name] or source.move is None:
+            break
+        # A rename step by step was broken off, or is under way; see `rename`.
+        with suppress(WrongRevision):
+            if source.info is None or await settle(backend, name, source, source.info, mark):
+                break
+        if view.is_changed(name):
+            # What was changed is not there any more, so that this is not written either.
+            break
+        view.forget(name)
+    taken = await view.entry(to)
+    if taken.live is not None:
+        msg = (
+            f"Bucket '{backend.bucket}': {name!r} cannot become {to!r}, which exists; delete "
+            "that first, or choose another name."
+        )
+        raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=to)
+    raw = noted(before.raw, None)
+    moved = replace(change(info), name=to)
+    require_count(backend, len(view.changed.keys() | {name, to}))
+    view.set(to, moved, raw=raw, content=content, unique=False)
+    view.set(name, marker(mark(info), new_nuid()), raw=raw)
+    return moved
+
+
+async def link(
+    view: View,
+    name: str,
+    target: ObjectLink,
+    change: Change,
+    condition: modes.Condition,
+) -> ObjectInfo:
+    """Have a name hold a link; raises as `links.put_link`."""
+    before = await view.entry(name)
+    modes.require(view.backend.bucket, name, before, condition)
+    version = change(links.link_over(view.backend, name, target, before))
+    view.set(name, version)
+    return version
+
+
+async def rename(
+    backend: Backend,
+    name: str,
+    change: Change,
+    mark: Mark,
+    condition: modes.Condition,
+) -> tuple[ObjectInfo, list[StoredMessage]]:
+    """Give an object the name that `change` gives it, in one step; see `amend.amend`."""
+
+    async def step(view: View) -> None:
+        await amend(view, name, change, mark, condition)
+
+    view = View(backend)
+    await step(view)
+    _, written = await commit(view, (step,), attempts=None)
+    return written[0][0], [message for _, message in written]

@@ -1,0 +1,166 @@
+"""Metadata messages that are written together: all of them, or none."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..backends.base import BATCH_LIMIT, Backend, MetadataWrite, WrongRevision
+from ..exceptions import (
+    ConnectionLostError,
+    InvalidOptionError,
+    JetStreamNotEnabledError,
+    NotConnectedError,
+    ObjStoreError,
+    PermissionDeniedError,
+    StoreTimeoutError,
+)
+from ..messages import StoredMessage
+from ..models import ObjectInfo
+from .metadata import encoded, stored
+from .together import each
+
+__all__ = ("Write", "require_count", "write_all")
+
+# As for one message (`metadata.write`): sent again, compare-and-set tells what became of it.
+_ATTEMPTS = 5
+_TIMEOUTS = 2
+_PAUSE_SECONDS = 0.5
+# The batch's id, the number in it, the commit.
+_HEADER_BYTES = 96
+
+
+class Write(NamedTuple):
+    """One of the messages.
+
+    Attributes:
+        subject: The object's metadata subject.
+        info: What it shall say.
+        replaces: The revision that it replaces.
+        raw: The JSON of the version it amends.
+        unique: Whether nobody else can have written the same.
+    """
+
+    subject: str
+    info: ObjectInfo
+    replaces: int
+    raw: dict[str, Any] | None
+    unique: bool
+
+
+def require_count(backend: Backend, count: int) -> None:
+    """Refuse more messages than a server stores together.
+
+    Raises:
+        InvalidOptionError: If there are more.
+    """
+    if count > BATCH_LIMIT:
+        msg = (
+            f"Bucket '{backend.bucket}': a transaction changes {BATCH_LIMIT} names at most "
+            "(a rename changes two); use several."
+        )
+        raise InvalidOptionError(msg, bucket=backend.bucket)
+
+
+async def write_all(
+    backend: Backend, writes: Sequence[Write]
+) -> list[tuple[ObjectInfo, StoredMessage]]:
+    """Store metadata messages next to each other, all or none.
+
+    Returns:
+        What `metadata.write` returns, for each.
+
+    Raises:
+        WrongRevision: If one of the objects is at another revision; nothing is stored.
+        StoreTimeoutError, NotConnectedError: If it is not known whether all is stored, or
+            nothing; but after a `PermissionDeniedError` nothing is.
+    """
+    require_count(backend, len(writes))
+    infos: list[ObjectInfo] = []
+    batch: list[MetadataWrite] = []
+    for one in writes:
+        info, data = encoded(backend, one.info, one.raw, more=_HEADER_BYTES)
+        infos.append(info)
+        batch.append(MetadataWrite(one.subject, data, one.replaces))
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            messages = await backend.publish_batch(batch)
+        except WrongRevision:
+            if attempt == 1:
+                raise
+            # Perhaps it was our own lost attempt that got there first.
+            messages = await _found(backend, writes, batch)
+        except PermissionDeniedError as error:
+            if attempt == 1:
+                # Not stored, and it never will be.
+                raise
+            raise _unknown(backend, error) from error
+        except StoreTimeoutError as error:
+            lost = isinstance(error, ConnectionLostError)
+            if attempt >= (_ATTEMPTS if lost else _TIMEOUTS):
+                raise
+            continue
+        except NotConnectedError:
+            raise
+        except ObjStoreError as error:
+            if attempt == 1:
+                raise
+            if isinstance(error, JetStreamNotEnabledError) and attempt < _ATTEMPTS:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            raise _unknown(backend, error) from error
+        return [
+            (stored(info, message), message)
+            for info, message in zip(infos, messages, strict=True)
+        ]
+    msg = "unreachable: the last attempt returns or raises"
+    raise AssertionError(msg)
+
+
+async def _found(
+    backend: Backend, writes: Sequence[Write], batch: Sequence[MetadataWrite]
+) -> list[StoredMessage]:
+    """The messages of a batch whose answer was lost, and that is refused when sent again.
+
+    So it is stored, or it never will be: an object that it replaces has another revision.
+
+    Raises:
+        WrongRevision: If it is not stored.
+        StoreTimeoutError: If each of its objects has changed since.
+    """
+    current = await each(batch, lambda one: backend.last_message(one.subject, leader=True))
+    # They are next to each other, so that one of them tells where all are.
+    first = 0
+    alike = True
+    for number, (write, sent, now) in enumerate(zip(writes, batch, current, strict=True)):
+        sequence = 0 if now is None else now.sequence
+        if sequence == sent.expected_sequence:
+            raise WrongRevision(sent.subject)
+        same = now is not None and now.data == sent.data
+        alike = alike and same and first in {0, sequence - number}
+        if same and (write.unique or not first):
+            first = sequence - number
+        if same and write.unique:
+            break
+    else:
+        if not alike:
+            msg = (
+                f"Bucket '{backend.bucket}': the answer to a transaction was lost and its "
+                "objects have changed since; whether it came before is not known. Read "
+                "them, and begin again if needed."
+            )
+            raise StoreTimeoutError(msg, bucket=backend.bucket) from None
+    time_ns = max(one.time_ns for one in current if one is not None)
+    return [
+        StoredMessage(one.subject, one.data, sequence, time_ns, size=len(one.data))
+        for sequence, one in enumerate(batch, first)
+    ]
+
+
+def _unknown(backend: Backend, error: ObjStoreError) -> StoreTimeoutError:
+    """This attempt was refused, but the one that was lost may be stored."""
+    msg = (
+        f"Bucket '{backend.bucket}': the answer to a transaction was lost, and the next "
+        f"attempt failed ({error}); all of it may be stored, or nothing. Read the objects, "
+        "and begin again if needed."
+    )
+    return StoreTimeoutError(msg, bucket=backend.bucket)

@@ -1,0 +1,103 @@
+"""What a put is given, checked before anything is sent."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypedDict
+
+from typing_extensions import Unpack
+
+from ..backends.base import Backend
+from ..exceptions import InvalidLinkError, InvalidOptionError
+from ..models import DEFAULT_CHUNK_SIZE, ObjectInfo
+from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
+from .modes import Condition, PutMode, put_condition
+from .put import Progress
+from .sources import PutData, Source
+
+__all__ = ("Prepared", "PutOptions", "prepare")
+
+FILENAME_KEY = "filename"
+
+
+class PutOptions(TypedDict, total=False):
+    """What `put` takes beside name and data; see there."""
+
+    meta: AnyMeta | None
+    description: str | None
+    filename: str | None
+    headers: Headers | None
+    metadata: Mapping[str, str] | None
+    chunk_size: int | None
+    mode: PutMode
+    progress: Progress | None
+
+
+class Prepared(NamedTuple):
+    """A put that can be begun.
+
+    Attributes:
+        info: Name and texts.
+        source: The content.
+        condition: What it may replace.
+        chunk_size: Bytes of a chunk, if the caller has said so.
+        progress: Told after each chunk.
+    """
+
+    info: ObjectInfo
+    source: Source
+    condition: Condition
+    chunk_size: int | None
+    progress: Progress | None
+
+    def chunk_size_on(self, backend: Backend) -> int:
+        """Bytes of a chunk.
+
+        Raises:
+            InvalidOptionError: If the server takes no such chunks.
+        """
+        size = self.chunk_size
+        if size is None:
+            return min(DEFAULT_CHUNK_SIZE, backend.max_payload)
+        if type(size) is not int or not 1 <= size <= backend.max_payload:
+            bucket, name = self.info.bucket, self.info.name
+            msg = (
+                f"Bucket '{bucket}', object {name!r}: chunk_size={size!r} cannot work; "
+                f"it must be from 1 to {backend.max_payload} bytes, the server's max_payload."
+            )
+            raise InvalidOptionError(msg, bucket=bucket, name=name)
+        return size
+
+
+def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]) -> Prepared:
+    """Check what `put` is given; see there.
+
+    Raises:
+        InvalidOptionError, InvalidLinkError, UnsupportedDataError: If it cannot work.
+    """
+    meta = options.get("meta")
+    if not name and meta is not None and meta.name:
+        name = meta.name
+    given = NOTHING_GIVEN if meta is None else Given.of(meta)
+    stored = given.options
+    if stored is not None and stored.link is not None:
+        msg = (
+            f"Bucket '{bucket}', object {name!r}: what has content cannot be a "
+            "link (ADR-20); use add_link()."
+        )
+        raise InvalidLinkError(msg, bucket=bucket, name=name)
+    description, headers = options.get("description"), options.get("headers")
+    metadata, filename = options.get("metadata"), options.get("filename")
+    texts = dict(metadata if metadata is not None else given.metadata or {})
+    if filename is not None:
+        texts[FILENAME_KEY] = filename
+    info = described(
+        ObjectInfo(name=name, bucket=bucket),
+        description=description if description is not None else given.description,
+        headers=headers if headers is not None else given.headers,
+        texts=texts,
+    )
+    size = options.get("chunk_size")
+    if size is None and stored is not None:
+        size = stored.max_chunk_size
+    condition = put_condition(bucket, name, options.get("mode", "overwrite"))
+    source = Source.of(data, bucket, name)
+    return Prepared(info, source, condition, size, options.get("progress"))

