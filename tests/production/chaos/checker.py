@@ -184,6 +184,9 @@ class _Checker:
         for one in self.operations:
             for seen in one.seen:
                 self.versions[seen.revision].append(seen)
+        self.unavailable = _Intervals(
+            one for one in self.operations if one.error in UNAVAILABLE
+        )
         self.writer: dict[int, Operation] = {}
         self.acknowledged: defaultdict[str, _Newest] = defaultdict(_Newest)
         for one in done:
@@ -289,12 +292,20 @@ class _Checker:
     def missing(self) -> Iterator[Violation]:
         """What was put before a call began, and not taken away since, is there."""
         for one in self.operations:
+            if one.kind == "list" and self._in_election(one):
+                # A leader that has just been elected answers before it has applied all that
+                # was acknowledged before, and its word is the last there is.
+                continue
             for name in self._told_missing(one):
                 put = self.alive[name].newest_before(one.invoked)
                 if put is None or self.maybe_dead[name].any_between(put.invoked, one.returned):
                     continue
                 said = one.error or ("left out" if one.kind == "list" else "deleted")
                 yield Violation("reported missing", f"{name}: {said}", (put, one))
+
+    def _in_election(self, one: Operation) -> bool:
+        """Whether the stream had no leader when a call began."""
+        return self.unavailable.any_between(one.invoked, one.invoked)
 
     def _told_missing(self, one: Operation) -> Iterable[str]:
         if one.kind == "list":
@@ -336,6 +347,9 @@ class _Checker:
             before = other.returned < one.invoked
             if one.kind == "rename" and self._same(one.name, one.mode, other):
                 # Its own note under the old name.
+                continue
+            if one.kind == "rename" and other.kind == "update_meta" and not before:
+                # Not refused where a third call finishes the move that this one has noted.
                 continue
             if before or one.seen:
                 text = f"{one.mode} was replaced before"

@@ -133,6 +133,9 @@ GOOD = {
     "a rename on condition, that left a note first": [
         put("x", 0, 1), get("x", 2, 2), replace(moved("rename", "x", 1.5, 3), mode=1)
     ],
+    "a rename on condition, that an update_meta beside it does not stop": [
+        put("x", 0, 1), updated("x", 2, 2), replace(moved("rename", "x", 2, 3), mode=1)
+    ],
     "a compare-and-set that lost against the note of a rename that was refused": [
         put("x", 0, 1), told("ObjectAlreadyExists", "rename", 2, to="b"),
         put("z", 0, 2, name="b"), told("RevisionMismatchError", "put", 4, mode=1),
@@ -152,6 +155,9 @@ GOOD = {
         told("ObjectAlreadyExists", "put", 0.5, mode="create"),
     ],
     "a list beside a delete": [put("x", 0, 1), delete(2), listed(2.5)],
+    "a list that began while a leader was elected": [
+        put("x", 0, 1), told("StoreAPIError", "put", 2, returned=5), listed(3)
+    ],
     "an update of the newest content": [put("x", 0, 1), updated("x", 2, 2), get("x", 4, 1)],
     "an update of content that nobody was told of": [
         put("x", 0, 1), put("y", 2), updated("y", 4, 3)
@@ -202,6 +208,10 @@ BAD: dict[str, tuple[list[Operation], list[str]]] = {
         [put("x", 0, 1), put("z", 0, 2, name="b"), listed(2, Seen("a", 1, "digest x", "x"))],
         ["reported missing"],
     ),
+    "left out of a list that began after an election": (
+        [put("x", 0, 1), told("StoreAPIError", "put", 2, returned=5), listed(5.5)],
+        ["reported missing"],
+    ),
     "incomplete": ([put("x", 0, 1), told("IncompleteObjectError", "get", 2)], ["damaged"]),
     "other bytes": ([put("x", 0, 1), told("DigestMismatchError", "get", 2)], ["damaged"]),
     "bytes of two puts": (
@@ -238,6 +248,10 @@ BAD: dict[str, tuple[list[Operation], list[str]]] = {
     ),
     "a rename of a revision that was replaced": (
         [put("x", 0, 1), put("y", 2, 2), replace(moved("rename", "y", 4, 3), mode=1)],
+        ["compare-and-set won wrongly"],
+    ),
+    "a rename of a revision that was updated before": (
+        [put("x", 0, 1), updated("x", 2, 2), replace(moved("rename", "x", 4, 3), mode=1)],
         ["compare-and-set won wrongly"],
     ),
     "a delete of a revision that was replaced": (
