@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ("OURS", "Missing", "command_of", "plotter")
+__all__ = ("LANELESS", "OURS", "Missing", "command_of", "plotter")
 
 _ROOT = Path(__file__).parents[1]
 # Ignored by git, and kept, so that only a first run downloads.
@@ -23,6 +23,7 @@ _MATPLOTLIB = "matplotlib==3.10.8"
 _NATS_JS = "3.4.0"
 
 OURS = "faststream-objstore"
+LANELESS = f"{OURS}, lane=False"
 
 
 class Missing(Exception):  # noqa: N818 - a state, not a failure
@@ -60,6 +61,8 @@ def command_of(peer: str, package: Path) -> Command:
     """
     if peer == OURS:
         return _driver(sys.executable, "objstore", package)
+    if peer == LANELESS:
+        return _driver(sys.executable, "laneless", package)
     if peer.startswith(f"{OURS} @ "):
         return _driver(sys.executable, "objstore", Path(peer.partition(" @ ")[2]))
     if peer == "FastStream":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .rows import rows_of
-from .steps import MEASURES
+from .steps import COUNTS, MEASURES, SCALES
 
 __all__ = ("combined", "document", "machine", "medians_of", "rows", "tables", "written")
 
@@ -52,12 +52,14 @@ def medians_of(samples: Samples) -> dict[str, dict[str, float]]:
 
 
 def tables(result: dict[str, Any]) -> str:
-    """The two tables, in Markdown: the medians of each peer, and the marks."""
-    return f"{_medians_table(result['samples'])}\n\n{_marks_table(result['rows'])}"
+    """The tables, in Markdown: the medians of each peer, the growth, and the marks."""
+    samples = result["samples"]
+    parts = (_medians_table(samples), _growth_table(samples), _marks_table(result["rows"]))
+    return "\n\n".join(filter(None, parts))
 
 
 def _medians_table(samples: Samples) -> str:
-    medians = medians_of(samples)
+    medians = {name: of for name, of in medians_of(samples).items() if name in MEASURES}
     peers = list(dict.fromkeys(peer for each in medians.values() for peer in each))
     wide = [peer for peer in peers if sum(peer in each for each in medians.values()) > 3]
     lines = []
@@ -67,6 +69,19 @@ def _medians_table(samples: Samples) -> str:
         others = [f"{peer} {_figure(each[peer])}" for peer in each if peer not in wide]
         lines.append([f"{title}, {unit}", *cells, "; ".join(others)])
     return _markdown(["medians", *wide, "others"], lines)
+
+
+def _growth_table(samples: Samples) -> str:
+    """What grows with the number of objects, and how much; empty if it was not measured."""
+    lines = []
+    for measure, of in medians_of(samples).items():
+        if measure in SCALES and set(COUNTS) <= set(of):
+            title, unit = SCALES[measure]
+            few, _, many = values = [of[count] for count in COUNTS]
+            # So little memory is noise, whatever it is divided by.
+            growth = f"{_figure(many / few)} x" if unit == "ms" else ""
+            lines.append([f"{title}, {unit}", *map(_figure, values), growth])
+    return _markdown(["objects", *COUNTS, "growth"], lines) if lines else ""
 
 
 def _marks_table(rows: Iterable[dict[str, Any]]) -> str:
@@ -169,4 +184,6 @@ def document(result: dict[str, Any], path: Path, plot: Path) -> None:
         f"{versions['nats-server']}. {shown}.\n{missing}\n{_marks_table(result['rows'])}\n\n"
         f"![Medians of each peer]({picture})\n\n{_medians_table(result['samples'])}"
     )
+    if growth := _growth_table(result["samples"]):
+        body += f"\n\n{growth}"
     path.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", "utf-8")

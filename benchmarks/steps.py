@@ -13,14 +13,17 @@ from typing_extensions import Self
 
 from faststream_objstore.testing import NatsServer
 
-from .peers import OURS, Command, Missing, command_of
+from .peers import LANELESS, OURS, Command, Missing, command_of
 from .process import DriverError, Process
 
-__all__ = ("MEASURES", "STEPS", "Bench", "Sizes", "Step")
+__all__ = ("COUNTS", "MEASURES", "SCALES", "STEPS", "Bench", "Sizes", "Step")
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 CHUNK = 128 * KIB
-ONE_WAY_SECONDS = 0.005
+FAR_MS = 10
+LINKS_MS = (1, 10, 50)
+# A certificate for localhost, and what has signed it.
+TLS = Path(__file__).parents[1] / "tests" / "docs" / "tls"
 
 ALL = (OURS, "nats-py", "natsio", "natsrpy", "nats.js")
 SERVICE = "FastStream"
@@ -28,9 +31,26 @@ HTTP = "HTTP"
 FILE = "FileResponse"
 RAW = "raw"
 
+COUNTS = ("1,000", "10,000", "100,000")
+"""How many objects the measures of `SCALES` are of; stands where a peer does."""
+
+SCALES = {
+    "scale_list": ("list", "ms"),
+    "scale_watch": ("watch, its present state", "ms"),
+    "scale_sweep": ("sweep", "ms"),
+    "scale_status": ("status(count=False)", "ms"),
+    "scale_get_info": ("get_info", "ms"),
+    "scale_list_memory": ("list, memory above idle", "MiB"),
+    "scale_watch_memory": ("watch, memory above idle", "MiB"),
+    "scale_sweep_memory": ("sweep, memory above idle", "MiB"),
+}
+"""Title and unit of what is measured with more and more objects."""
+
 MEASURES: dict[str, tuple[str, str]] = {
     "put_large": ("put 256 MiB", "MB/s"),
     "get_large": ("get 256 MiB", "MB/s"),
+    "put_tls": ("put 256 MiB over TLS", "MB/s"),
+    "get_tls": ("get 256 MiB over TLS", "MB/s"),
     "put_small": ("put 1 KiB, p50", "ms"),
     "get_small": ("get 1 KiB, p50", "ms"),
     "put_many_1k": ("put 1 KiB, 64 at a time", "ops/s"),
@@ -40,6 +60,11 @@ MEASURES: dict[str, tuple[str, str]] = {
     "put_far": ("put 32 MiB at 10 ms round trip", "MB/s"),
     "get_far": ("get 1 KiB at 10 ms round trip, p50", "ms"),
     "get_far_trips": ("get 1 KiB at 10 ms round trip", "round trips"),
+    **{
+        f"{verb}_link_{ms}": (f"{verb} 32 MiB at {ms} ms round trip", "MB/s")
+        for ms in LINKS_MS
+        for verb in ("put", "get")
+    },
     "list": ("list 10,000", "ms"),
     "iter_10k_memory": ("iter over 10,000, memory", "MiB"),
     "iter_100k_memory": ("iter over 100,000, memory", "MiB"),
@@ -73,6 +98,7 @@ class Sizes:
     many_seconds: float = 0.5
     list: int = 10_000
     iter: int = 100_000
+    scale: tuple[int, int, int] = (1_000, 10_000, 100_000)
     events: int = 3_000
     injection: int = 1_500
     imports: int = 5
@@ -91,6 +117,7 @@ class Sizes:
             many_seconds=0.05,
             list=500,
             iter=3_000,
+            scale=(250, 500, 3_000),
             events=500,
             injection=100,
             imports=1,
@@ -116,26 +143,15 @@ class Bench:
         self._stack = AsyncExitStack()
         self._commands: dict[str, Command] = {}
         self._near: dict[str, Process] = {}
-        self._far: dict[str, Process] = {}
+        self._far: dict[int, dict[str, Process]] = {}
+        self._secure: dict[str, Process] = {}
         self._numbers = itertools.count()
         self._kept: dict[str, str] = {}
-        self._far_url = ""
-        self._proxy: Process
+        self._proxies: dict[int, tuple[Process, str]] = {}
+        self._tls: tuple[NatsServer, Process] | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._server)
-        self._proxy = await Process(
-            [
-                sys.executable,
-                str(Path(__file__).with_name("proxy.py")),
-                "127.0.0.1",
-                str(self._server.port),
-                str(ONE_WAY_SECONDS),
-            ]
-        ).start()
-        self._stack.push_async_callback(self._proxy.stop)
-        port = (await self._proxy.line())["port"]
-        self._far_url = f"nats://127.0.0.1:{port}"
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -161,9 +177,43 @@ class Bench:
         """A peer's driver, connected to the server."""
         return await self._driver(peer, self._near, self._server.url)
 
-    async def far(self, peer: str) -> Process:
-        """A peer's driver, connected through the proxy."""
-        return await self._driver(peer, self._far, self._far_url)
+    async def far(self, peer: str, ms: int = FAR_MS) -> Process:
+        """A peer's driver, connected by a link of so many milliseconds there and back."""
+        _, url = await self._proxy(ms)
+        return await self._driver(peer, self._far.setdefault(ms, {}), url)
+
+    async def _proxy(self, ms: int) -> tuple[Process, str]:
+        if ms not in self._proxies:
+            proxy = await Process(
+                [
+                    sys.executable,
+                    str(Path(__file__).with_name("proxy.py")),
+                    "127.0.0.1",
+                    str(self._server.port),
+                    str(ms / 2000),
+                ]
+            ).start()
+            self._stack.push_async_callback(proxy.stop)
+            port = (await proxy.line())["port"]
+            self._proxies[ms] = proxy, f"nats://127.0.0.1:{port}"
+        return self._proxies[ms]
+
+    async def secure(self, peer: str) -> Process:
+        """A peer's driver, connected by TLS to a server of its own kind."""
+        server, _ = await self._secured()
+        return await self._driver(peer, self._secure, f"tls://localhost:{server.port}")
+
+    async def _secured(self) -> tuple[NatsServer, Process]:
+        if self._tls is None:
+            # Certificate and key are given to the server, its issuer to OpenSSL in drivers.
+            server = NatsServer(
+                config=f'tls {{ cert_file: "{TLS / "server.pem"}", '
+                f'key_file: "{TLS / "server-key.pem"}" }}'
+            )
+            await self._stack.enter_async_context(server)
+            url = f"tls://localhost:{server.port}"
+            self._tls = server, await self._driver(RAW, {}, url)
+        return self._tls
 
     @asynccontextmanager
     async def fresh(self, peer: str) -> AsyncIterator[Process]:
@@ -178,14 +228,17 @@ class Bench:
     async def _driver(self, peer: str, kept: dict[str, Process], url: str) -> Process:
         if peer not in kept or kept[peer].ended:
             command = self._commands[peer]
-            kept[peer] = await Process(command.at(url), command.environment).start()
+            environment = command.environment
+            if url.startswith("tls:"):
+                environment["SSL_CERT_FILE"] = str(TLS / "ca.pem")
+            kept[peer] = await Process(command.at(url), environment).start()
             self._stack.push_async_callback(kept[peer].stop)
         return kept[peer]
 
     @asynccontextmanager
-    async def bucket(self) -> AsyncIterator[str]:
+    async def bucket(self, *, secure: bool = False) -> AsyncIterator[str]:
         """An empty bucket, made the same way for every peer."""
-        raw = await self.near(RAW)
+        raw = (await self._secured())[1] if secure else await self.near(RAW)
         name = f"bench-{next(self._numbers)}"
         await raw("create", bucket=name)
         try:
@@ -208,7 +261,8 @@ class Bench:
 
     async def bytes_to_client(self) -> int:
         """What has passed the proxy."""
-        return int((await self._proxy("count"))["to_client"])
+        proxy, _ = await self._proxy(FAR_MS)
+        return int((await proxy("count"))["to_client"])
 
 
 @dataclass(frozen=True)
@@ -234,6 +288,14 @@ async def _large(bench: Bench, peer: str) -> dict[str, float]:
         put = await driver("put_large", bucket=bucket, name="large", size=size)
         got = await driver("get_large", bucket=bucket, name="large", size=size)
     return {"put_large": _rate(size, put), "get_large": _rate(size, got)}
+
+
+async def _tls(bench: Bench, peer: str) -> dict[str, float]:
+    driver, size = await bench.secure(peer), bench.sizes.large
+    async with bench.bucket(secure=True) as bucket:
+        put = await driver("put_large", bucket=bucket, name="large", size=size)
+        got = await driver("get_large", bucket=bucket, name="large", size=size)
+    return {"put_tls": _rate(size, put), "get_tls": _rate(size, got)}
 
 
 async def _publish(bench: Bench, peer: str) -> dict[str, float]:
@@ -285,6 +347,30 @@ async def _far(bench: Bench, peer: str) -> dict[str, float]:
         ping = await driver("ping", count=sizes.far_calls)
         result["get_far_trips"] = _p50(got) / _p50(ping)
     return result
+
+
+async def _links(bench: Bench, peer: str) -> dict[str, float]:
+    size, result = bench.sizes.far, {}
+    for ms in LINKS_MS:
+        driver = await bench.far(peer, ms)
+        async with bench.bucket() as bucket:
+            put = await driver("put_large", bucket=bucket, name="large", size=size)
+            got = await driver("get_large", bucket=bucket, name="large", size=size)
+        result[f"put_link_{ms}"] = _rate(size, put)
+        result[f"get_link_{ms}"] = _rate(size, got)
+    return result
+
+
+async def _scale(bench: Bench, peer: str) -> dict[str, float]:
+    result = {}
+    for count, label in zip(bench.sizes.scale, COUNTS, strict=True):
+        bucket = await bench.filled(count)
+        async with bench.fresh(peer) as driver:
+            answer = await driver("scale", bucket=bucket, count=count, calls=bench.sizes.calls)
+        for name, of in answer.items():
+            result[f"scale_{name}:{label}"] = of["seconds"] * 1e3
+            result[f"scale_{name}_memory:{label}"] = of["bytes"] / MIB
+    return {name: value for name, value in result.items() if name.partition(":")[0] in SCALES}
 
 
 async def _list(bench: Bench, peer: str) -> dict[str, float]:
@@ -376,15 +462,20 @@ async def _import(bench: Bench, _: str) -> dict[str, float]:
 
 PLAIN, PLAIN_PULL = "FastStream subscriber, push", "FastStream subscriber, pull"
 
+BOTH = (OURS, LANELESS, *ALL[1:])
+
 STEPS = (
-    Step("large", ALL, _large),
+    Step("large", BOTH, _large),
     Step("publish", (RAW,), _publish),
-    Step("small", ALL, _small),
-    Step("many-1k", ALL, _many_1k),
-    Step("many-100k", ALL, _many_100k),
+    Step("tls", (OURS, LANELESS, "nats-py"), _tls),
+    Step("small", BOTH, _small),
+    Step("many-1k", BOTH, _many_1k),
+    Step("many-100k", BOTH, _many_100k),
     Step("far", ALL, _far),
-    Step("list", ALL, _list),
+    Step("links", (OURS, "nats-py"), _links),
+    Step("list", BOTH, _list),
     Step("iter", (OURS,), _iter),
+    Step("scale", (OURS,), _scale),
     Step("stream", (OURS,), _stream),
     Step("events", (OURS, PLAIN, PLAIN_PULL), _events),
     Step("injection", (SERVICE,), _injection),

@@ -1,6 +1,6 @@
 """This package, as a service uses it: a `NatsBroker` and a `Buckets`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -71,6 +71,54 @@ class Objstore(Client):
             msg = f"{listed} of {count} objects"
             raise RuntimeError(msg)
         return {"bytes": memory.above_idle(), "seconds": seconds}
+
+    async def do_scale(self, bucket: str, count: int, calls: int) -> dict[str, Any]:
+        """Seconds, and memory above idle, of what may grow with the number of objects."""
+        store = await self.open(bucket)
+        await store.exists("nothing")
+
+        async def listed() -> int:
+            return len(await store.list())
+
+        async def watched() -> int:
+            seen = 0
+            async with store.watch() as watcher:
+                while not watcher.synced.is_set():
+                    await anext(watcher)
+                    seen += 1
+            return seen
+
+        async def status() -> int:
+            for _ in range(calls):
+                await store.status(count=False)
+            return count
+
+        async def get_info() -> int:
+            for number in range(calls):
+                await store.get_info(f"folder-{number % 100}/object-{number}")
+            return count
+
+        async def swept() -> int:
+            return count + await store.sweep()
+
+        result: dict[str, Any] = {}
+        works: dict[str, tuple[Callable[[], Awaitable[int]], int]] = {
+            "status": (status, calls),
+            "get_info": (get_info, calls),
+            "sweep": (swept, 1),
+            "watch": (watched, 1),
+            "list": (listed, 1),
+        }
+        for name, (work, times) in works.items():
+            memory = Memory()
+            began = perf_counter()
+            found = await work()
+            seconds = (perf_counter() - began) / times
+            if found != count:
+                msg = f"{name}: {found} of {count} objects"
+                raise RuntimeError(msg)
+            result[name] = {"seconds": seconds, "bytes": memory.above_idle()}
+        return result
 
     async def do_put_stream(self, bucket: str, name: str, size: int) -> dict[str, Any]:
         """Memory, and seconds, of a put of an async iterable."""
