@@ -17,7 +17,7 @@ FLOORS = [
     | {"middlewares", "origin", "observers", "health", "standing", "sweeping"}
     | {"_faststream", "connection", "declarations"},
     {"http"},
-    {"testing", "pytest_plugin", "__init__"},
+    {"cli", "testing", "pytest_plugin", "__init__"},
 ]
 
 

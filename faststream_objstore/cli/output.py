@@ -1,0 +1,115 @@
+"""What commands print: lines for people, JSON for scripts, a bar for what takes long."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TransferSpeedColumn,
+)
+
+from faststream_objstore.models import BulkResult, ObjectInfo
+from faststream_objstore.store.put import Progress as Report
+
+__all__ = ("as_json", "bar", "emit", "line_of", "printable", "said_of", "size_of")
+
+
+def printable(text: str) -> str:
+    """A text with what would steer a terminal spelled out; names are other people's."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
+        for one in text
+    )
+
+
+def as_json(info: ObjectInfo) -> dict[str, Any]:
+    """What scripts get of an object."""
+    link = info.link
+    return {
+        "bucket": info.bucket,
+        "name": info.name,
+        "size": info.size,
+        "chunks": info.chunks,
+        "sha256": info.hexdigest,
+        "modified": info.mtime and info.mtime.isoformat(),
+        "revision": info.revision,
+        "deleted": info.deleted,
+        "description": info.description,
+        "headers": info.headers or {},
+        "metadata": info.metadata or {},
+        "link": link and {"bucket": link.bucket, "name": link.name},
+    }
+
+
+def emit(value: object) -> None:
+    """One JSON value on a line of its own."""
+    print(json.dumps(value), flush=True)
+
+
+def size_of(size: int) -> str:
+    """Bytes as people read them."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def line_of(info: ObjectInfo) -> str:
+    """An object in a listing."""
+    when = f"{info.mtime:%Y-%m-%d %H:%M}" if info.mtime else ""
+    arrow = ""
+    if info.link is not None:
+        arrow = f" -> {info.link.bucket}/{info.link.name or ''}"
+    return f"{info.size:>12}  {when:<16}  {printable(info.name + arrow)}"
+
+
+def said_of(result: BulkResult) -> dict[str, Any]:
+    """What scripts get of many objects."""
+    return {
+        "done": result.done,
+        "unchanged": result.unchanged,
+        "deleted": result.deleted,
+        "size": result.size,
+    }
+
+
+@contextmanager
+def bar(what: str, *, objects: bool = False, quiet: bool = False) -> Iterator[Report | None]:
+    """A progress bar on stderr, if that is a terminal; what a store calls.
+
+    Args:
+        what: What is being done.
+        objects: Whether objects are counted, and not bytes.
+        quiet: Show none.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    counted = (
+        [MofNCompleteColumn()] if objects else [DownloadColumn(True), TransferSpeedColumn()]
+    )
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        *counted,
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task(printable(what), total=None)
+
+        def report(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield report

@@ -1,0 +1,170 @@
+"""What a command stands on: the server, the store of an address, and what failed."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple, NoReturn
+
+import nats
+import nats.errors
+import typer
+from nats.aio.client import Client
+
+from faststream_objstore.backends.base import Backend
+from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.cli.output import printable
+from faststream_objstore.exceptions import BucketNotFoundError, BulkError, ObjStoreError
+from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.declare import bind_bucket
+
+__all__ = ("Address", "Session", "age", "fail", "run", "usage")
+
+# What a restart of the server takes.
+_ATTEMPTS = 20
+_SECONDS_BETWEEN = 0.25
+
+
+class Address(NamedTuple):
+    """`bucket/name`; the name may be empty, and a folder's ends with `/`."""
+
+    bucket: str
+    name: str
+
+    @classmethod
+    def of(cls, text: str) -> "Address":
+        """Read an address, with `objstore://` or without it."""
+        bucket, _, name = text.removeprefix("objstore://").partition("/")
+        return cls(bucket, name)
+
+    @classmethod
+    def of_object(cls, text: str) -> "Address":
+        """Read an address that names an object; a usage error otherwise."""
+        found = cls.of(text)
+        if not found.name or found.name.endswith("/"):
+            usage(f"{text!r} is not an object; give bucket/name")
+        return found
+
+    @classmethod
+    def of_bucket(cls, text: str) -> str:
+        """Read the name of a bucket; a usage error if it is more."""
+        found = cls.of(text)
+        if found.name:
+            usage(f"{text!r} is not a bucket; give its name alone")
+        return found.bucket
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a bucket, or a folder in one."""
+        return not self.name or self.name.endswith("/")
+
+
+@dataclass
+class Session:
+    """A connection, from the options that stand before the command.
+
+    Attributes:
+        server: The server's address.
+        timeout: Seconds that one step may take.
+        options: What else `nats.connect` takes.
+    """
+
+    server: str
+    timeout: float = 10.0
+    options: dict[str, Any] = field(default_factory=dict)
+    client: Client | None = None
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[JetStreamServer]:
+        """The server, for as long as the block runs."""
+
+        async def silent(_: Exception) -> None:
+            """What there is to say comes as an exception."""
+
+        try:
+            self.client = await nats.connect(
+                self.server,
+                error_cb=silent,
+                max_reconnect_attempts=_ATTEMPTS,
+                reconnect_time_wait=_SECONDS_BETWEEN,
+                **self.options,
+            )
+        except (nats.errors.Error, OSError) as error:
+            fail(f"{self.server} cannot be used: {error}")
+        try:
+            yield JetStreamServer(self.client, timeout=self.timeout)
+        finally:
+            await self.client.close()
+
+    @asynccontextmanager
+    async def backend(self, bucket: str, *, create: bool = False) -> AsyncIterator[Backend]:
+        """The backend of a bucket, which is made if it is missing and `create` says so."""
+        async with self.connected() as server:
+            config = ObjectStoreConfig(bucket=bucket)
+            try:
+                found = await bind_bucket(server, config, declare=create)
+            except BucketNotFoundError:
+                fail(f"Bucket '{bucket}' does not exist on {self.server}.")
+            yield found
+
+    @asynccontextmanager
+    async def store(self, bucket: str, *, create: bool = False) -> AsyncIterator[ObjectStore]:
+        """The store of a bucket."""
+        async with self.backend(bucket, create=create) as found:
+            yield ObjectStore.on(found)
+
+
+def fail(message: str) -> NoReturn:
+    """End with one line on stderr, and the exit code 1."""
+    print(printable(message), file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def usage(message: str) -> NoReturn:
+    """End with what is wrong with the command line, and the exit code 2."""
+    raise typer.BadParameter(message)
+
+
+def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False) -> None:
+    """Run a command to its end; what fails is a line on stderr, and the exit code 1.
+
+    Args:
+        work: The command.
+        until_interrupted: Whether Ctrl-C is how it ends.
+    """
+
+    async def awaited() -> None:
+        await work()
+
+    try:
+        asyncio.run(awaited())
+        sys.stdout.flush()
+    except BulkError as error:
+        for name, why in error.result.failed.items():
+            print(printable(f"{name}: {why}"), file=sys.stderr)
+        raise typer.Exit(1) from None
+    except BrokenPipeError:
+        # Who read the output has enough; nor is there anybody to tell at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+    except (ObjStoreError, nats.errors.Error, OSError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        if not until_interrupted:
+            fail("interrupted")
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def age(text: str) -> timedelta:
+    """A time such as `90s`, `15m`, `2h` or `7d`; a usage error if it is none."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if found is None:
+        usage(f"{text!r} is not a time; give one such as 90s, 15m, 2h or 7d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])

@@ -1,0 +1,279 @@
+"""The program `objstore`, on a real server."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.js.api import ConsumerConfig
+
+from faststream_objstore.store import ObjectStore
+from faststream_objstore.testing import NatsServer
+from tests.cli.support import Program
+
+
+@pytest.fixture
+def objstore(nats_server: NatsServer, tmp_path: Path) -> Program:
+    return Program(nats_server.url, tmp_path)
+
+
+@pytest.fixture
+def bucket(objstore: Program, bucket_name: str) -> str:
+    """A bucket with an object."""
+    objstore("put", "-", f"{bucket_name}/first", "--create", given=b"first")
+    return bucket_name
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """Interrupt it, as Ctrl-C does: the exit code, and what else it said."""
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    return process.returncode, output, errors
+
+
+def test_files_come_back_as_they_were(objstore: Program, bucket: str, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2000
+    (tmp_path / "a.bin").write_bytes(content)
+
+    assert objstore("put", "a.bin", f"{bucket}/in/a.bin").startswith(
+        f"{bucket}/in/a.bin: 500.0 KiB, revision "
+    )
+    assert objstore("get", f"{bucket}/in/a.bin", "copy.bin") == "copy.bin: 500.0 KiB\n"
+    assert (tmp_path / "copy.bin").read_bytes() == content
+    assert objstore.run("get", f"objstore://{bucket}/in/a.bin", "-").stdout == content
+    objstore("put", "a.bin", f"{bucket}/folder/")
+    assert [one["name"] for one in objstore.values("ls", bucket, "-r")] == [
+        "first",
+        "folder/a.bin",
+        "in/a.bin",
+    ]
+    said = objstore.failing("put", "a.bin", f"{bucket}/first", "--if-absent")
+    assert 'mode="create" does not replace it' in said
+
+
+def test_listings_show_buckets_folders_and_objects(objstore: Program, bucket: str) -> None:
+    objstore("put", "-", f"{bucket}/a/b/c.txt", given=b"1234")
+
+    assert {"bucket": bucket} in objstore.values("ls")
+    assert bucket in objstore("ls").splitlines()
+    folder, first = objstore("ls", bucket).splitlines()
+    assert folder.strip() == "a/"
+    assert (first.split()[0], first.split()[-1]) == ("5", "first")
+    assert [
+        one.get("folder", one.get("name")) for one in objstore.values("ls", f"{bucket}/a/")
+    ] == ["a/b/"]
+    (found,) = objstore.values("ls", bucket, "--pattern", "**/*.txt")
+    assert (found["name"], found["size"], found["deleted"]) == ("a/b/c.txt", 4, False)
+
+
+def test_info_says_what_is_known(objstore: Program, bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("abc")
+    objstore("put", "f.txt", f"{bucket}/x", "--description", "some text")
+
+    (found,) = objstore.values("info", f"{bucket}/x")
+    # `sha256sum` of "abc".
+    assert found["sha256"] == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+    assert found["description"] == "some text"
+    assert found["metadata"] == {"filename": "f.txt"}
+    assert "description: some text" in objstore("info", f"{bucket}/x")
+
+
+def test_names_cannot_steer_the_terminal(objstore: Program, bucket: str) -> None:
+    objstore("put", "-", f"{bucket}/\x1b[2J\nred", given=b"")
+    assert "\\x1b[2J\\nred" in objstore("ls", bucket)
+    assert "\x1b" not in objstore("ls", bucket)
+
+
+def test_objects_are_copied_moved_and_deleted(objstore: Program, bucket: str) -> None:
+    objstore("put", "-", f"{bucket}-two/x", "--create", given=b"")
+
+    objstore("cp", f"{bucket}/first", f"{bucket}-two/copies/")
+    objstore("mv", f"{bucket}/first", f"{bucket}/second")
+    objstore("mv", f"{bucket}/second", f"{bucket}-two/third")
+    assert objstore.values("ls", bucket) == []
+    names = [one["name"] for one in objstore.values("ls", f"{bucket}-two", "-r")]
+    assert names == ["copies/first", "third", "x"]
+    assert objstore("cp", f"{bucket}-two/", f"{bucket}/all/") == "3 copied, 10 B\n"
+
+    objstore("rm", f"{bucket}-two/third")
+    assert "deleted before" in objstore("rm", f"{bucket}-two/third")
+    assert objstore("rm", bucket, "--prefix", "all/c") == "1 deleted\n"
+    assert objstore.values("rm", bucket, "--pattern", "**") == [{"deleted": 2}]
+    assert "no object 'nothing'" in objstore.failing("rm", f"{bucket}/nothing")
+
+
+def test_folders_are_stored_fetched_and_kept_in_step(
+    objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    (tmp_path / "site" / "css").mkdir(parents=True)
+    (tmp_path / "site" / "index.html").write_text("<html>")
+    (tmp_path / "site" / "css" / "a.css").write_text("a {}")
+
+    assert objstore("sync", "site", f"{bucket}/www/") == "2 stored, 10 B\n"
+    assert objstore("sync", "site", f"{bucket}/www/") == "0 stored, 0 B; 2 unchanged\n"
+    (tmp_path / "site" / "index.html").unlink()
+    assert objstore.values("sync", "site", f"{bucket}/www/", "--delete") == [
+        {
+            "done": [],
+            "unchanged": ["www/css/a.css"],
+            "deleted": ["www/index.html"],
+            "size": 0,
+        }
+    ]
+    assert objstore("put", "site", f"{bucket}/again/") == "1 stored, 4 B\n"
+    assert objstore("get", f"{bucket}/again/", "back") == "1 fetched, 4 B\n"
+    assert (tmp_path / "back" / "css" / "a.css").read_text() == "a {}"
+
+
+def test_what_is_refused_is_named_and_the_rest_is_fetched(
+    objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    objstore("put", "-", f"{bucket}/../../up", given=b"x")
+    said = objstore.failing("get", bucket, "deep/folder")
+    assert said.startswith("../../up: ")
+    assert len(said.splitlines()) == 1
+    assert (tmp_path / "deep" / "folder" / "first").read_bytes() == b"first"
+    assert not (tmp_path / "up").exists()
+
+
+def test_watch_ends_with_an_interrupt(objstore: Program, bucket: str) -> None:
+    watching = objstore.start("watch", bucket)
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == "put first\n"
+    objstore("rm", f"{bucket}/first")
+    assert watching.stdout.readline() == "del first\n"
+    assert ended(watching) == (0, "", "")
+
+    (only,) = objstore.values("watch", bucket, "--count", "1")
+    assert (only["name"], only["deleted"]) == ("first", True)
+
+
+async def test_watch_goes_on_after_a_restart_of_the_server(tmp_path: Path) -> None:
+    async with NatsServer(store_dir=tmp_path / "store") as server:
+        objstore = Program(server.url, tmp_path)
+        objstore("put", "-", "notes/a", "--create")
+        watching = objstore.start("watch", "notes")
+        try:
+            assert watching.stdout is not None
+            assert watching.stdout.readline() == "put a\n"
+            await server.kill()
+            await server.start()
+            objstore("put", "-", "notes/b")
+            assert watching.stdout.readline() == "put b\n"
+        finally:
+            code, _, errors = ended(watching)
+    assert (code, errors) == (0, "")
+
+
+async def test_state_of_a_bucket_is_shown(
+    objstore: Program, bucket: str, nats_client: Client
+) -> None:
+    (status,) = objstore.values("status", bucket)
+    assert (status["objects"], status["storage"], status["sealed"]) == (1, "file", False)
+    assert "objects:" in objstore("status", bucket)
+
+    js = nats_client.jetstream()
+    await js.add_consumer(
+        f"OBJ_{bucket}",
+        ConsumerConfig(durable_name="worker", filter_subject=f"$O.{bucket}.M.>"),
+    )
+    (lag,) = objstore.values("lag", bucket)
+    assert (lag["consumer"], lag["pending"], lag["in_work"]) == ("worker", 1, 0)
+    assert objstore("lag", bucket).startswith("worker: 1 pending, 0 in work, the oldest for ")
+    done = objstore.run("lag", bucket, "--max-pending", "0")
+    assert (done.returncode, done.stderr) == (1, b"more than 0 pending: worker\n")
+    assert objstore.run("lag", bucket, "--max-pending", "1").returncode == 0
+
+    # What a writer that died leaves: a chunk that no object refers to.
+    await nats_client.jetstream().publish(f"$O.{bucket}.C.orphan", b"12345")
+    assert objstore("sweep", bucket) == "0 B freed\n"
+    assert objstore.values("sweep", bucket, "--older-than", "0s") == [{"freed": 5}]
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_bucket_is_served_over_http(
+    objstore: Program, bucket: str, tmp_path: Path, embedded: bool
+) -> None:
+    extra = ("--embedded",) if embedded else ()
+    serving = objstore.start("serve", bucket, "--port", "0", "--writable", *extra)
+    try:
+        assert serving.stdout is not None
+        if embedded:
+            assert serving.stdout.readline().startswith("NATS_URL=nats://127.0.0.1:")
+        url = serving.stdout.readline().strip()
+        assert httpx.put(f"{url}new", content=b"content").status_code == 201
+        assert httpx.get(f"{url}new").content == b"content"
+        listed = [one["name"] for one in httpx.get(url).json()["objects"]]
+        assert listed == (["new"] if embedded else ["first", "new"])
+    finally:
+        code, _, errors = ended(serving)
+    assert (code, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("ls", "no-such-bucket"), "Bucket 'no-such-bucket' does not exist on nats://"),
+        (("get", "no-such-bucket/x", "y"), "Bucket 'no-such-bucket' does not exist"),
+        (("put", "no/such/file", "new/x", "--create"), "No such file or directory"),
+        (("sync", "no/such/folder", "new/"), "Not a directory"),
+        (("put", "-", "a bucket/x", "--create"), "'a bucket' is not a bucket name"),
+        (("--server", "nats://127.0.0.1:1", "ls"), "nats://127.0.0.1:1 cannot be used"),
+    ],
+)
+def test_failure_is_one_line_and_the_exit_code_one(
+    objstore: Program, arguments: tuple[str, ...], said: str
+) -> None:
+    error = objstore.failing(*arguments)
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("upload",), "No such command"),
+        (("info", "bucket"), "is not an object"),
+        (("rm", "bucket"), "is not an object"),
+        (("rm", "bucket", "--prefix", ""), "--pattern '**' says so"),
+        (("get", "bucket/folder/"), "say which folder"),
+        (("put", ".", "bucket/x"), "end 'bucket/x' with /"),
+        (("cp", "bucket/folder/", "bucket/x"), "end 'bucket/x' with /"),
+        (("sweep", "bucket", "--older-than", "soon"), "is not a time"),
+        (("serve", "bucket", "--writable", "--host", "0.0.0.0"), "--host 127.0.0.1"),
+        (("status", "bucket/x"), "is not a bucket"),
+    ],
+)
+def test_command_line_that_cannot_work_is_exit_code_two(
+    objstore: Program, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in " ".join(objstore.failing(*arguments, code=2).split())
+
+
+async def test_bucket_is_not_made_unless_told_to(
+    objstore: Program, bucket_name: str, nats_server: NatsServer
+) -> None:
+    objstore.failing("put", "no/such/file", f"{bucket_name}/x", "--create")
+    client = await nats.connect(nats_server.url)
+    try:
+        with pytest.raises(Exception, match="does not exist"):
+            await ObjectStore.bind(client, bucket_name)
+    finally:
+        await client.close()
+
+
+def test_reader_that_has_enough_is_no_trouble(objstore: Program, bucket: str) -> None:
+    objstore("put", "-", f"{bucket}/large", given=bytes(3_000_000))
+    process = objstore.start("get", f"{bucket}/large", "-")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    os.read(process.stdout.fileno(), 10)
+    process.stdout.close()
+    assert (process.wait(30), process.stderr.read()) == (1, "")
+    process.stderr.close()
