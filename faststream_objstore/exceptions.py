@@ -1,8 +1,8 @@
 """The exceptions of this package, and nothing else.
 
-Every error is an `ObjStoreError`. Where nats-py has a class of the same name, ours is
-that class too, so `except nats.js.errors.ObjectNotFoundError` keeps working. What the
-caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
+Every error is an `ObjStoreError`. Where nats-py has a class of the same name, ours is a
+subclass of it, so `except nats.js.errors.ObjectNotFoundError` keeps working. Mistakes of the
+caller are also `ValueError`s (or `TypeError`s, where a type is wrong).
 
     ObjStoreError
     ├── BucketError
@@ -10,21 +10,21 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     │   ├── BucketNotDeclaredError      LookupError
     │   ├── BucketNotFoundError         nats-py's
     │   ├── BucketConfigMismatchError   nats-py's BadBucketError; differs from what exists
-    │   ├── BucketInUseError            something else rewrites the bucket's stream
-    │   ├── BucketSealedError           nats-py's APIError; read-only for ever
-    │   ├── FeatureNotEnabledError      the bucket, or its server, does not have it
-    │   └── BucketFullError             nats-py's APIError; `max_bytes` is reached
+    │   ├── BucketInUseError            another declaration claims the bucket
+    │   ├── BucketSealedError           nats-py's APIError; permanently read-only
+    │   ├── FeatureNotEnabledError      the bucket or its server does not support it
+    │   └── BucketFullError             nats-py's APIError; `max_bytes` has been reached
     ├── ObjectError
     │   ├── InvalidObjectNameError      nats-py's, ValueError
     │   ├── ObjectNotFoundError         nats-py's
     │   │   ├── ObjectDeletedError      nats-py's
-    │   │   └── ClaimNotFoundError      the body of a message is gone
+    │   │   └── ClaimNotFoundError      the body of a claim-checked message is gone
     │   ├── ObjectAlreadyExists         nats-py's
-    │   ├── RevisionMismatchError       the object moved on before the write
-    │   ├── ObjectChangedError          the object moved on during the read
+    │   ├── RevisionMismatchError       the object changed before the write
+    │   ├── ObjectChangedError          the object changed during the read
     │   ├── ObjectTooLargeError         more bytes than the caller allows
     │   ├── ObjectLoadError             its content cannot be decoded or loaded
-    │   ├── InvalidClaimError           a message's reference that is not followed
+    │   ├── InvalidClaimError           a message's reference is malformed or not allowed
     │   ├── InvalidLinkError            ValueError
     │   ├── LinkIsABucketError          nats-py's
     │   ├── BadObjectMetaError          nats-py's: metadata that does not parse
@@ -34,11 +34,11 @@ caller got wrong is also a `ValueError` (or a `TypeError`, where it is a type).
     ├── InvalidOptionError              ValueError
     │   └── InvalidPatternError
     ├── UnsupportedDataError            TypeError
-    ├── BulkError                       some of many objects; the rest is done
+    ├── BulkError                       some objects failed, the others succeeded
     ├── TransactionEndedError           RuntimeError; used after its block
     ├── StoreTimeoutError               nats-py's TimeoutError
-    │   ├── ConnectionLostError         the connection went, and the answer with it
-    │   └── PermissionDeniedError       the server refuses this user a subject
+    │   ├── ConnectionLostError         the connection was lost before the answer came
+    │   └── PermissionDeniedError       the server denies this user a subject
     ├── NotConnectedError               the broker is not connected
     │   └── ServerUnreachableError      nats-py's NoServersError
     ├── JetStreamNotEnabledError        nats-py's ServiceUnavailableError
@@ -97,15 +97,15 @@ __all__ = (
 
 
 class ObjStoreError(Exception):
-    """Base of every error of this package.
+    """Base class of all errors in this package.
 
     Args:
         message: What happened and what to do about it.
-        bucket: The bucket it happened in, where there is one.
-        name: The object it happened to, where there is one.
+        bucket: The bucket that the error is about, if any.
+        name: The object that the error is about, if any.
     """
 
-    # nats-py's `APIError` reads these; the classes that mix it in refine them.
+    # Read by nats-py's `APIError`; subclasses that inherit from it set them.
     code: int | None = None
     err_code: int | None = None
     stream: str | None = None
@@ -161,7 +161,7 @@ class InvalidBucketNameError(BucketError, nats.js.errors.InvalidBucketNameError,
 
 
 class BucketNotDeclaredError(BucketError, LookupError):
-    """A bucket is asked for that no `Buckets` of this broker declares."""
+    """No `Buckets` of this broker declares the requested bucket."""
 
 
 class BucketNotFoundError(BucketError, nats.js.errors.BucketNotFoundError):
@@ -172,15 +172,15 @@ class BucketNotFoundError(BucketError, nats.js.errors.BucketNotFoundError):
 
 
 class BucketConfigMismatchError(BucketError, nats.js.errors.BadBucketError):
-    """A declaration differs from the bucket that exists; each field is listed."""
+    """An existing bucket differs from its declaration; the message lists each field."""
 
 
 class BucketInUseError(BucketError):
-    """Another declaration would rewrite the bucket's stream, or holds the bucket."""
+    """Another declaration would rewrite the bucket's stream, or already owns the bucket."""
 
 
 class BucketSealedError(BucketError, nats.js.errors.APIError):
-    """The bucket is sealed: it can be read, never changed."""
+    """The bucket is sealed: it can be read, but never changed."""
 
     code: int | None = 400
     err_code: int | None = 10109
@@ -206,42 +206,45 @@ class InvalidObjectNameError(ObjectError, nats.js.errors.InvalidObjectNameError,
 
 
 class ObjectNotFoundError(ObjectError, nats.js.errors.ObjectNotFoundError):
-    """No object of that name was ever put, or its metadata has expired."""
+    """No object with this name was ever stored, or its metadata has expired."""
 
     code: int | None = 404
     err_code: int | None = 10037
 
 
 class ObjectDeletedError(ObjectNotFoundError, nats.js.errors.ObjectDeletedError):
-    """The object was there and has been deleted."""
+    """The object existed and has been deleted."""
 
 
 class ClaimNotFoundError(ObjectNotFoundError):
-    """The object that holds a message's body has expired, or has been deleted."""
+    """The object that holds a message's body has expired or has been deleted."""
 
 
 class InvalidClaimError(ObjectError):
-    """A message refers to a body elsewhere, or not as the claim check writes it."""
+    """A message's reference to its body is malformed, or names a different bucket."""
 
 
 class ObjectAlreadyExists(ObjectError, nats.js.errors.ObjectAlreadyExists):  # noqa: N818
-    """A live object has that name already; the name without `Error` is nats-py's."""
+    """A live object already has this name; the class is named as in nats-py."""
 
 
 class RevisionMismatchError(ObjectError):
-    """The object is not at the revision that the write was conditional on."""
+    """The object is not at the revision that the write was conditional on.
+
+    Read the object again and decide anew: another writer was faster.
+    """
 
 
 class ObjectChangedError(ObjectError):
-    """The version that was asked for, or was being read, has been replaced."""
+    """The version that was requested, or was being read, has been replaced."""
 
 
 class ObjectTooLargeError(ObjectError):
-    """The object has more bytes than the caller's `max_size`."""
+    """The object is larger than the caller's `max_size`."""
 
 
 class ObjectLoadError(ObjectError):
-    """The content does not decode, or a `LiveObject`'s `load` failed; see its cause."""
+    """The content cannot be decoded, or a `LiveObject`'s `load` failed; see `__cause__`."""
 
 
 class InvalidLinkError(ObjectError, ValueError):
@@ -249,15 +252,15 @@ class InvalidLinkError(ObjectError, ValueError):
 
 
 class LinkIsABucketError(ObjectError, nats.js.errors.LinkIsABucketError):
-    """The content of a link to a whole bucket was asked for."""
+    """The content of a link to a whole bucket was requested; such a link has none."""
 
 
 class BadObjectMetaError(ObjectError, nats.js.errors.BadObjectMetaError):
-    """The object's metadata message does not parse; a new put or delete repairs it."""
+    """The object's metadata message cannot be parsed; a new put or delete repairs it."""
 
 
 class CorruptObjectError(ObjectError):
-    """What is stored is not what was put."""
+    """The stored content is not what was put."""
 
 
 class IncompleteObjectError(CorruptObjectError):
@@ -269,7 +272,7 @@ class DigestMismatchError(CorruptObjectError, nats.js.errors.DigestMismatchError
 
 
 class InvalidOptionError(ObjStoreError, ValueError):
-    """An option has a value that cannot work."""
+    """An option has an invalid value."""
 
 
 class InvalidPatternError(InvalidOptionError):
@@ -281,12 +284,12 @@ class UnsupportedDataError(ObjStoreError, TypeError):
 
 
 class BulkError(ObjStoreError):
-    """Some of many objects failed; the rest is done.
+    """Some objects of a bulk operation failed; the others succeeded.
 
     Args:
         message: What happened.
-        result: What failed and why, and what was done.
-        bucket: The bucket it happened in.
+        result: Which objects failed and why, and which succeeded.
+        bucket: The bucket that the operation was on.
     """
 
     def __init__(
@@ -305,20 +308,20 @@ class StoreTimeoutError(ObjStoreError, nats.errors.TimeoutError):
 
 
 class ConnectionLostError(StoreTimeoutError):
-    """The connection was lost while an answer was out; it is back, the answer is not."""
+    """The connection was lost before the answer arrived; it is back, the answer is not."""
 
 
 class PermissionDeniedError(StoreTimeoutError):
-    """The server refuses this user a subject; nothing was done.
+    """The server denies this user a subject; nothing was done.
 
-    A `StoreTimeoutError`, because the server does not answer what it refuses, and other
-    clients only notice that.
+    A `StoreTimeoutError`, because the server does not answer requests that it denies, so
+    that other clients see a timeout.
 
     Args:
         message: What happened.
-        bucket: The bucket it happened in.
-        name: The object it happened to.
-        subject: The subject that was refused.
+        bucket: The bucket that the error is about.
+        name: The object that the error is about.
+        subject: The subject that was denied.
     """
 
     def __init__(
@@ -334,7 +337,7 @@ class PermissionDeniedError(StoreTimeoutError):
 
 
 class NotConnectedError(ObjStoreError):
-    """A store was used while its broker has no connection, or lost it for good."""
+    """A store was used while its broker had no connection, or had lost it for good."""
 
 
 class ServerUnreachableError(NotConnectedError, nats.errors.NoServersError):
@@ -342,20 +345,20 @@ class ServerUnreachableError(NotConnectedError, nats.errors.NoServersError):
 
 
 class JetStreamNotEnabledError(ObjStoreError, nats.js.errors.ServiceUnavailableError):
-    """The server, or this account on it, has no JetStream."""
+    """JetStream is not enabled on the server, or not for this account."""
 
     code: int | None = 503
 
 
 class StoreAPIError(ObjStoreError, nats.js.errors.APIError):
-    """The JetStream API refused a request for a reason not listed here.
+    """The JetStream API refused a request for a reason that has no class of its own.
 
     Args:
         message: What happened.
-        bucket: The bucket it happened in.
-        name: The object it happened to.
-        code: HTTP-like status of the JetStream API.
-        err_code: The JetStream error code (the list is the server's `errors.json`).
+        bucket: The bucket that the error is about.
+        name: The object that the error is about.
+        code: The JetStream API's HTTP-like status.
+        err_code: The JetStream error code (see the server's `errors.json`).
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Patterns of object names: `*`, `**`, `{user}`, `{rest:path}`.
 
-Names travel base64-encoded, so the server cannot filter them; this does, on the client.
-Names are other people's input, so a match takes time linear in the name's length.
+Names are base64-encoded in subjects, so the server cannot filter them; the client does it
+here. Names are untrusted input, so a match takes time linear in the name's length.
 """
 
 import re
@@ -12,7 +12,7 @@ from .exceptions import InvalidOptionError, InvalidPatternError
 
 __all__ = ("NamePattern", "name_filter")
 
-# `re` compiles and keeps it when the first pattern comes.
+# Compiled and cached by `re` when the first pattern is parsed.
 _PIECE = (
     r"(?P<dirs>(?:(?<=/)|^)\*\*/)"
     r"|(?P<stars>\*+)"
@@ -21,8 +21,8 @@ _PIECE = (
     r"|(?P<lone>[{}])"
 )
 
-# `re` backtracks: with several wildcards it takes len(name) ** wildcards steps at worst.
-# Up to this many it is the faster way by far.
+# `re` backtracks: with several wildcards it takes len(name) ** wildcards steps in the worst
+# case. Up to this many steps it is by far the faster way.
 _AFFORDABLE_STEPS = 50_000
 
 
@@ -39,26 +39,26 @@ class _Token(NamedTuple):
 class NamePattern:
     """A compiled pattern.
 
-    `*` is any text within a `/` segment, `**` any text at all (`**/x` matches `x` too),
-    `{user}` a part of one segment, not empty, and `{rest:path}` any text, not empty.
-    `{{` and `}}` are braces; every other character is itself.
+    `*` matches any text within a `/` segment, `**` any text at all (`**/x` matches `x` too),
+    `{user}` a non-empty part of one segment, and `{rest:path}` any non-empty text.
+    `{{` and `}}` are literal braces; every other character matches itself.
 
     Args:
-        pattern: The text.
+        pattern: The pattern's text.
 
     Attributes:
-        text: The text.
+        text: The pattern's text.
         captures: The names in braces, in order.
 
     Raises:
-        InvalidPatternError: If the text is not a pattern.
+        InvalidPatternError: If the pattern is malformed.
     """
 
     __slots__ = ("_regex", "_tokens", "_wildcards", "captures", "text")
 
     def __init__(self, pattern: str) -> None:
         if not isinstance(pattern, str) or not pattern:
-            self._refuse(pattern, 'it must be a text, such as "**" for all names')
+            self._refuse(pattern, 'it must be a str, such as "**" for all names')
         self.text: str = pattern
         self._tokens = tuple(self._parse(pattern))
         self.captures: tuple[str, ...] = tuple(
@@ -75,7 +75,7 @@ class NamePattern:
 
     @staticmethod
     def _refuse(pattern: object, why: str) -> None:
-        msg = f"the pattern {pattern!r} cannot work: {why}."
+        msg = f"the pattern {pattern!r} is invalid: {why}."
         raise InvalidPatternError(msg)
 
     def _parse(self, pattern: str) -> list[_Token]:
@@ -105,22 +105,30 @@ class NamePattern:
                 wrong = "closed" if text == "{" else "opened"
                 self._refuse(
                     pattern,
-                    f"the brace at {found.start()} is not {wrong}; write {text * 2!r} for one",
+                    f"the brace at position {found.start()} is not {wrong}; write "
+                    f"{text * 2!r} for a literal brace",
                 )
         if literal := pattern[position:]:
             tokens.append(_Token(literal))
         return tokens
 
     def match(self, name: str) -> dict[str, str] | None:
-        """The captured parts of a name, or `None` if it does not match."""
+        """Match a name against the pattern.
+
+        Args:
+            name: The object's name.
+
+        Returns:
+            The captured parts by name, or `None` if the name does not match.
+        """
         if len(name) ** self._wildcards > _AFFORDABLE_STEPS and self._wildcards > 1:
             return self._match_long(name)
         found = self._regex.fullmatch(name)
         return None if found is None else found.groupdict()
 
     def _match_long(self, name: str) -> dict[str, str] | None:
-        """As the regular expression does, in time linear in the name's length."""
-        # From the back: the positions from which the remaining tokens match.
+        """Match like the regular expression, in time linear in the name's length."""
+        # Built from the last token backwards: the positions from which the rest matches.
         length = len(name)
         reachable = [bytearray(length + 1) for _ in range(len(self._tokens) + 1)]
         reachable[-1][length] = 1
@@ -131,7 +139,7 @@ class NamePattern:
                     if after[start + len(token.text)] and name.startswith(token.text, start):
                         here[start] = 1
                 continue
-            # Whether some end at or behind `start` that the token can reach is fine.
+            # Whether the token can reach some end, at or after `start`, that works.
             ahead = False
             for start in range(length, -1, -1):
                 if not token.across and start < length and name[start] == "/":
@@ -177,13 +185,21 @@ def _to_regex(token: _Token) -> str:
 
 
 def name_filter(prefix: str | None, pattern: str | None) -> Callable[[str], bool] | None:
-    """What `list` and `iter` select by; `None` for everything.
+    """Build the name filter of `list` and `iter`.
+
+    Args:
+        prefix: What names must start with.
+        pattern: The pattern that names must match.
+
+    Returns:
+        The filter, or `None` if every name is selected.
 
     Raises:
-        InvalidOptionError: If the prefix is not text, or the pattern is malformed.
+        InvalidOptionError: If the prefix is not a str.
+        InvalidPatternError: If the pattern is malformed.
     """
     if prefix is not None and not isinstance(prefix, str):
-        msg = f"prefix={prefix!r} cannot work; give a str."
+        msg = f"prefix must be a str, got {prefix!r}."
         raise InvalidOptionError(msg)
     compiled = NamePattern(pattern) if pattern is not None else None
     if not prefix and compiled is None:

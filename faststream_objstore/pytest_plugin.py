@@ -1,18 +1,18 @@
-"""pytest fixtures: an embedded NATS server, what a test leaves on it removed, a bucket.
+"""pytest fixtures: an embedded NATS server that is cleaned after each test, and a bucket.
 
 Opt in, in the `conftest.py` of the root folder::
 
     pytest_plugins = ["faststream_objstore.pytest_plugin"]
 
 It needs `pip install 'faststream-objstore[testing]'`. The fixtures are synchronous, and the
-store connects in whatever event loop uses it, so they work under anyio's plugin, under
+store connects in whichever event loop uses it, so they work with anyio's plugin, with
 pytest-asyncio in each of its modes and loop scopes, and in tests that call `asyncio.run`.
 
-| fixture | scope | what it gives |
+| fixture | scope | value |
 | --- | --- | --- |
-| `nats_server` | session | the running `NatsServer`, one for each process of pytest-xdist |
-| `nats_url` | function | its address; streams that the test makes are deleted after it |
-| `bucket_name` | function | a name that no other test has, on the server of `nats_url` |
+| `nats_server` | session | the running `NatsServer`, one for each pytest-xdist worker |
+| `nats_url` | function | its address; streams that the test creates are deleted afterwards |
+| `bucket_name` | function | a bucket name of this test's own, on the server of `nats_url` |
 | `object_store` | function | the `ObjectStore` of a new, empty bucket of that name |
 
 Options: `--nats-server-binary`, and in pytest's settings `nats_server_binary` and
@@ -62,9 +62,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def nats_server(pytestconfig: pytest.Config) -> Iterator[NatsServer]:
-    """A `NatsServer` that runs: on a free port, with JetStream, for the whole session.
+    """A running `NatsServer`: on a free port, with JetStream, for the whole session.
 
-    A test may stop, kill and start it; it runs again for the next test that asks for
+    A test may stop, kill and start it; it is started again for the next test that uses
     `nats_url`.
     """
     server = NatsServer(
@@ -78,10 +78,10 @@ def nats_server(pytestconfig: pytest.Config) -> Iterator[NatsServer]:
 
 @pytest.fixture
 def nats_url(nats_server: NatsServer) -> Iterator[str]:
-    """The address of `nats_server`; streams that the test makes are deleted after it.
+    """The address of `nats_server`; streams that the test creates are deleted afterwards.
 
-    So a service finds its own buckets, whatever their names, as on a new server. Streams
-    that were there before, say of a fixture of a wider scope, stay.
+    A service under test therefore starts as on a new server, whatever its buckets are
+    called. Streams that existed before, say from a fixture with a wider scope, stay.
     """
     before = _run(_streams(nats_server))
     yield nats_server.url
@@ -90,7 +90,7 @@ def nats_url(nats_server: NatsServer) -> Iterator[str]:
 
 @pytest.fixture
 def bucket_name(request: pytest.FixtureRequest, nats_url: str) -> str:  # noqa: ARG001
-    """A bucket name of this test's own, which begins as the test does; nothing is made."""
+    """A unique bucket name that starts with the test's name; no bucket is created."""
     name = re.sub(r"[^A-Za-z0-9_]+", "-", request.node.name)[:40].strip("-")
     return f"{name}-{uuid4().hex[:8]}"
 
@@ -101,8 +101,8 @@ def object_store(
 ) -> ObjectStore:
     """The `ObjectStore` of a new, empty bucket called `bucket_name`.
 
-    It connects at its first use, in the event loop that uses it, and the connection is
-    closed with that loop.
+    It connects when it is first used, in the event loop that uses it; the connection is
+    closed together with that loop.
     """
     _run(_create_bucket(nats_server, bucket_name))
 
@@ -118,12 +118,12 @@ def _binary(config: pytest.Config) -> Path | str | None:
     given, base = config.getoption(_BINARY), config.invocation_params.dir
     if not given:
         given, base = config.getini(_BINARY), (config.inipath or config.rootpath / "_").parent
-    # What has no folder is a name on PATH. A test may change the directory before the start.
+    # A bare name is looked up on PATH. A test may change the directory before the start.
     return base / given if Path(given).name != given else given or None
 
 
 def _run(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run to the end, neither in the event loop of a test nor in its place."""
+    """Run a coroutine to completion in a thread, apart from any event loop of a test."""
     try:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, coroutine).result()
@@ -141,7 +141,7 @@ async def _connected(server: NatsServer) -> AsyncIterator[Client]:
     client = Client()
     try:
         try:
-            # The attempts are limited separately, for the first connection too.
+            # `max_reconnect_attempts` limits the attempts at the first connection too.
             await client.connect(
                 server.url,
                 allow_reconnect=False,
@@ -150,9 +150,9 @@ async def _connected(server: NatsServer) -> AsyncIterator[Client]:
             )
         except nats.errors.Error as error:
             msg = (
-                f"The fixtures cannot connect to {server.url} ({error}): {_CONFIG} must let "
-                "clients in as they come. Run a server of another kind in a fixture of your "
-                "own, with NatsServer(config=...)."
+                f"The fixtures cannot connect to {server.url} ({error}): {_CONFIG} must allow "
+                "clients without credentials. For another kind of server, write your own "
+                "fixture with NatsServer(config=...)."
             )
             raise NatsServerError(msg) from error
         yield client
@@ -184,7 +184,7 @@ async def _create_bucket(server: NatsServer, name: str) -> None:
 
 
 class _Connections:
-    """One connection for each event loop that asks, closed with that loop."""
+    """One connection for each event loop that needs one, closed with that loop."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -195,8 +195,8 @@ class _Connections:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             msg = (
-                "The fixture object_store needs asyncio, as NATS clients do; under anyio "
-                'define a fixture anyio_backend that returns "asyncio".'
+                "The fixture object_store needs asyncio, as nats-py does; with anyio, define "
+                'a fixture anyio_backend that returns "asyncio".'
             )
             raise RuntimeError(msg) from None
         connection = self._of_loop.setdefault(loop, _Connection())
@@ -208,8 +208,8 @@ class _Connections:
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> AsyncIterator[JetStreamServer]:
         # A fixture cannot know which loop a test will run in, nor act in it afterwards. But
-        # whoever ends a loop (asyncio.run, the runners of pytest's plugins) first lets it
-        # close the async generators that are open in it: this one, and so the connection.
+        # whatever closes a loop (asyncio.run, the runners of pytest plugins) first closes
+        # the async generators that are open in it: this one, and with it the connection.
         client = await nats.connect(self._url, reconnect_time_wait=0.1)
         try:
             yield JetStreamServer(client)

@@ -1,7 +1,7 @@
-"""What tests and demos may import: an embedded NATS server.
+"""An embedded NATS server for tests and demos.
 
-`TestNatsBroker` needs no server. This one is for what only a real server shows: the
-wire, a restart, a crash, several processes on one bucket.
+`TestNatsBroker` needs no server. Use this one for what only a real server can show: the
+wire format, a restart, a crash, several processes on one bucket.
 
 ```python
 async with NatsServer() as server:
@@ -9,7 +9,7 @@ async with NatsServer() as server:
     ...
 ```
 
-The errors of this module, by what they derive from:
+The errors of this module and their base classes:
 
     RuntimeError
     └── NatsServerError                 the server did not start, or is in the wrong state
@@ -43,7 +43,7 @@ _PORT_TAKEN = "address already in use"
 
 
 class NatsServerError(RuntimeError):
-    """The embedded server did not start, or cannot do this in its present state."""
+    """The embedded server did not start, or is in the wrong state for the call."""
 
 
 class NatsServerNotFoundError(NatsServerError, FileNotFoundError):
@@ -51,28 +51,28 @@ class NatsServerNotFoundError(NatsServerError, FileNotFoundError):
 
 
 class NatsServer:
-    """A `nats-server` process of one's own, with JetStream, on the loopback interface.
+    """A private `nats-server` process, with JetStream, on the loopback interface.
 
-    Entering the context starts the server and returns once it accepts clients; leaving it,
-    also by an error or a cancellation, stops the server and removes what it made. Without
-    the context, `start` and `stop` do the same, and the directory goes when the
-    object is collected or the interpreter exits. A server still running then is killed.
-    Only a parent that dies of a signal leaves its server behind.
+    Entering the context starts the server and returns once it accepts clients. Leaving it,
+    even through an error or a cancellation, stops the server and removes its files. Without
+    the context, use `start` and `stop`; the directory is then removed when the object is
+    garbage-collected or the interpreter exits, and a server that still runs is killed. A
+    server outlives its parent process only if a signal kills the parent.
 
     The server is not tied to an event loop: one loop may start it and another stop it.
-    Ctrl-C in a terminal does not reach it, so that an application can close in order.
+    Ctrl-C in a terminal does not reach it, so that an application can shut down in order.
 
     Args:
-        store_dir: Where JetStream keeps its data; made if missing, and never removed. With
-            `None`, a temporary directory that is removed at exit.
-        port: The TCP port. With `None`, a free one, kept over a restart.
-        config: Text in nats-server's configuration language, say `"max_payload: 8MB"`.
-            The address and the port given here win over it; a `store_dir` in it is an
-            error of nats-server's.
+        store_dir: Where JetStream keeps its data; created if missing, and never removed.
+            With `None`, a temporary directory that is removed at exit.
+        port: The TCP port. With `None`, a free one, which a restart keeps.
+        config: Text in nats-server's configuration language, such as `"max_payload: 8MB"`.
+            The address and the port given here take precedence; nats-server refuses a
+            `store_dir` in it.
         binary: The executable, as a path or as a name on `PATH`. With `None`, the
-            `nats-server` of this Python environment, else the first on `PATH`.
-        jetstream: Whether JetStream is on.
-        startup_timeout: Seconds that one start may take.
+            `nats-server` of this Python environment, or else the first on `PATH`.
+        jetstream: Whether to enable JetStream.
+        startup_timeout: How many seconds one start may take.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """What to connect to, `nats://127.0.0.1:<port>`; errors as `port`."""
+        """The address to connect to, `nats://127.0.0.1:<port>`; raises what `port` raises."""
         return f"nats://{_HOST}:{self.port}"
 
     @property
@@ -142,7 +142,7 @@ class NatsServer:
         if self._given_store_dir is not None:
             return self._given_store_dir
         if self._remains.directory is None:
-            msg = "The NATS server has no directory of its own before its start or after exit."
+            msg = "The NATS server has no directory before its start or after its exit."
             raise NatsServerError(msg)
         return self._remains.directory / "store"
 
@@ -154,12 +154,12 @@ class NatsServer:
 
     @property
     def running(self) -> bool:
-        """Whether the process is alive; it may be killed without being asked."""
+        """Whether the process is alive."""
         return self.pid is not None
 
     @property
     def log(self) -> str:
-        """All that the server wrote so far, over all of its starts; kept after exit."""
+        """The server's log so far, over all of its starts; kept after exit."""
         if self._remains.directory is None:
             return self._final_log
         try:
@@ -168,19 +168,20 @@ class NatsServer:
             return ""
 
     async def start(self) -> None:
-        """Start the server, or start it again on the same port and directory.
+        """Start the server, or restart it on the same port and directory.
 
-        Returns once the server accepts clients and JetStream has loaded what it holds. A
-        port that this object chose itself and that another program holds for the moment is
-        tried again until the time is up.
+        Returns once the server accepts clients and JetStream has loaded its data. If another
+        program temporarily holds a port that this object chose itself, the start is retried
+        until `startup_timeout`.
 
         Raises:
-            NatsServerNotFoundError: There is no executable; nothing was started.
-            NatsServerError: The server is running already; or it ended, or was not ready
-                within `startup_timeout`, and then the message ends with its log.
+            NatsServerNotFoundError: If there is no executable; nothing was started.
+            NatsServerError: If the server is running already, or exited, or was not ready
+                within `startup_timeout`; in the last two cases the message ends with its
+                log.
         """
         if self.running:
-            msg = f"The NATS server is running already, at {self.url}."
+            msg = f"The NATS server is already running, at {self.url}."
             raise NatsServerError(msg)
         executable = _find_executable(self._binary)
         directory = self._remains.make_directory()
@@ -193,9 +194,9 @@ class NatsServer:
             raise
 
     async def stop(self, *, timeout: float = 10.0) -> None:
-        """Stop the server in good order; the data stay for another `start`.
+        """Shut the server down; its data stays for another `start`.
 
-        A server that is not running is left as it is.
+        Does nothing if the server is not running.
 
         Args:
             timeout: Seconds to wait before the server is killed instead.
@@ -212,9 +213,9 @@ class NatsServer:
             self._remains.kill()
 
     async def kill(self) -> None:
-        """Kill the server now, as a crash would; the data stay for another `start`.
+        """Kill the server now, as a crash would; its data stays for another `start`.
 
-        The process is gone when this returns. One that is not running is left as it is.
+        The process is gone when this returns. Does nothing if the server is not running.
         """
         self._remains.kill()
 
@@ -227,12 +228,12 @@ class NatsServer:
         self._remains.clear()
 
     async def _launch(self, executable: str, directory: Path, deadline: float) -> bool:
-        """Start one process and wait until it is ready; False to try once more."""
+        """Start one process and wait until it is ready; `False` means: try again."""
         ports_dir = directory / "ports"
         shutil.rmtree(ports_dir, ignore_errors=True)
         ports_dir.mkdir()
-        # The server itself picks a free port (-1), and says which in a file here: nobody
-        # can take the port in between, and no other server can be mistaken for this one.
+        # The server picks a free port itself (-1) and writes it to a file here: nobody can
+        # take the port in between, and no other server can be mistaken for this one.
         port = -1 if self._port is None else self._port
         command = [executable, "-a", _HOST, "-p", str(port)]
         command += ["--ports_file_dir", str(ports_dir)]
@@ -270,7 +271,7 @@ class NatsServer:
             if return_code is None:
                 what = f"was not ready within {self._startup_timeout:g} seconds"
             else:
-                what = f"ended at its start with exit code {return_code}"
+                what = f"exited during startup with code {return_code}"
             tail = "\n".join(written.splitlines()[-_LOG_TAIL_LINES:]) or "(nothing)"
             msg = f"The NATS server {executable} {what}. The end of its log:\n{tail}"
             raise NatsServerError(msg)
@@ -283,7 +284,7 @@ class NatsServer:
         try:
             address: str = json.loads(ports_file.read_text("utf-8"))["nats"][0]
         except ValueError:
-            # Only half of the file is written.
+            # The file is only half written.
             return False
         self._port = int(address.rpartition(":")[2])
         remaining = max(deadline - time.monotonic(), 0.0)
@@ -294,7 +295,7 @@ class NatsServer:
 
 
 class _Remains:
-    """What a server leaves on the machine; apart from it, so that a finalizer can clear it."""
+    """What a server leaves on the machine; separate, so that a finalizer can clean it up."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -314,7 +315,7 @@ class _Remains:
 
     def clear(self) -> None:
         if os.getpid() != self._owner:
-            # A forked child inherits the finalizer, but the server is its parent's.
+            # A forked child inherits the finalizer, but the server belongs to its parent.
             return
         self.kill()
         if self.directory is not None:
@@ -323,7 +324,7 @@ class _Remains:
 
 
 async def _greets(port: int) -> bool:
-    """Whether a NATS server on this port sends a client its INFO line."""
+    """Whether a NATS server on this port greets a client with its INFO line."""
     reader, writer = await asyncio.open_connection(_HOST, port)
     try:
         return (await reader.readline()).startswith(b"INFO ")
@@ -341,7 +342,7 @@ def _find_executable(binary: Path | str | None) -> str:
             )
             raise NatsServerNotFoundError(msg)
         return found
-    # The environment's own comes before PATH: it is the one whose version was asked for.
+    # The environment's own server comes before PATH: its version was chosen deliberately.
     for directory in _environment_directories():
         found = shutil.which("nats-server", path=str(directory))
         if found is not None:
@@ -364,6 +365,6 @@ def _environment_directories() -> Iterator[Path]:
     except metadata.PackageNotFoundError:
         return
     for file in files:
-        # Installed with pip's --user or --target, it stands elsewhere.
+        # With pip's --user or --target it is installed elsewhere.
         if file.stem == "nats-server":
             yield Path(str(file.locate())).parent

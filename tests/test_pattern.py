@@ -86,12 +86,12 @@ def test_long_name_of_a_foreigner_does_not_stop_the_service(
 @pytest.mark.parametrize(
     "pattern,why",
     [
-        ("", "it must be a text"),
-        (None, "it must be a text"),
+        ("", "it must be a str"),
+        (None, "it must be a str"),
         ("***", "'\\*\\*\\*' is neither"),
-        ("{user", "the brace at 0 is not closed"),
-        ("user}.png", "the brace at 4 is not opened; write '}}' for one"),
-        ("{user}}.png", "the brace at 6 is not opened"),
+        ("{user", "the brace at position 0 is not closed"),
+        ("user}.png", "the brace at position 4 is not opened; write '}}' for a literal brace"),
+        ("{user}}.png", "the brace at position 6 is not opened"),
         ("a/{2nd}", "'{2nd}' does not name a parameter"),
         ("{user:int}", "'{user:int}' is neither"),
         ("{user}/{user}", "it captures 'user' twice"),
@@ -112,5 +112,5 @@ def test_filter_wants_the_prefix_and_the_pattern() -> None:
 
 
 def test_prefix_that_is_no_text_is_refused() -> None:
-    with pytest.raises(InvalidOptionError, match=r"prefix=1 cannot work; give a str\."):
+    with pytest.raises(InvalidOptionError, match=r"prefix must be a str, got 1\."):
         name_filter(1, None)  # type: ignore[arg-type]
