@@ -121,7 +121,7 @@ async def test_stop_kills_a_server_that_ignores_the_request() -> None:
 
 async def test_second_start_is_refused() -> None:
     async with NatsServer() as server:
-        with pytest.raises(NatsServerError, match=f"running already, at {server.url}"):
+        with pytest.raises(NatsServerError, match=f"already running, at {server.url}"):
             await server.start()
         assert server.running
 
@@ -198,7 +198,7 @@ def test_properties_before_the_start_are_clear_errors() -> None:
     server = NatsServer()
     with pytest.raises(NatsServerError, match="no port before its first start"):
         _ = server.url
-    with pytest.raises(NatsServerError, match="no directory of its own"):
+    with pytest.raises(NatsServerError, match="has no directory"):
         _ = server.store_dir
     assert not server.log
     assert not server.running
