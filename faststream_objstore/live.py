@@ -1,8 +1,8 @@
-"""What a `LiveObject` injects: values in memory, replaced when their objects change.
+"""The values behind `LiveObject`: kept in memory, and replaced when their objects change.
 
-On a server each value is followed over one consumer, for the one subject of its object's
-metadata. Where nothing runs in the background (in test mode, and while the broker is not
-started) the object's revision is compared at each use instead.
+On a server, each value is followed through one consumer on the subject of its object's
+metadata. Where nothing runs in the background (in test mode, and before the broker has
+started), the object's revision is compared at each use instead.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ from faststream_objstore.store.listing import parsed
 __all__ = ("LiveField", "LiveObjects", "LiveSource", "LiveValue")
 
 Log = Callable[[int, str, BaseException | None], None]
-"""Called with a level, a text, and an error whose traceback goes with it."""
+"""Called with a level, a message, and an error whose traceback is logged with it."""
 
 # How often a load may find its version replaced before it pauses.
 _ATTEMPTS = 20
 
-# What is wrong with a version as it stands; whatever else fails may pass.
+# Permanent defects of a version; any other failure may be temporary.
 _UNUSABLE = (
     CorruptObjectError,
     InvalidLinkError,
@@ -51,13 +51,13 @@ _UNUSABLE = (
 
 
 class LiveSource(NamedTuple):
-    """Which object, and what to make of it; markers that agree share one value.
+    """Which object to load, and how; equal sources share one value.
 
     Attributes:
         bucket: The bucket's name.
         name: The object's name.
-        load: Makes the value of the content, sync or async; `None` for the content.
-        max_size: Most bytes that are loaded.
+        load: Turns the content into the value, sync or async; `None` for the content.
+        max_size: The largest object to load, in bytes.
     """
 
     bucket: str
@@ -70,10 +70,10 @@ class LiveSource(NamedTuple):
 
 
 class LiveField(CustomField):
-    """What the handlers of a broker are searched for when it starts.
+    """The field that a broker looks for in its handlers when it starts.
 
     Attributes:
-        source: Which object.
+        source: The object to load.
         must_exist: Whether there must be a value.
     """
 
@@ -87,7 +87,7 @@ class LiveValue:
     """The newest version of one object that could be loaded.
 
     Attributes:
-        source: Which object.
+        source: The object to load.
         info: The version in use; `None` before the first.
         loads: How many versions have been loaded.
         failures: How many versions could not be loaded.
@@ -124,18 +124,21 @@ class LiveValue:
 
     @property
     def followed(self) -> bool:
-        """Whether changes replace it in the background."""
+        """Whether it is updated in the background."""
         return self._task is not None and not self._task.done()
 
     def get(self, *, required: bool, default: Any = None) -> Any:
-        """The value.
+        """Return the value.
 
         Args:
-            required: Raise where there is none, and keep it when the object is deleted.
-            default: What there is otherwise.
+            required: Raise if there is no value, and keep it when the object is deleted.
+            default: Returned instead, if there is no value and it is not required.
+
+        Returns:
+            The value, or the default.
 
         Raises:
-            ObjectNotFoundError: If the object was never there.
+            ObjectNotFoundError: If the object never existed.
             ObjectLoadError: If no version of it could be loaded.
         """
         if self.info is not None and (required or not self._gone):
@@ -143,13 +146,13 @@ class LiveValue:
         if not required:
             return default
         problem = self._problem or self._missing()
-        # Raised once per message: one exception would collect all their tracebacks.
+        # A new exception for each message: a shared one would collect all tracebacks.
         raise type(problem)(
             str(problem), bucket=problem.bucket, name=problem.name
         ) from problem.__cause__
 
     async def refresh(self) -> None:
-        """Look whether there is a newer version, unless it is followed anyway."""
+        """Check for a newer version, unless the object is being followed anyway."""
         if self.followed:
             return
         async with self._lock:
@@ -157,7 +160,7 @@ class LiveValue:
                 await self._refresh()
 
     async def follow(self) -> None:
-        """Have changes replace it from now on; returns when the present one is loaded."""
+        """Start following the object; returns once its current version is loaded."""
         if self.followed:
             return
         async with self._lock:
@@ -166,13 +169,13 @@ class LiveValue:
             await self._refresh()
             if self._ended:
                 return
-            # Not with the context of the message whose handler came first.
+            # In an empty context, not in that of the message whose handler ran first.
             self._task = contextvars.Context().run(
                 asyncio.create_task, self._follow(), name=f"live: {self.source}"
             )
 
     async def stop(self) -> None:
-        """Follow no more, not even what is just beginning to; the value stays."""
+        """Stop following the object, even if `follow` is still under way; keep the value."""
         self._ended = True
         task, self._task = self._task, None
         if task is not None:
@@ -199,7 +202,7 @@ class LiveValue:
                 trouble = "the server ended the subscription"
             except (ObjStoreError, nats.errors.Error, OSError) as error:
                 trouble = str(error)
-            except Exception as error:  # noqa: BLE001 - the loop outlives a surprise
+            except Exception as error:  # noqa: BLE001 - the loop survives any error
                 trouble = repr(error)
             self._backoff.failed(trouble)
             await self._backoff.pause()
@@ -219,7 +222,7 @@ class LiveValue:
                     await self._take(backend, info)
 
     async def _take(self, backend: Backend, info: ObjectInfo) -> None:
-        """Load a version, or the one that has replaced it meanwhile."""
+        """Load a version, or the one that has replaced it in the meantime."""
         store = ObjectStore.on(backend)
         for _ in range(_ATTEMPTS):
             if self._is_known(info):
@@ -243,14 +246,14 @@ class LiveValue:
             else:
                 await self._load(info, data)
                 return
-        msg = f"{self.source} is replaced faster than it can be read."
+        msg = f"{self.source} is being replaced faster than it can be read."
         raise ObjectChangedError(msg, bucket=self.source.bucket, name=self.source.name)
 
     def _is_known(self, info: ObjectInfo) -> bool:
         seen = self._seen
         if seen is None or info.revision > seen.revision:
             return False
-        # In a bucket that was deleted and made again, revisions begin again.
+        # Revisions start over when a bucket is deleted and created again.
         return info.mtime is None or seen.mtime is None or info.mtime <= seen.mtime
 
     async def _load(self, info: ObjectInfo, data: ObjectData) -> None:
@@ -273,8 +276,8 @@ class LiveValue:
             else "there is no value yet"
         )
         msg = (
-            f"{self.source}: {version} could not be loaded, and {outcome}; put one that can: "
-            f"{type(error).__name__}: {error}"
+            f"{self.source}: {version} could not be loaded, and {outcome}; put a version that "
+            f"can be loaded: {type(error).__name__}: {error}"
         )
         self._log(logging.ERROR, msg, error)
         self._problem = ObjectLoadError(msg, bucket=self.source.bucket, name=self.source.name)
@@ -287,15 +290,15 @@ class LiveValue:
         elif not self._gone:
             self._log(
                 logging.WARNING,
-                f"{self.source} was deleted; where it is required, revision "
-                f"{self.info.revision} stays in use.",
+                f"{self.source} was deleted; revision {self.info.revision} stays in use where "
+                "it is required.",
                 None,
             )
         self._gone = True
 
     def _missing(self) -> ObjectNotFoundError:
         msg = (
-            f"{self.source} does not exist, and a LiveObject needs it: put it before the "
+            f"{self.source} does not exist, but a LiveObject requires it: put it before the "
             "broker starts, or declare LiveObject(..., required=False)."
         )
         return ObjectNotFoundError(msg, bucket=self.source.bucket, name=self.source.name)
@@ -308,7 +311,7 @@ class LiveObjects:
         running: Whether values are followed: from the broker's start to its stop.
 
     Args:
-        log: Where they tell of losses.
+        log: Receives their messages.
     """
 
     def __init__(self, log: Log) -> None:
@@ -320,13 +323,16 @@ class LiveObjects:
         return iter(tuple(self._values.values()))
 
     def of(self, source: LiveSource, backend: Callable[[], Awaitable[Backend]]) -> LiveValue:
-        """The value that markers of this source share."""
+        """Return the value that all markers with this source share."""
         if source not in self._values:
             self._values[source] = LiveValue(source, backend, self._log)
         return self._values[source]
 
     async def start(self, values: Iterable[LiveValue]) -> None:
-        """Follow these, and whatever is asked for until `stop`.
+        """Follow these values, and those that are requested until `stop`.
+
+        Args:
+            values: The values to follow at once.
 
         Raises:
             ObjStoreError: If one of them cannot be read.
@@ -340,7 +346,7 @@ class LiveObjects:
                 raise outcome
 
     async def stop(self) -> None:
-        """Follow none of them any more."""
+        """Stop following all of them."""
         self.running = False
         await asyncio.gather(*(value.stop() for value in self))
 
@@ -354,6 +360,6 @@ async def _loaded(load: Callable[[ObjectData], Any] | None, data: ObjectData) ->
         return data
     if inspect.iscoroutinefunction(load):
         return await load(data)
-    # As FastStream runs sync handlers: a model takes long to parse.
+    # In a thread, as FastStream runs sync handlers: parsing a model takes long.
     value = await asyncio.to_thread(load, data)
     return await value if inspect.isawaitable(value) else value

@@ -1,4 +1,4 @@
-"""What handlers ask for in `Annotated`: buckets, objects, and values kept up to date."""
+"""Parameters of handlers, for `Annotated`: buckets, objects, and values kept up to date."""
 
 from faststream_objstore.params.bucket import FromBucket
 from faststream_objstore.params.live import LiveObject

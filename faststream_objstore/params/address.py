@@ -1,4 +1,4 @@
-"""Which object a field means: the one that fired, or a named one."""
+"""Which object a field refers to: the one that triggered the handler, or a named one."""
 
 import re
 from typing import NamedTuple
@@ -13,18 +13,18 @@ from faststream_objstore.wire import metadata_subject
 
 __all__ = ("Address",)
 
-# `re` compiles and keeps them when the first name with braces comes.
+# Compiled and cached by `re` when the first name with braces is parsed.
 _PIECE = r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]"
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 class Address(NamedTuple):
-    """An object's bucket and name; without both, the object of a change handler.
+    """An object's bucket and name; if neither is set, the object of a change handler.
 
     Attributes:
         bucket: The bucket's name.
         template: The object's name, with `{placeholders}` of the message's `Path()` values.
-        text: How it was written, for errors.
+        text: How the user wrote it, for error messages.
         parts: The template's literal pieces, each with the placeholder that follows it.
     """
 
@@ -35,44 +35,60 @@ class Address(NamedTuple):
 
     @classmethod
     def of(cls, marker: str, bucket: str | Bucket | None, name: str | None) -> "Address":
-        """Check what a marker was given.
+        """Check the arguments of a marker.
+
+        Args:
+            marker: The marker's name, for error messages.
+            bucket: The bucket's name, or its declaration.
+            name: The object's name, which may have placeholders.
+
+        Returns:
+            The address.
 
         Raises:
-            InvalidOptionError: If there is a bucket without a name, or the other way round.
-            InvalidBucketNameError, InvalidObjectNameError: If they cannot work.
+            InvalidOptionError: If there is a bucket without a name, or a name without a
+                bucket.
+            InvalidBucketNameError, InvalidObjectNameError: If one of them is invalid.
             InvalidPatternError: If a placeholder is malformed.
         """
         if bucket is None and name is None:
             return cls(None, None, f"{marker}()")
         if bucket is None or name is None:
             msg = (
-                f"{marker} takes a bucket and an object's name, or nothing, for the object "
-                f"that fired: {marker}(bucket={bucket!r}, name={name!r}) cannot work."
+                f"{marker} takes a bucket and an object's name, or neither, for the object "
+                f"that triggered the handler; got bucket={bucket!r}, name={name!r}."
             )
             raise InvalidOptionError(msg)
         of = name_of(bucket)
         text = f"{marker}({of!r}, {name!r})"
-        # Refuses what is no text, or empty; how long it may be, the connection says.
+        # Refuses an empty name and what is not a str; the connection limits the length.
         metadata_subject(of, name)
         return cls(of, name, text, _parse(name, text))
 
     def resolve(self, context: ContextRepo | None) -> tuple[ObjectStore, str | ObjectInfo]:
-        """The store, and the object in it: a name, or the version that fired.
+        """Find the store, and the object in it.
+
+        Args:
+            context: The context of the message.
+
+        Returns:
+            The store, and the object's name or the version that triggered the handler.
 
         Raises:
             BucketNotDeclaredError: If no `Buckets` here declares the bucket.
-            InvalidOptionError: If the message has not what the address needs.
+            InvalidOptionError: If the message lacks a value that the name needs, or is not
+                a change of an object.
         """
         message = context.get("message") if context is not None else None
         if self.bucket is None:
-            # Who asks for the object that fired has a change handler, and so loaded this.
+            # Only change handlers get here in practice, and they have loaded this module.
             from faststream_objstore.changes.delivery import ChangeMessage  # noqa: PLC0415
 
             raw = getattr(message, "raw_message", None)
             if not isinstance(raw, ChangeMessage):
                 msg = (
-                    f"{self.text} is for handlers of a bucket's on_put, on_delete and "
-                    "on_change, and this is none; give a bucket and a name."
+                    f"{self.text} only works in handlers of a bucket's on_put, on_delete and "
+                    "on_change; give a bucket and a name here."
                 )
                 raise InvalidOptionError(msg)
             info = raw.info

@@ -12,18 +12,24 @@ __all__ = ("FromBucket",)
 class FromBucket(Field):
     """Injects the `ObjectStore` of a declared bucket.
 
-    Works in handlers, in sync and async `Depends`, and in lifespans and hooks of an app, where
-    a store connects the broker at its first use:
-
-    ```python
-    Photos = Annotated[ObjectStore, FromBucket("photos")]
-    ```
+    Works in handlers, in sync and async `Depends`, and in the lifespan and hooks of an app,
+    where the store connects the broker when it is first used.
 
     Args:
         bucket: The bucket's name, or its declaration.
 
     Raises:
-        InvalidBucketNameError: If it cannot be a bucket's name.
+        InvalidBucketNameError: If the name is not a valid bucket name.
+
+    Example:
+        ```python
+        Photos = Annotated[ObjectStore, FromBucket("photos")]
+
+
+        @broker.subscriber("reports.{name}")
+        async def report(name: Annotated[str, Path()], store: Photos) -> int:
+            return (await store.get_info(name)).size
+        ```
     """
 
     __slots__ = ("bucket",)
@@ -37,16 +43,16 @@ class FromBucket(Field):
 
     @property
     def gives(self) -> type | None:
-        """The store."""
+        """The type of what is injected."""
         return ObjectStore
 
     @property
     def bucket_name(self) -> str:
-        """The bucket that it names."""
+        """The bucket's name."""
         return self.bucket
 
     def use(self, /, **kwargs: Any) -> dict[str, Any]:
-        """Set the parameter; a field that leaves it unset would get the message's body.
+        """Set the parameter to the store.
 
         Raises:
             BucketNotDeclaredError: If no `Buckets` here declares the bucket.

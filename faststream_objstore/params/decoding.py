@@ -1,4 +1,4 @@
-"""An object's content as the value that its content type promises."""
+"""Decoding an object's content by its content type."""
 
 import mimetypes
 
@@ -13,20 +13,28 @@ _JSON = "application/json"
 
 
 def content_type_of(info: ObjectInfo) -> str | None:
-    """The `Content-Type` header, in any case of letters, else what the name's end says."""
+    """The `Content-Type` header, or else the type that the name's extension suggests."""
     for key, values in (info.headers or {}).items():
         if key.lower() == "content-type" and values and values[0].strip():
             return values[0].strip()
     kind, encoding = mimetypes.guess_type(info.name.rpartition("/")[2])
-    # `a.json.gz` is JSON only once somebody has decompressed it.
+    # `a.json.gz` is not JSON until it is decompressed.
     return None if encoding else kind
 
 
 def decoded(data: ObjectData) -> object:
-    """`str` of `text/*`, JSON decoded, and of no known type what FastStream makes of it.
+    """Decode an object: `text/*` to a str, JSON to its value; other types stay bytes.
+
+    Without a content type, FastStream's own decoding decides.
+
+    Args:
+        data: The object's content.
+
+    Returns:
+        The decoded value.
 
     Raises:
-        ObjectLoadError: If the content is not of the type that it claims.
+        ObjectLoadError: If the content does not match its content type.
     """
     info = data.info
     content_type = content_type_of(info)
@@ -37,17 +45,17 @@ def decoded(data: ObjectData) -> object:
             return data.decode(_charset(parameters))
         if kind.endswith("+json"):
             kind = _JSON
-        # FastStream knows of JSON, and tries it where there is no type.
+        # FastStream decodes JSON, and tries it where there is no type.
         if kind and kind != _JSON:
             return data
-        # orjson, which FastStream uses where it is installed, reads nothing but bytes.
+        # orjson, which FastStream uses where it is installed, accepts no subclass of bytes.
         plain = bytes(memoryview(data))
         value = decode_message(StreamMessage(None, plain, content_type=kind or None))
         return data if value is plain else value
     except (ValueError, LookupError) as error:
         msg = (
-            f"Bucket '{info.bucket}', object {info.name!r} does not decode as "
-            f"{content_type!r}: {error}. Put it with another Content-Type header, or take "
+            f"Bucket '{info.bucket}', object {info.name!r} cannot be decoded as "
+            f"{content_type!r}: {error}. Put it with another Content-Type header, or read "
             "its bytes without decode=True."
         )
         raise ObjectLoadError(msg, bucket=info.bucket, name=info.name) from error

@@ -1,4 +1,4 @@
-"""What the fields share: how they are copied, and how they find the extension."""
+"""The base class of the fields: how they are copied, and how they find the extension."""
 
 import copy
 from enum import Enum
@@ -16,7 +16,7 @@ __all__ = ("MISSING", "Field", "Missing", "extension_of", "validate_max_size")
 
 
 class Missing(Enum):
-    """That there is no default."""
+    """The type of `MISSING`, which stands for no default."""
 
     MISSING = "missing"
 
@@ -25,10 +25,10 @@ MISSING: Final = Missing.MISSING
 
 
 class Field(BucketField):
-    """A field that FastDepends may copy as it likes.
+    """A field that is safe to deep-copy.
 
-    It copies deeply, for every parameter; what a field holds (a default, a function of an
-    object with a lock) stays the user's own here.
+    FastDepends deep-copies fields for every parameter. The copies share what a field holds,
+    such as a default, or a bound method of an object with a lock.
     """
 
     __slots__ = ()
@@ -38,22 +38,35 @@ class Field(BucketField):
 
 
 def validate_max_size(max_size: int | None) -> int | None:
-    """Return `max_size` if it is a number of bytes, or `None`.
+    """Check a `max_size` option.
+
+    Args:
+        max_size: The option's value.
+
+    Returns:
+        The value.
 
     Raises:
-        InvalidOptionError: If it is anything else.
+        InvalidOptionError: If it is neither a number of bytes nor `None`.
     """
     if max_size is not None and (type(max_size) is not int or max_size < 0):
-        msg = f"max_size={max_size!r} cannot work; give a number of bytes."
+        msg = f"max_size must be a number of bytes, 0 or more, got {max_size!r}."
         raise InvalidOptionError(msg)
     return max_size
 
 
 def extension_of(context: ContextRepo | None, bucket: str) -> Attached:
-    """What declares a bucket: in the handler's own broker, or in those of the app.
+    """Find the extension that declares a bucket, on the handler's broker or on the app's.
+
+    Args:
+        context: The context of a message, a hook or a lifespan.
+        bucket: The bucket's name.
+
+    Returns:
+        The extension.
 
     Raises:
-        BucketNotDeclaredError: If there is none.
+        BucketNotDeclaredError: If no extension declares the bucket.
     """
     declared: set[str] = set()
     taken_over = False

@@ -15,34 +15,39 @@ __all__ = ("LiveObject",)
 
 
 class LiveObject(LiveField, Field):
-    """Injects the newest value of an object that loaded, without reading it for each call.
+    """Injects an object's current value from memory, without reading it on each call.
 
-    For configuration, templates, models, feature flags:
-
-    ```python
-    Churn = Annotated[Model, LiveObject("models", "churn.json", load=parse)]
-    ```
-
-    The object is loaded when the broker starts, before any handler runs, and again, once
-    per version, when it changes. All handlers share one value: do not change it. A version
-    that fails to load is logged and counted (`Buckets.live_objects`), and the last good
-    one stays. In test mode, where buckets start empty, the object is looked up at each use.
-    Works where `FromObject` does.
+    For configuration, templates, models and feature flags. The object is loaded when the
+    broker starts, before any handler runs, and again, once per version, when it changes. All
+    handlers share one value, so do not modify it. A version that fails to load is logged and
+    counted (see `Buckets.live_objects`), and the last good value stays in use. In test mode,
+    where buckets start empty, the object is looked up each time it is injected. Works
+    wherever `FromObject` does.
 
     Args:
         bucket: The bucket's name, or its declaration.
-        name: The object's name, as it is: braces are braces. Of a link, changes of the link
-            are noticed, those of its target are not.
-        load: Makes the value of the `ObjectData`. An async function runs in the event loop,
-            any other in a thread. If not given, the value is the `ObjectData`.
+        name: The object's name, taken literally (braces are not placeholders). If it is a
+            link, changes to the link are noticed, but not changes to its target.
+        load: Turns the `ObjectData` into the value. An async function runs in the event
+            loop, any other in a thread. If not given, the value is the `ObjectData`.
         required: Whether the broker refuses to start without a value. If the object is
-            deleted later, the last value stays.
-        default: The value where there is none, with `required=False`: also when the object
-            is deleted.
-        max_size: Most bytes that are loaded.
+            deleted later, the last value stays in use.
+        default: The value to inject, with `required=False`, when the object does not exist
+            or has been deleted.
+        max_size: The largest object to load, in bytes.
 
     Raises:
-        InvalidOptionError: If an option cannot work.
+        InvalidOptionError: If an option is invalid.
+
+    Example:
+        ```python
+        Churn = Annotated[Model, LiveObject("models", "churn.json", load=parse)]
+
+
+        @broker.subscriber("customers")
+        async def score(customer: Customer, model: Churn) -> float:
+            return model.score(customer)
+        ```
     """
 
     __slots__ = ("default",)
@@ -62,14 +67,14 @@ class LiveObject(LiveField, Field):
         metadata_subject(of, name)
         if load is not None and not callable(load):
             msg = (
-                f"LiveObject({of!r}, {name!r}): load={load!r} cannot work; give a function "
-                "that takes the ObjectData."
+                f"LiveObject({of!r}, {name!r}): load must be a function that takes the "
+                f"ObjectData, got {load!r}."
             )
             raise InvalidOptionError(msg, bucket=of, name=name)
         if required and default is not None:
             msg = (
-                f"LiveObject({of!r}, {name!r}): a default is of no use for what is required; "
-                "add required=False."
+                f"LiveObject({of!r}, {name!r}): a required object never uses its default; "
+                "add required=False, or remove the default."
             )
             raise InvalidOptionError(msg, bucket=of, name=name)
         self.source: LiveSource = LiveSource(
@@ -82,11 +87,11 @@ class LiveObject(LiveField, Field):
         return f"LiveObject({self.source.bucket!r}, {self.source.name!r})"
 
     async def use(self, /, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Set the parameter to the value of this moment.
+        """Set the parameter to the current value.
 
         Raises:
-            ObjectNotFoundError: If there is no value because there is no object.
-            ObjectLoadError: If there is no value because no version loaded.
+            ObjectNotFoundError: If there is no value because the object does not exist.
+            ObjectLoadError: If there is no value because no version could be loaded.
         """
         kwargs = super().use(**kwargs)
         bucket = self.source.bucket

@@ -18,7 +18,7 @@ __all__ = ("FromObject", "OpenObject", "StatObject")
 
 
 class _ObjectField(Field):
-    """A field with an address and a default."""
+    """A field that refers to an object, with a default."""
 
     __slots__ = ("address", "default", "max_size")
 
@@ -42,68 +42,69 @@ class _ObjectField(Field):
 
     @property
     def bucket_name(self) -> str | None:
-        """The bucket that it names, if it names one."""
+        """The bucket's name, if the field names one."""
         return self.address.bucket
 
     @property
     def of_change(self) -> bool:
-        """Whether it means the object that fired."""
+        """Whether it refers to the object that triggered the handler."""
         return self.address.bucket is None
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """The `Path()` values that its object's name needs."""
+        """The `Path()` values that the object's name uses."""
         return tuple(name for _, name in self.address.parts if name is not None)
 
     def or_default(self, error: ObjectNotFoundError) -> Any:
-        """The default, or the error."""
+        """Return the default, or raise the error if there is none."""
         if self.default is MISSING:
             raise error
         return self.default
 
 
 class FromObject(_ObjectField):
-    """Injects an object's content, read whole and verified, before the handler runs.
+    """Injects an object's whole content, verified, before the handler runs.
 
-    Without arguments it is for handlers of a bucket's `on_put` and `on_change`: the object
-    that fired, exactly that version. With them it works in any handler and in its
-    dependencies, sync ones too, and gives the newest version:
+    Without arguments, in handlers of a bucket's `on_put` and `on_change`, it injects the
+    object that triggered the handler, in exactly that version. With arguments it works in any
+    handler and in its dependencies, sync ones included, and injects the newest version.
 
-    ```python
-    @photos.on_put("*.png")
-    async def shrink(image: Annotated[bytes, FromObject()]) -> None: ...
-
-
-    @broker.subscriber("mail.{template}")
-    async def send(
-        html: Annotated[str, FromObject("templates", "{template}.html", decode=True)],
-    ) -> None: ...
-    ```
-
-    Not in lifespans and sync hooks of an app, which FastDepends solves synchronously: take
-    the store there (`FromBucket`).
+    It does not work in lifespans and sync hooks of an app, where FastDepends resolves
+    parameters synchronously; use `FromBucket` there.
 
     Args:
         bucket: The bucket's name, or its declaration.
         name: The object's name. `{user}` is filled in from the message's `Path()` values;
-            `{{` and `}}` are braces. A link is followed.
-        decode: Give what the content type says instead of bytes: the `Content-Type` header,
-            else the name's ending. `text/*` is a `str`, JSON is decoded, without a type it
-            is JSON if it can be, and all else stays bytes. The result, and the default, are
-            cast to the parameter's type, as a message's body is.
-        default: Given where the object does not exist, or is deleted; without it that is
-            an error.
-        max_size: Most bytes that are wanted.
+            `{{` and `}}` are literal braces. A link is followed.
+        decode: Decode the content by its type: the `Content-Type` header, or else the name's
+            extension. `text/*` becomes a `str`, JSON is decoded, content without a type is
+            decoded if it is JSON, and everything else stays bytes. The result, or the
+            default, is then cast to the parameter's type, as a message's body is.
+        default: The value if the object does not exist or has been deleted. Without it,
+            that is an error.
+        max_size: The largest object to read, in bytes.
 
     Raises:
-        InvalidOptionError: If an option cannot work.
+        InvalidOptionError: If an option is invalid.
+
+    Example:
+        ```python
+        @photos.on_put("*.png")
+        async def shrink(image: Annotated[bytes, FromObject()]) -> None: ...
+
+
+        @broker.subscriber("mail.{template}")
+        async def send(
+            html: Annotated[str, FromObject("templates", "{template}.html", decode=True)],
+        ) -> None: ...
+        ```
     """
 
     __slots__ = ("decode",)
 
     @property
     def gives(self) -> type | None:
-        """Bytes, unless they are decoded, and then cast."""
+        """The type of what is injected; `None` if it depends on the content."""
         return None if self.decode else ObjectData
 
     def __init__(
@@ -120,13 +121,14 @@ class FromObject(_ObjectField):
         self.decode: bool = decode
 
     async def use(self, /, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Read the object.
+        """Set the parameter to the object's content.
 
         Raises:
             ObjectNotFoundError: If it does not exist and there is no default.
-            ObjectChangedError: If the version that fired is gone.
+            ObjectChangedError: If the version that triggered the handler is gone.
             ObjectTooLargeError: If it has more than `max_size` bytes.
-            ObjectLoadError: If it does not decode. Otherwise as `ObjectStore.get`.
+            ObjectLoadError: If it cannot be decoded. Otherwise whatever `ObjectStore.get`
+                raises.
         """
         kwargs = super().use(**kwargs)
         store, target = self.address.resolve(kwargs.get("context__"))
@@ -141,10 +143,10 @@ class FromObject(_ObjectField):
 
 
 class StatObject(_ObjectField):
-    """Injects the `ObjectInfo` of an object; its content is not fetched.
+    """Injects the `ObjectInfo` of an object, without fetching its content.
 
-    Without arguments it is that of the object that fired, a delete's marker too. A link is
-    not followed. Works where `FromObject` does.
+    Without arguments it is that of the object that triggered the handler, which may be a
+    delete marker. Links are not followed. Works wherever `FromObject` does.
 
     Args:
         bucket: As for `FromObject`.
@@ -152,14 +154,25 @@ class StatObject(_ObjectField):
         default: As for `FromObject`.
 
     Raises:
-        InvalidOptionError: If an option cannot work.
+        InvalidOptionError: If an option is invalid.
+
+    Example:
+        ```python
+        @broker.subscriber("quota.{user}")
+        async def quota(
+            info: Annotated[
+                ObjectInfo | None, StatObject("photos", "{user}/all.zip", default=None)
+            ],
+        ) -> int:
+            return info.size if info else 0
+        ```
     """
 
     __slots__ = ()
 
     @property
     def gives(self) -> type | None:
-        """The metadata."""
+        """The type of what is injected."""
         return ObjectInfo
 
     def __init__(
@@ -172,11 +185,11 @@ class StatObject(_ObjectField):
         super().__init__(bucket, name, default=default, max_size=None)
 
     async def use(self, /, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Read the object's metadata.
+        """Set the parameter to the object's metadata.
 
         Raises:
             ObjectNotFoundError: If it does not exist and there is no default.
-            BadObjectMetaError: If its metadata does not parse.
+            BadObjectMetaError: If its metadata cannot be parsed.
         """
         kwargs = super().use(**kwargs)
         store, target = self.address.resolve(kwargs.get("context__"))
@@ -193,7 +206,7 @@ class StatObject(_ObjectField):
 
 
 class _Opening(_ObjectField):
-    """Gives a reader that is not open yet."""
+    """Injects a reader that is not open yet."""
 
     __slots__ = ()
 
@@ -213,14 +226,8 @@ def OpenObject(  # noqa: N802 - reads as the other markers do
 ) -> Any:
     """Injects an `ObjectReader`: the content as a stream, in constant memory.
 
-    It is opened before the handler runs and closed after it, in error too. Each parameter
-    has a reader of its own. Works where `FromObject` does:
-
-    ```python
-    @videos.on_put()
-    async def scan(video: Annotated[ObjectReader, OpenObject()]) -> None:
-        async for chunk in video: ...
-    ```
+    It is opened before the handler runs and closed afterwards, even if the handler fails.
+    Each parameter has its own reader. Works wherever `FromObject` does.
 
     Args:
         bucket: As for `FromObject`.
@@ -229,10 +236,17 @@ def OpenObject(  # noqa: N802 - reads as the other markers do
         max_size: As for `FromObject`.
 
     Returns:
-        A `Depends(...)`: it can close what it has opened, which no other field can.
+        A `Depends(...)`, because only that can close what it has opened.
 
     Raises:
-        InvalidOptionError: If an option cannot work.
+        InvalidOptionError: If an option is invalid.
+
+    Example:
+        ```python
+        @videos.on_put()
+        async def scan(video: Annotated[ObjectReader, OpenObject()]) -> None:
+            async for chunk in video: ...
+        ```
     """
     field = _Opening(bucket, name, default=default, max_size=max_size, marker="OpenObject")
 
@@ -245,5 +259,5 @@ def OpenObject(  # noqa: N802 - reads as the other markers do
                 reader = field.or_default(error)
             yield reader
 
-    # Cast, and thereby checked: a key of a message's body would stand in for a dependency.
+    # Cast, and thereby checked: a key of the message's body could otherwise replace it.
     return Depends(open_object, use_cache=False)
