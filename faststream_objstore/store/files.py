@@ -1,4 +1,4 @@
-"""Where `get` can write to: open files, sync and async, and paths."""
+"""The targets that `get` can write to: open files, sync and async, and paths."""
 
 import asyncio
 import inspect
@@ -15,22 +15,26 @@ from .put import Progress, report
 
 __all__ = ("WriteTarget", "require_writable", "save", "save_now", "write_into")
 
-# Chunks are gathered to this many bytes before a thread writes them: the hand-over
-# costs as much as writing some 100 KiB.
+# Chunks are collected up to this size before a thread writes them: handing work to a
+# thread costs as much as writing about 100 KiB.
 _BATCH = 1024 * 1024
 
 
 class WriteTarget(Protocol):
-    """A file open for binary writing, sync or, as aiofiles' and anyio's, async."""
+    """A file open for binary writing, sync or async (such as those of aiofiles and anyio)."""
 
     def write(self, data: bytes, /) -> Any:
-        """Write all or some of the bytes; how many, or an awaitable of that."""
+        """Write some or all of the bytes; return their number, or an awaitable of it."""
 
 
 def require_writable(target: object) -> None:
-    """Refuse what has no `write`, before anything is fetched."""
+    """Refuse a target without `write`, before anything is fetched.
+
+    Raises:
+        InvalidOptionError: If the target is not a file.
+    """
     if not callable(getattr(target, "write", None)):
-        msg = f"writeinto={target!r} cannot work; give a file that is open for binary writing."
+        msg = f"writeinto must be a file that is open for binary writing, got {target!r}."
         raise InvalidOptionError(msg)
 
 
@@ -40,7 +44,7 @@ async def write_into(
     """Write every chunk to an open file, completing short writes.
 
     Raises:
-        OSError: What the file raised; also where it stops accepting bytes.
+        OSError: If writing fails, or the file stops accepting bytes.
     """
     # nats-py takes text files too, and writes to the buffer under them.
     write = getattr(target, "buffer", target).write
@@ -74,12 +78,12 @@ async def _write_all(target: Any, write: Callable[[Any], Any], data: bytes) -> N
                 written = await written
         if written is None:
             if isinstance(target, io.RawIOBase):
-                msg = "the file is in non-blocking mode and takes no more bytes now"
+                msg = "the file is in non-blocking mode and does not accept more bytes now"
                 raise BlockingIOError(msg)
-            # A writer of the caller's own that does not count: it took everything.
+            # A custom writer that returns no count has written everything.
             return
         if written <= 0:
-            msg = f"the file took {written} of {len(rest)} bytes"
+            msg = f"the file accepted {written} of {len(rest)} bytes"
             raise OSError(msg)
         rest = rest[written:]
 
@@ -87,11 +91,11 @@ async def _write_all(target: Any, write: Callable[[Any], Any], data: bytes) -> N
 async def save(
     path: Path, chunks: AsyncIterable[bytes], info: ObjectInfo, progress: Progress | None
 ) -> None:
-    """Write to a temporary file beside `path`, then put it in its place.
+    """Write to a temporary file next to `path`, then move it into place.
 
-    A failed or cancelled call leaves `path` as it was, and no other file.
+    A failed or cancelled call leaves `path` unchanged, and no temporary file.
     """
-    # Not in a thread: a cancelled task would not learn that the file has been made.
+    # Not in a thread: a cancelled task would not learn that the file was created.
     temporary, descriptor = _beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -104,7 +108,7 @@ async def save(
 
 
 def save_now(path: Path, data: bytes) -> None:
-    """As `save`, of a content that is there, without giving way."""
+    """Like `save`, for content in memory, and without yielding to the event loop."""
     temporary, descriptor = _beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -117,7 +121,7 @@ def save_now(path: Path, data: bytes) -> None:
 
 def _beside(path: Path) -> tuple[Path, int]:
     """A new temporary file in the same folder, open."""
-    # A file system's limit is 255 bytes, and a character may take four.
+    # File names may have 255 bytes, and a character may take four of them.
     temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")
     # Not `tempfile`: its files are private to the user whatever the umask says.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

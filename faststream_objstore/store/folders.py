@@ -28,20 +28,20 @@ class Listing:
 
 
 def require_page(bucket: str, *, delimiter: object, after: object, limit: object) -> None:
-    """Refuse what is no page.
+    """Check the options of a page.
 
     Raises:
-        InvalidOptionError: Saying which option, and what it takes.
+        InvalidOptionError: If one of them is invalid.
     """
     problem: str | None = None
     if delimiter is None and (after is not None or limit is not None):
         problem = 'after and limit are for pages; give delimiter="/", or delimiter=""'
     elif delimiter is not None and not isinstance(delimiter, str):
-        problem = f"delimiter={delimiter!r} cannot work; it must be a str"
+        problem = f"delimiter must be a str, got {delimiter!r}"
     elif after is not None and not isinstance(after, str):
-        problem = f"after={after!r} cannot work; it must be a str"
+        problem = f"after must be a str, got {after!r}"
     elif limit is not None and (not isinstance(limit, int) or limit is True or limit < 1):
-        problem = f"limit={limit!r} cannot work; it must be a number from 1"
+        problem = f"limit must be a number from 1, got {limit!r}"
     if problem is not None:
         msg = f"Bucket '{bucket}': {problem}."
         raise InvalidOptionError(msg, bucket=bucket)

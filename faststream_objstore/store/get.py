@@ -1,4 +1,4 @@
-"""Get: the chunks of one version, in order, verified to the last byte."""
+"""Get: reading the chunks of one version, in order and fully verified."""
 
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -40,9 +40,9 @@ __all__ = (
 
 T = TypeVar("T")
 
-# A reader that loses the race against writers this often in a row gives up.
+# A reader gives up after losing the race against writers this often in a row.
 _ATTEMPTS = 20
-# No nats-server takes a larger message, whatever its max_payload.
+# No nats-server accepts a larger message, whatever its max_payload.
 _LARGEST_CHUNK = 64 * 1024 * 1024
 
 
@@ -71,8 +71,8 @@ class Version:
         """
         if not self.info.nuid:
             msg = (
-                f"Bucket '{self.info.bucket}', object {self.info.name!r}: its metadata does "
-                "not say where its chunks are; put it again."
+                f"Bucket '{self.info.bucket}', object {self.info.name!r}: its metadata has no "
+                "nuid, which says where its chunks are; put it again."
             )
             raise IncompleteObjectError(msg, bucket=self.info.bucket, name=self.info.name)
         return wire.chunk_subject(self.backend.bucket, self.info.nuid)
@@ -87,16 +87,16 @@ class Version:
         )
 
     async def lost(self, problem: str) -> ObjStoreError:
-        """Why chunks are not as the metadata says.
+        """Find out why chunks do not match the metadata.
 
         Returns:
-            `ObjectChangedError` if the object has moved on, else
-            `IncompleteObjectError` with `problem`.
+            `ObjectChangedError` if the object has been replaced, deleted or has expired,
+            otherwise `IncompleteObjectError` with `problem`.
         """
         info, backend = self.info, self.backend
         if backend.max_age:
-            # So that what has expired just now, or by a ttl that was lowered, is told from
-            # what is damaged.
+            # To tell objects that have just expired, or whose ttl was lowered, from damaged
+            # ones.
             await backend.state()
         now = await metadata.find(
             backend, metadata.subject_of(backend, info.name), leader=True
@@ -109,8 +109,8 @@ class Version:
             )
             return ObjectChangedError(msg, bucket=info.bucket, name=info.name)
         msg = (
-            f"Bucket '{info.bucket}', object {info.name!r}: {problem}; it is damaged, or "
-            "about to expire where the bucket has a ttl: put it again."
+            f"Bucket '{info.bucket}', object {info.name!r}: {problem}; it is damaged, or, if "
+            "the bucket has a ttl, about to expire: put it again."
         )
         return IncompleteObjectError(msg, bucket=info.bucket, name=info.name)
 
@@ -122,7 +122,7 @@ async def locate(
     show_deleted: bool = False,
     leader: bool = False,
 ) -> Version:
-    """The version that a name or an `ObjectInfo` means, through a link if it is one.
+    """Find the version that a name or an `ObjectInfo` refers to, following a link.
 
     Raises:
         ObjectNotFoundError, ObjectDeletedError: If there is no such object.
@@ -132,7 +132,7 @@ async def locate(
     if isinstance(target, ObjectInfo):
         if target.bucket != backend.bucket:
             msg = (
-                f"Bucket '{backend.bucket}' was asked for {target.name!r} of bucket "
+                f"Bucket '{backend.bucket}' was asked for {target.name!r} in bucket "
                 f"'{target.bucket}'; use that bucket's store."
             )
             raise InvalidOptionError(msg, bucket=backend.bucket, name=target.name)
@@ -183,12 +183,12 @@ async def newest(
     *,
     show_deleted: bool = False,
 ) -> T:
-    """Do `act` with the version meant; by name, again if that was replaced meanwhile.
+    """Call `act` with the requested version; by name, again if that has been replaced.
 
-    `act` must leave nothing behind when it raises `ObjectChangedError`.
+    `act` must clean up after itself when it raises `ObjectChangedError`.
 
     Raises:
-        ObjectChangedError: If exactly one version was asked for and it is gone, or an
+        ObjectChangedError: If a particular version was requested and is gone, or if the
             object changes faster than it can be read.
     """
     for attempt in range(_ATTEMPTS):
@@ -203,7 +203,7 @@ async def newest(
 
 
 def require_size(info: ObjectInfo, max_size: int | None) -> None:
-    """Refuse an object of more than `max_size` bytes, before its content is fetched."""
+    """Refuse an object larger than `max_size` bytes, before its content is fetched."""
     if max_size is not None and info.size > max_size:
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r} has {info.size} bytes, more than "
@@ -213,7 +213,7 @@ def require_size(info: ObjectInfo, max_size: int | None) -> None:
 
 
 async def content(version: Version, progress: Progress | None = None) -> ObjectData:
-    """The whole content, verified.
+    """Read the whole content, verified.
 
     Raises:
         ObjectChangedError, IncompleteObjectError, DigestMismatchError: If it is not
@@ -228,7 +228,7 @@ async def content(version: Version, progress: Progress | None = None) -> ObjectD
         return ObjectData(only, info)
 
     if info.chunks and info.size > info.chunks * _LARGEST_CHUNK:
-        raise await version.lost(f"{info.size} bytes cannot be in {info.chunks} chunks")
+        raise await version.lost(f"{info.size} bytes cannot fit into {info.chunks} chunks")
     whole: Content | None = None
     placed = False
     done = 0
@@ -255,7 +255,7 @@ async def content(version: Version, progress: Progress | None = None) -> ObjectD
 
 
 async def only_chunk(version: Version) -> bytes:
-    """The content of a one-chunk object: one round trip, nothing to clean up."""
+    """Read the content of a one-chunk object: one round trip, nothing to clean up."""
     info = version.info
     message = await version.last_chunk()
     if message is None:
@@ -268,14 +268,14 @@ async def only_chunk(version: Version) -> bytes:
 async def verified(
     version: Version, *, window: int | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks in order; an error instead of the last if they are not what was put."""
+    """Yield the chunks in order, with an error instead of the last if they are damaged."""
     info = version.info
     if info.chunks == 1:
         yield await only_chunk(version)
         return
     digest = Digest()
-    # Handed out one behind: whoever has as many bytes as the object has read on to its
-    # end, and must not have them before they are verified.
+    # Yielded with a delay of one chunk: a caller that has received all of the object's bytes
+    # may stop reading, so the last chunk is held back until they are verified.
     held: bytes | None = None
     async with aclosing(_arrivals(version, window=window)) as arrivals:
         async for _, messages in arrivals:
@@ -293,7 +293,7 @@ async def verified(
 async def _arrivals(
     version: Version, *, window: int | None = None
 ) -> AsyncGenerator[tuple[MessageStream, list[StoredMessage]], None]:
-    """The chunks as they arrive, in order; an error if number or size are wrong."""
+    """Yield the chunks as they arrive; raise if their number or size is wrong."""
     info = version.info
     received = chunks = 0
     if info.size or info.chunks:
@@ -303,17 +303,17 @@ async def _arrivals(
                 chunks += len(messages)
                 if received > info.size or (info.chunks and chunks > info.chunks):
                     raise await version.lost(
-                        f"there is more than its {info.size} bytes in {info.chunks} chunks"
+                        f"there are more than its {info.size} bytes in {info.chunks} chunks"
                     )
                 yield stream, messages
     if info.chunks and chunks != info.chunks:
-        raise await version.lost(f"{chunks} of its {info.chunks} chunks are there")
+        raise await version.lost(f"{chunks} of its {info.chunks} chunks were found")
     if received != info.size:
-        raise await version.lost(f"{received} of its {info.size} bytes are there")
+        raise await version.lost(f"{received} of its {info.size} bytes were found")
 
 
 class opened:  # noqa: N801 - reads as a function
-    """The stream of a version's chunks, refused at once if their number is wrong."""
+    """The stream of a version's chunks; entering it fails if their number is wrong."""
 
     def __init__(self, version: Version, *, window: int | None = None) -> None:
         self._version = version
@@ -330,7 +330,7 @@ class opened:  # noqa: N801 - reads as a function
             info = self._version.info
             if info.chunks and stream.pending != info.chunks:
                 raise await self._version.lost(
-                    f"{stream.pending} of its {info.chunks} chunks are there"
+                    f"{stream.pending} of its {info.chunks} chunks were found"
                 )
             stack.pop_all()
         return stream
@@ -348,17 +348,17 @@ def _verify_size(info: ObjectInfo, received: int) -> None:
     if received != info.size:
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r}: {received} of its {info.size} "
-            "bytes are there; the stored object is damaged, put it again."
+            "bytes were found; the stored object is damaged, put it again."
         )
         raise IncompleteObjectError(msg, bucket=info.bucket, name=info.name)
 
 
 def verify_digest(info: ObjectInfo, sha256: bytes) -> None:
-    """Compare with the metadata's digest; metadata without one is taken as it is."""
+    """Compare with the metadata's digest; metadata without one is accepted as it is."""
     if info.digest is not None and wire.decode_digest(info.digest) != sha256:
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r}: the content has the digest "
-            f"{wire.encode_digest(sha256)} and the metadata says {info.digest}; the stored "
+            f"{wire.encode_digest(sha256)}, but the metadata says {info.digest}; the stored "
             "object is damaged, put it again."
         )
         raise DigestMismatchError(msg, bucket=info.bucket, name=info.name)

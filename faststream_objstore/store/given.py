@@ -1,4 +1,4 @@
-"""What callers say of an object, checked and in its wire form."""
+"""The description, headers and metadata that callers give, checked and in wire format."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ AnyMeta: TypeAlias = ObjectMeta | nats.js.api.ObjectMeta
 
 
 class Given:
-    """What an `ObjectMeta`, ours or nats-py's, says."""
+    """The fields of an `ObjectMeta`, ours or nats-py's."""
 
     def __init__(self, meta: Any) -> None:
         self.name: str | None = meta.name
@@ -37,15 +37,21 @@ class Given:
 
     @classmethod
     def of(cls, meta: Any) -> "Given":
-        """Read it; nothing given says nothing.
+        """Read an `ObjectMeta`.
+
+        Args:
+            meta: An `ObjectMeta`, ours or nats-py's; `None` for an empty one.
+
+        Returns:
+            Its fields.
 
         Raises:
-            InvalidOptionError: If it is not an `ObjectMeta`.
+            InvalidOptionError: If `meta` is something else.
         """
         if meta is None:
             meta = ObjectMeta()
         if isinstance(meta, (str, bytes, Mapping)) or not hasattr(meta, "headers"):
-            msg = f"meta={meta!r} cannot work; give an ObjectMeta."
+            msg = f"meta must be an ObjectMeta, got {meta!r}."
             raise InvalidOptionError(msg)
         return cls(meta)
 
@@ -54,16 +60,20 @@ NOTHING_GIVEN = Given(ObjectMeta())
 
 
 def described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -> ObjectInfo:
-    """`info` with what a caller says of it, checked and in its wire form."""
+    """Return `info` with the fields that a caller gave, checked and in wire format.
+
+    Raises:
+        InvalidOptionError: If one of them has the wrong type.
+    """
     where = f"Bucket '{info.bucket}', object {info.name!r}"
     if description is not None and not isinstance(description, str):
-        msg = f"{where}: description={description!r} cannot work; give a str."
+        msg = f"{where}: description must be a str, got {description!r}."
         raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
     if texts is not None and not (
         isinstance(texts, Mapping)
         and all(isinstance(k, str) and isinstance(v, str) for k, v in texts.items())
     ):
-        msg = f"{where}: metadata={texts!r} cannot work; give a mapping of str to str."
+        msg = f"{where}: metadata must be a mapping of str to str, got {texts!r}."
         raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
     try:
         lists = wire.headers_of(headers)

@@ -1,4 +1,4 @@
-"""All objects of a bucket, and what there is to say of those that cannot be read."""
+"""Reading all objects of a bucket, with a warning for metadata that cannot be parsed."""
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -13,15 +13,15 @@ __all__ = ("entries", "parsed", "present")
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
-# Each message is complained of once: a list in a loop must not fill the log with it. And
-# a bucket is only so often: thousands of bad messages say no more than the first hundred.
+# Each message is reported once, so that a list in a loop does not fill the log, and each
+# bucket at most this often: the first hundred bad messages say as much as thousands.
 _COMPLAINTS = 100
 _BUCKETS = 1024
 _complained: dict[str, set[tuple[str, int]]] = {}
 
 
 def parsed(message: StoredMessage, bucket: str) -> ObjectInfo | None:
-    """What a metadata message says; `None`, and one warning, if it does not parse."""
+    """Parse a metadata message; `None`, and one warning, if it cannot be parsed."""
     try:
         return wire.info_of(message, bucket)[0]
     except BadObjectMetaError as error:
@@ -32,7 +32,7 @@ def parsed(message: StoredMessage, bucket: str) -> ObjectInfo | None:
 async def present(
     backend: Backend, messages: Iterable[StoredMessage]
 ) -> list[tuple[StoredMessage, ObjectInfo]]:
-    """What metadata messages say, but for those that do not parse or have expired."""
+    """Parse metadata messages, leaving out those that are malformed or have expired."""
     bucket = backend.bucket
     if not backend.max_age:
         return [(one, info) for one in messages if (info := parsed(one, bucket)) is not None]
@@ -58,11 +58,11 @@ def _complain(error: BadObjectMetaError, message: StoredMessage, bucket: str) ->
         return
     known.add(key)
     if len(known) <= _COMPLAINTS:
-        logger.warning("%s It is passed over.", error)
+        logger.warning("%s It is skipped.", error)
     else:
         logger.warning(
-            "Bucket '%s': more than %s metadata messages do not parse; no more of them are "
-            "named here.",
+            "Bucket '%s': more than %s metadata messages cannot be parsed; further ones are "
+            "not logged.",
             bucket,
             _COMPLAINTS,
         )
@@ -74,10 +74,10 @@ async def entries(
     matches: Callable[[str], bool] | None = None,
     include_deleted: bool = False,
 ) -> AsyncGenerator[list[ObjectInfo], None]:
-    """The newest version of each object, in the order of their last change, many at a time.
+    """Yield the newest version of each object in batches, in the order of the last change.
 
-    An object that changes during the walk comes again, newer. None that is live all
-    the while is missed.
+    An object that changes meanwhile is yielded again, in its new version. An object that
+    exists throughout is never missed.
     """
     async with backend.messages(
         wire.metadata_wildcard(backend.bucket), deliver=Deliver.LAST_PER_SUBJECT

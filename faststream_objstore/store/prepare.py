@@ -1,4 +1,4 @@
-"""What a put is given, checked before anything is sent."""
+"""The arguments of a put, checked before anything is sent."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypedDict
@@ -19,7 +19,7 @@ FILENAME_KEY = "filename"
 
 
 class PutOptions(TypedDict, total=False):
-    """What `put` takes beside name and data; see there."""
+    """The options of `put` besides name and data; see there."""
 
     meta: AnyMeta | None
     description: str | None
@@ -32,14 +32,14 @@ class PutOptions(TypedDict, total=False):
 
 
 class Prepared(NamedTuple):
-    """A put that can be begun.
+    """A put whose arguments have been checked.
 
     Attributes:
-        info: Name and texts.
+        info: The name, description, headers and metadata.
         source: The content.
         condition: What it may replace.
-        chunk_size: Bytes of a chunk, if the caller has said so.
-        progress: Told after each chunk.
+        chunk_size: The size of a chunk in bytes, if the caller gave one.
+        progress: Called after each chunk.
     """
 
     info: ObjectInfo
@@ -49,10 +49,10 @@ class Prepared(NamedTuple):
     progress: Progress | None
 
     def chunk_size_on(self, backend: Backend) -> int:
-        """Bytes of a chunk.
+        """The size of a chunk in bytes.
 
         Raises:
-            InvalidOptionError: If the server takes no such chunks.
+            InvalidOptionError: If the server does not accept chunks of that size.
         """
         size = self.chunk_size
         if size is None:
@@ -60,18 +60,18 @@ class Prepared(NamedTuple):
         if type(size) is not int or not 1 <= size <= backend.max_payload:
             bucket, name = self.info.bucket, self.info.name
             msg = (
-                f"Bucket '{bucket}', object {name!r}: chunk_size={size!r} cannot work; "
-                f"it must be from 1 to {backend.max_payload} bytes, the server's max_payload."
+                f"Bucket '{bucket}', object {name!r}: chunk_size must be from 1 to "
+                f"{backend.max_payload} bytes, the server's max_payload, got {size!r}."
             )
             raise InvalidOptionError(msg, bucket=bucket, name=name)
         return size
 
 
 def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]) -> Prepared:
-    """Check what `put` is given; see there.
+    """Check the arguments of `put`; see there.
 
     Raises:
-        InvalidOptionError, InvalidLinkError, UnsupportedDataError: If it cannot work.
+        InvalidOptionError, InvalidLinkError, UnsupportedDataError: If one is invalid.
     """
     meta = options.get("meta")
     if not name and meta is not None and meta.name:
@@ -80,7 +80,7 @@ def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]
     stored = given.options
     if stored is not None and stored.link is not None:
         msg = (
-            f"Bucket '{bucket}', object {name!r}: what has content cannot be a "
+            f"Bucket '{bucket}', object {name!r}: an object with content cannot be a "
             "link (ADR-20); use add_link()."
         )
         raise InvalidLinkError(msg, bucket=bucket, name=name)

@@ -1,4 +1,4 @@
-"""Ranges: the chunks that hold some bytes of an object, and only those."""
+"""Ranges: reading only the chunks that hold certain bytes of an object."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
@@ -8,14 +8,14 @@ from .get import Version, only_chunk, opened
 
 __all__ = ("read_range", "stream_range")
 
-# A few chunks too many cost less than one more look for the first.
+# Skipping a few chunks costs less than searching for the first one once more.
 _SKIPPED = 2
-# What is older is on every replica that answers.
+# Objects older than this are on every replica that answers.
 _SETTLED_SECONDS = 60
 
 
 async def read_range(version: Version, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop` (exclusive), in one piece; see `stream_range`."""
+    """Read the bytes from `start` to `stop` (exclusive) at once; see `stream_range`."""
     async with aclosing(stream_range(version, start, stop)) as pieces:
         parts = [piece async for piece in pieces]
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -24,16 +24,16 @@ async def read_range(version: Version, start: int, stop: int) -> bytes:
 async def stream_range(
     version: Version, start: int, stop: int, *, window: int | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """Bytes `start` to `stop` (exclusive), from the chunks that hold them and one more.
+    """Read the bytes from `start` to `stop` (exclusive): their chunks, and the last one.
 
-    The digest is of the whole, so it cannot be verified here; number and size of the
-    chunks are.
+    The digest covers the whole object, so it cannot be verified here; the number and size
+    of the chunks are.
 
     Args:
-        version: What to read.
-        start: First byte.
-        stop: Byte after the last; what lies beyond the end is left out.
-        window: Bytes that may be under way or wait to be read.
+        version: The version to read.
+        start: The first byte.
+        stop: The byte after the last one; a range that exceeds the object is cut.
+        window: How many bytes may be in flight or waiting to be read.
     """
     info, backend = version.info, version.backend
     stop = min(stop, info.size)
@@ -49,10 +49,10 @@ async def stream_range(
                 yield piece
         return
 
-    # Chunks carry no number: where one is missing, the next would be taken for it.
+    # Chunks are not numbered: if one is missing, the next would be taken for it.
     stored = (await backend.subjects(version.subject)).get(version.subject, 0)
     if stored != info.chunks:
-        raise await version.lost(f"{stored} of its {info.chunks} chunks are there")
+        raise await version.lost(f"{stored} of its {info.chunks} chunks were found")
     if await _may_be_behind(version):
         async with aclosing(_scan(version, start, stop, window)) as pieces:
             async for piece in pieces:
@@ -61,8 +61,8 @@ async def stream_range(
     last = await version.last_chunk()
     if last is None:
         raise await version.lost("its chunks are missing")
-    # Some clients store short chunks in the middle. If the last one has just the bytes
-    # that full chunks before it leave, then they are full.
+    # Some clients store short chunks in the middle. If the last chunk has exactly the bytes
+    # that full chunks before it would leave, then they are full.
     if len(last.data) != info.size - (info.chunks - 1) * chunk_size:
         async with aclosing(_scan(version, start, stop, window)) as pieces:
             async for piece in pieces:
@@ -83,7 +83,7 @@ async def stream_range(
                     skip -= 1
                     continue
                 if len(message.data) != chunk_size:
-                    raise await version.lost("a chunk has another size than it should")
+                    raise await version.lost("a chunk does not have the expected size")
                 yield _cut(message.data, position, start, stop)
                 position += chunk_size
                 left -= 1
@@ -98,8 +98,8 @@ async def stream_range(
 async def _may_be_behind(version: Version) -> bool:
     """Whether a replica may not have all of the chunks yet.
 
-    Their place is found by how many there are from a sequence on, and a replica that lags
-    counts too few: another chunk would be taken for the one that is looked for.
+    A chunk is located by counting those from a sequence on; a lagging replica counts too
+    few, so a wrong chunk would be returned.
     """
     if not version.backend.may_lag:
         return False
@@ -108,7 +108,7 @@ async def _may_be_behind(version: Version) -> bool:
 
 
 def _cut(chunk: bytes, position: int, start: int, stop: int) -> bytes:
-    """What of a chunk that stands at `position` is within the range."""
+    """The part of a chunk at `position` that is within the range."""
     if start <= position and position + len(chunk) <= stop:
         return chunk
     return chunk[max(0, start - position) : max(0, stop - position)]
@@ -122,15 +122,14 @@ async def _seek(
     count: int,
     window: int | None,
 ) -> tuple[MessageStream, int]:
-    """A stream that begins at chunk `index` or a little before, and how many before.
+    """Open a stream at chunk `index` or slightly before, and say how many chunks before.
 
-    Chunks of one put are often neighbours in the stream, but other writers may come
-    between. How many chunks there are from a sequence on tells where it is, without a
-    chunk being transferred.
+    The chunks of one put are often adjacent in the stream, but other writers may come
+    between. The number of chunks from a sequence on locates one without transferring any.
     """
     chunks = version.info.chunks
-    # `low` is at the chunk or before it, `high` behind it; counted back from the last
-    # chunk as if all were neighbours, the first guess is never before it.
+    # `low` is at or before the chunk, `high` after it. The first guess counts back from the
+    # last chunk as if all were adjacent, so it is never before the chunk.
     low, high = 0, last_sequence + 1
     guess, reach = last_sequence - (chunks - 1 - index), 1
     while True:
@@ -140,7 +139,7 @@ async def _seek(
             )
             found = chunks - stream.pending
             if found < 0 or (found > index and guess <= 1):
-                raise await version.lost(f"{stream.pending} of its {chunks} chunks are there")
+                raise await version.lost(f"{stream.pending} of its {chunks} chunks were found")
             if 0 <= index - found <= _SKIPPED:
                 stream.limit(index - found + count)
                 stack.push_async_exit(attempt.pop_all())
@@ -150,8 +149,8 @@ async def _seek(
         else:
             low = guess
         if high - low <= 1:
-            # Only where chunks are being removed meanwhile.
-            raise await version.lost("its chunks are going")
+            # Only possible if chunks are removed at the same time.
+            raise await version.lost("its chunks are being removed")
         if low:
             guess = (low + high) // 2
         else:
@@ -162,7 +161,7 @@ async def _seek(
 async def _scan(
     version: Version, start: int, stop: int, window: int | None
 ) -> AsyncGenerator[bytes, None]:
-    """The range by reading from the front, where chunk sizes are not known."""
+    """Read a range by scanning from the start, if chunk sizes are not known."""
     position = 0
     async with opened(version, window=window) as stream:
         async for message in stream:
@@ -171,4 +170,4 @@ async def _scan(
             position += len(message.data)
             if position >= stop:
                 return
-    raise await version.lost(f"{position} of its {version.info.size} bytes are there")
+    raise await version.lost(f"{position} of its {version.info.size} bytes were found")

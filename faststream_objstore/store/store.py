@@ -1,4 +1,4 @@
-"""The handle: a bucket's objects, as ADR-20 means them, on any backend."""
+"""`ObjectStore`: the handle to a bucket's objects (ADR-20), on any backend."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -56,16 +56,25 @@ Infos: TypeAlias = list[ObjectInfo]
 class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
     """The objects of one bucket.
 
-    A superset of nats-py's `ObjectStore`, with its names. Every method may raise
+    A superset of nats-py's `ObjectStore`, with the same names. Every method may raise
     `BucketNotFoundError` (the bucket is gone), `StoreTimeoutError` (no progress within
-    the bucket's timeout, counted per chunk) and `NotConnectedError`; writes also
-    `BucketSealedError` and `BucketFullError`. See `exceptions.py` for the tree.
+    the bucket's timeout, counted per chunk) and `NotConnectedError`; writes may also raise
+    `BucketSealedError` and `BucketFullError`. See `exceptions.py` for the hierarchy.
+
+    Handlers get one from `FromBucket`, other code from `Buckets.open` or `ObjectStore.bind`.
 
     Args:
         bucket: The bucket's name.
-        source: Gives the backend that is current; asked at the start of each call, so
+        source: Returns the current backend; called at the start of each operation, so that
             a handle outlives connections.
-        origin: Adds to each change whose doing it is; nothing if not given.
+        origin: Marks each change with its origin, such as a trace; no marks if not given.
+
+    Example:
+        ```python
+        info = await store.put("ann/report.csv", Path("report.csv"))
+        content = await store.get("ann/report.csv")
+        await store.delete(info)
+        ```
     """
 
     def __init__(
@@ -80,7 +89,15 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
 
     @classmethod
     def on(cls, backend: Backend, *, origin: Origin | None = None) -> "ObjectStore":
-        """The store on a backend that is bound already."""
+        """Make a store on a backend that is already bound.
+
+        Args:
+            backend: The bucket's backend.
+            origin: Marks each change with its origin; no marks if not given.
+
+        Returns:
+            The store.
+        """
 
         async def source() -> Backend:
             return backend
@@ -98,19 +115,28 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         timeout: float = 10.0,
         lane: bool = True,
     ) -> "ObjectStore":
-        """The store on a connection of nats-py, for programs without FastStream.
+        """Open a bucket on a nats-py connection, for programs without FastStream.
 
         Args:
-            client: A connected client. It stays yours to close.
-            bucket: The bucket's name, or how it is made.
-            declare: Create it if it is missing, and compare its settings if it exists.
-            domain: The JetStream domain that it is in.
-            timeout: Seconds that one step may take: a request, a chunk.
-            lane: Whether a second connection may be opened while much is transferred.
+            client: A connected client. The caller keeps it, and closes it.
+            bucket: The bucket's name, or its settings.
+            declare: Create the bucket if it is missing, and compare its settings otherwise.
+            domain: The JetStream domain of the bucket.
+            timeout: How many seconds one step (a request, a chunk) may take.
+            lane: Whether a second connection may be opened during large transfers.
+
+        Returns:
+            The store.
 
         Raises:
-            BucketNotFoundError: If it does not exist, without `declare`.
-            BucketConfigMismatchError: If it has other settings than `bucket` says.
+            BucketNotFoundError: If the bucket does not exist and `declare` is false.
+            BucketConfigMismatchError: If the existing bucket has other settings.
+
+        Example:
+            ```python
+            client = await nats.connect()
+            store = await ObjectStore.bind(client, "photos", declare=True)
+            ```
         """
         config = ObjectStoreConfig(bucket=bucket) if isinstance(bucket, str) else bucket
         prefix = "$JS.API" if domain is None else JetStreamServer.prefix_of(domain)
@@ -134,39 +160,47 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         mode: PutMode = "overwrite",
         progress: Progress | None = None,
     ) -> ObjectInfo:
-        """Store an object, all of it or nothing.
+        """Store an object, completely or not at all.
 
-        Readers see the old version or the new one. A put that fails or is cancelled
+        Readers see either the old version or the new one. A put that fails or is cancelled
         removes its own chunks and leaves the old version alone; one that replaces a
         version removes that version's chunks.
 
         Args:
-            name: Any text but the empty one.
-            data: `str` (as UTF-8), anything bytes-like, a `Path`, a file open for
-                binary reading (from where it stands), or an iterable of bytes; files
-                and iterables may be async. A file open in text mode is read through its
-                `.buffer`.
-            meta: Description, headers, metadata and chunk size in one; the keywords
-                win over it. nats-py's `ObjectMeta` works too.
+            name: The object's name: any non-empty text.
+            data: A `str` (stored as UTF-8), anything bytes-like, a `Path`, a file open for
+                binary reading (read from its current position), or an iterable of bytes;
+                files and iterables may be async. A file open in text mode is read through
+                its `.buffer`.
+            meta: Description, headers, metadata and chunk size in one object; the keyword
+                arguments take precedence. nats-py's `ObjectMeta` works too.
             description: Free text.
-            filename: Kept as `metadata["filename"]`.
-            headers: Values by name; a value is a str, or a list of them.
+            filename: Stored as `metadata["filename"]`.
+            headers: Values by name; each value is a str or a list of str.
             metadata: Free text by key.
-            chunk_size: Bytes of a chunk, at most the server's `max_payload`; if not
-                given, 128 KiB, or `max_payload` where that is less.
+            chunk_size: The size of a chunk in bytes, at most the server's `max_payload`. If
+                not given, 128 KiB, or `max_payload` if that is less.
             mode: `"overwrite"`, `"create"`, or the revision (or the `ObjectInfo`) that
                 must be the newest.
-            progress: Called with the bytes sent and the bytes in all (or `None`) after
-                each chunk; sync or async.
+            progress: Called after each chunk with the bytes sent so far and the total (or
+                `None`); sync or async.
 
         Returns:
             The new version, with its revision.
 
         Raises:
-            InvalidObjectNameError, InvalidOptionError, UnsupportedDataError: Before
-                anything is sent.
-            ObjectAlreadyExists: With `"create"`, if there is a live object.
+            InvalidObjectNameError, InvalidOptionError, UnsupportedDataError: If an argument
+                is invalid; nothing has been sent.
+            ObjectAlreadyExists: If `mode` is `"create"` and there is a live object.
             RevisionMismatchError: If the object is at another revision.
+
+        Example:
+            ```python
+            await store.put("ann/cat.png", Path("cat.png"))
+            await store.put("notes/today", "Buy milk.", headers={"Content-Type": "text/plain"})
+            info = await store.get_info("counter")
+            await store.put("counter", b"2", mode=info)  # unless it has changed
+            ```
         """
         prepared = prepare(
             self._bucket,
@@ -198,15 +232,18 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
     async def put_file(
         self, name: str, path: str | PathLike[str], **options: Unpack[PutOptions]
     ) -> ObjectInfo:
-        """Store a file's content; its base name is kept as the filename.
+        """Store a file's content; its base name is stored as the filename.
 
         Args:
             name: The object's name.
             path: The file.
-            options: As `put` takes them.
+            options: The options of `put`.
+
+        Returns:
+            The new version, with its revision.
 
         Raises:
-            OSError: If the file cannot be read.
+            OSError: If the file cannot be read. Otherwise whatever `put` raises.
         """
         path = Path(path)
         if options.get("filename") is None:
@@ -222,25 +259,36 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         max_size: int | None = None,
         progress: Progress | None = None,
     ) -> ObjectData:
-        """Read an object whole, verified: chunk count, size and SHA-256.
+        """Read a whole object, and verify its chunk count, size and SHA-256 digest.
 
         Args:
-            name: The object, the newest version of it; or an `ObjectInfo` for exactly
+            name: The object's name, for its newest version; or an `ObjectInfo`, for exactly
                 that version. A link is followed.
-            writeinto: A file open for binary writing, sync or async, which then gets
-                the content; the result is empty. The file is not closed.
-            show_deleted: Give a deleted object, which is empty, instead of an error.
-            max_size: Most bytes that are wanted.
-            progress: Called with the bytes received and the bytes in all.
+            writeinto: A file open for binary writing, sync or async, to write the content
+                to; the result is then empty. The file is not closed.
+            show_deleted: Return a deleted object, which is empty, instead of raising.
+            max_size: The largest object to read, in bytes.
+            progress: Called with the bytes received so far and the total.
+
+        Returns:
+            The content, as `bytes` with an `info` attribute.
 
         Raises:
-            ObjectNotFoundError: If it does not exist; `ObjectDeletedError` if it did.
-            ObjectChangedError: If that version is gone; with `writeinto` also if the
-                object is replaced after some of it was written.
-            ObjectTooLargeError: Before anything is fetched.
+            ObjectNotFoundError: If the object does not exist; `ObjectDeletedError` if it has
+                been deleted.
+            ObjectChangedError: If the requested version is gone; with `writeinto`, also if
+                the object is replaced after a part of it was written.
+            ObjectTooLargeError: If it is larger than `max_size`; nothing has been fetched.
             IncompleteObjectError, DigestMismatchError, BadObjectMetaError: If it is
                 damaged.
             LinkIsABucketError: If it is a link to a bucket.
+
+        Example:
+            ```python
+            content = await store.get("settings.json", max_size=1024**2)
+            settings = json.loads(content)
+            content.info.revision
+            ```
         """
         if writeinto is not None:
             files.require_writable(writeinto)
@@ -264,30 +312,39 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         stop: int | None = None,
         window: int | None = None,
     ) -> ObjectReader:
-        """A reader of an object's content, or of a part of it, in constant memory.
+        """Open an object, or a part of it, for reading as a stream in constant memory.
 
-        Use it as `async with store.open(name) as reader`, then iterate over it or call
-        `reader.read(n)`. It raises what `get` raises.
+        The object is located when the reader is entered, which raises what `get` raises.
 
         Args:
-            name: The object, or exactly one version of it.
-            show_deleted: Give a deleted object, which is empty, instead of an error.
-            max_size: Most bytes that the whole object may have.
-            start: First byte that is wanted.
-            stop: Byte after the last that is wanted; the object's end if not given. Only
-                the chunks of the part are transferred, and the digest, which is of the
-                whole, is not verified.
-            window: Bytes that may be under way or wait to be read (8 MiB). Less saves
-                memory where there are many slow readers.
+            name: The object's name, or an `ObjectInfo` for exactly that version.
+            show_deleted: Read a deleted object, which is empty, instead of raising.
+            max_size: The largest object to read, in bytes, counting the whole object.
+            start: The first byte to read.
+            stop: The byte after the last one to read; the object's end if not given. Only
+                the chunks of the range are transferred, and the digest, which covers the
+                whole object, is not verified.
+            window: How many bytes may be in flight or waiting to be read (8 MiB). A smaller
+                window saves memory if there are many slow readers.
+
+        Returns:
+            A reader to use in `async with`; iterate over it, or call `reader.read(n)`.
 
         Raises:
-            InvalidOptionError: If `start`, `stop` or `window` cannot work.
+            InvalidOptionError: If `start`, `stop` or `window` is invalid.
+
+        Example:
+            ```python
+            async with store.open("video.mp4") as reader:
+                async for chunk in reader:
+                    await response.write(chunk)
+            ```
         """
         self._require_range(name, start, start if stop is None else stop)
         if window is not None and (type(window) is not int or window < 1):
             msg = (
-                f"Bucket '{self._bucket}', object {name!r}: window={window!r} cannot work; "
-                "it must be a positive number of bytes."
+                f"Bucket '{self._bucket}', object {name!r}: window must be a positive number "
+                f"of bytes, got {window!r}."
             )
             raise InvalidOptionError(msg, bucket=self._bucket)
         return self._reader(
@@ -302,30 +359,38 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
 
     @property
     def _reader(self) -> Callable[..., ObjectReader]:
-        """What makes a reader; observed stores have another one."""
+        """The class of readers; observed stores override it."""
         return ObjectReader
 
     def _require_range(self, name: str | ObjectInfo, start: int, stop: int) -> None:
         if type(start) is not int or type(stop) is not int or not 0 <= start <= stop:
             msg = (
-                f"Bucket '{self._bucket}', object {name!r}: the range {start!r} to {stop!r} "
-                "cannot work; give 0 <= start <= stop, in bytes."
+                f"Bucket '{self._bucket}', object {name!r}: a range must have 0 <= start <= "
+                f"stop, in bytes, got start={start!r}, stop={stop!r}."
             )
             raise InvalidOptionError(msg, bucket=self._bucket)
 
     async def get_range(self, name: str | ObjectInfo, start: int, stop: int) -> bytes:
-        """Bytes `start` to `stop` (exclusive) of an object.
+        """Read the bytes from `start` to `stop` (exclusive) of an object.
 
-        Only the chunks that hold them are transferred, and the last one. The digest is
-        of the whole content, so it is not verified; sizes are.
+        Only the chunks that hold them, and the last chunk, are transferred. The digest
+        covers the whole content, so it is not verified; sizes are.
 
         Args:
-            name: The object, or exactly one version of it.
-            start: First byte, from 0.
-            stop: Byte after the last; what lies beyond the end is left out.
+            name: The object's name, or an `ObjectInfo` for exactly that version.
+            start: The first byte to read, counted from 0.
+            stop: The byte after the last one; a range that exceeds the object is cut.
+
+        Returns:
+            The bytes.
 
         Raises:
-            InvalidOptionError: If the range is negative. Otherwise as `get`.
+            InvalidOptionError: If the range is invalid. Otherwise whatever `get` raises.
+
+        Example:
+            ```python
+            header = await store.get_range("video.mp4", 0, 512)
+            ```
         """
         self._require_range(name, start, stop)
 
@@ -341,15 +406,18 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         *,
         progress: Progress | None = None,
     ) -> ObjectInfo:
-        """Write an object to a file, which appears whole and verified or not at all.
+        """Save an object to a file, which appears complete and verified, or not at all.
 
         Args:
-            name: The object, or exactly one version of it.
+            name: The object's name, or an `ObjectInfo` for exactly that version.
             path: The file; replaced if it exists. Its folder must exist.
-            progress: Called with the bytes received and the bytes in all.
+            progress: Called with the bytes received so far and the total.
+
+        Returns:
+            The version that was saved.
 
         Raises:
-            OSError: If the file cannot be written. Otherwise as `get`.
+            OSError: If the file cannot be written. Otherwise whatever `get` raises.
         """
 
         async def save(version: Version) -> ObjectInfo:
@@ -360,21 +428,34 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         return await newest(await self._source(), name, save)
 
     async def get_info(self, name: str, show_deleted: bool = False) -> ObjectInfo:
-        """What is known of an object, without its content. A link is not followed.
+        """Read an object's metadata, without its content. Links are not followed.
+
+        Args:
+            name: The object's name.
+            show_deleted: Return the delete marker of a deleted object instead of raising.
+
+        Returns:
+            The object's newest version.
 
         Raises:
-            ObjectNotFoundError: If it does not exist; `ObjectDeletedError` if it did
-                and `show_deleted` is false.
-            BadObjectMetaError: If its metadata does not parse.
+            ObjectNotFoundError: If the object does not exist; `ObjectDeletedError` if it has
+                been deleted and `show_deleted` is false.
+            BadObjectMetaError: If its metadata cannot be parsed.
         """
         backend = await self._source()
         return await metadata.read(backend, name, show_deleted=show_deleted)
 
     async def exists(self, name: str) -> bool:
-        """Whether there is a live object, or a link, of that name.
+        """Check whether there is a live object, or a link, with this name.
+
+        Args:
+            name: The object's name.
+
+        Returns:
+            Whether it exists.
 
         Raises:
-            BadObjectMetaError: If its metadata does not parse.
+            BadObjectMetaError: If its metadata cannot be parsed.
         """
         try:
             await self.get_info(name)
@@ -417,25 +498,28 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         after: str | None = None,
         limit: int | None = None,
     ) -> Infos | Listing:
-        """All objects, sorted by name; none is missed that is live all the while.
+        """List the objects, sorted by name.
+
+        An object that exists throughout the call is never missed.
 
         Args:
-            prefix: Only names that begin with it. It is taken literally: `*` is a star.
-            pattern: Only names that match, as change subscribers match them.
-            include_deleted: Delete markers too.
-            ignore_deletes: nats-py's name for the opposite; it wins where it is given.
-            delimiter: Give a `Listing`, in which the objects whose names have it behind the
-                prefix are folders: `"/"`, or `""` for pages without folders.
-            after: Only what is behind this object or folder: a page's `after`.
-            limit: Most objects and folders of a page.
+            prefix: Only names that start with it. It is taken literally: `*` is a star.
+            pattern: Only names that match this pattern, as in `on_put`.
+            include_deleted: Include delete markers.
+            ignore_deletes: nats-py's name for the opposite; takes precedence if given.
+            delimiter: Return a `Listing`, in which objects whose names contain the delimiter
+                after the prefix are grouped into folders: `"/"`, or `""` for pages without
+                folders.
+            after: Only what comes after this object or folder: the `after` of a page.
+            limit: The maximum number of objects and folders on a page.
 
         Returns:
             The objects; with a delimiter, a page of objects and folders.
 
         Raises:
             InvalidPatternError: If the pattern is malformed.
-            InvalidOptionError: If `after` or `limit` comes without a delimiter, or cannot
-                work.
+            InvalidOptionError: If `after` or `limit` is invalid, or given without a
+                delimiter.
 
         Example:
             ```python
@@ -471,9 +555,20 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         pattern: str | None = None,
         include_deleted: bool = False,
     ) -> AsyncGenerator[ObjectInfo, None]:
-        """As `list`, one by one, in constant memory, in the order of the last change.
+        """Iterate over the objects in constant memory, in the order of their last change.
 
-        An object that changes meanwhile comes again, newer.
+        An object that changes during the iteration is yielded again, in its new version.
+
+        Args:
+            prefix: As for `list`.
+            pattern: As for `list`.
+            include_deleted: As for `list`.
+
+        Yields:
+            The objects.
+
+        Raises:
+            InvalidPatternError: If the pattern is malformed.
         """
         matches = name_filter(prefix, pattern)
         backend = await self._source()
@@ -487,19 +582,19 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
     async def delete(self, name: str | ObjectInfo, *, mode: AmendMode = "overwrite") -> bool:
         """Delete an object: a marker replaces it, then its chunks are removed.
 
-        A link is deleted, never its target.
+        Deleting a link leaves its target alone.
 
         Args:
-            name: The object, whatever its newest version is; or an `ObjectInfo` for
+            name: The object's name, whatever its newest version is; or an `ObjectInfo`, for
                 exactly that version.
             mode: Which version may be deleted: `"overwrite"` for any, or the revision
                 (or the `ObjectInfo`) that must be the newest.
 
         Returns:
-            Whether it was live; `False` if it was deleted before.
+            Whether the object was live; `False` if it had already been deleted.
 
         Raises:
-            ObjectNotFoundError: If there never was one.
+            ObjectNotFoundError: If the object never existed.
             RevisionMismatchError: If the object is at another revision; nothing is
                 deleted.
 
@@ -525,12 +620,17 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         """Copy an object with its description, headers and metadata, in constant memory.
 
         Args:
-            name: The object, or exactly one version of it; a link's target is copied.
-            to: Name of the copy; replaced if it exists.
-            bucket: Bucket of the copy; this one if not given.
+            name: The object's name, or an `ObjectInfo` for exactly that version. For a link,
+                its target is copied.
+            to: The name of the copy; replaced if it exists.
+            bucket: The bucket of the copy; this one if not given.
+
+        Returns:
+            The copy.
 
         Raises:
-            BucketNotFoundError: If that bucket does not exist. Otherwise as `get`.
+            BucketNotFoundError: If that bucket does not exist. Otherwise whatever `get`
+                raises.
         """
         backend = await self._source()
         target = self
@@ -552,20 +652,30 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         include_history: bool = False,
         meta_only: bool = False,  # noqa: ARG002
     ) -> ObjectWatch:
-        """Follow the bucket: its present state, then every change.
+        """Watch the bucket: its current state, then every change.
 
         `async for info in store.watch()`, `async with store.watch() as watcher` and
         `watcher = await store.watch()` all work; see `ObjectWatch`.
 
         Args:
-            updates_only: Leave the present state out.
-            ignore_deletes: Leave delete markers out.
-            include_history: Every metadata message that is stored, not only the newest
-                of each object; only clients that do not roll up leave more than one.
-            meta_only: Accepted because nats-py does; a watch is never about content.
+            updates_only: Skip the current state.
+            ignore_deletes: Skip delete markers.
+            include_history: Include every stored metadata message, not only the newest of
+                each object. Only clients that do not use rollups leave more than one.
+            meta_only: Accepted for compatibility with nats-py; a watch never has content.
+
+        Returns:
+            The watch: await it, enter it, or iterate over it.
 
         Raises:
-            InvalidOptionError: If options exclude each other.
+            InvalidOptionError: If `updates_only` and `include_history` are combined. It is
+                raised when the watch begins.
+
+        Example:
+            ```python
+            async for info in store.watch(updates_only=True):
+                print(info.name, "deleted" if info.deleted else info.size)
+            ```
         """
 
         async def start() -> ObjectWatcher:
@@ -579,11 +689,15 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         return ObjectWatch(start)
 
     async def status(self, *, count: bool = True) -> ObjectStoreStatus:
-        """The bucket's settings and size, and how many objects it has.
+        """Get the bucket's settings and size, and the number of its objects.
 
         Args:
-            count: Count the objects, which reads the metadata of each. With `False` it is
-                one request, whatever the bucket holds, and the result's `count` is `None`.
+            count: Count the objects, which reads the metadata of each. With `False` the
+                call is a single request, however large the bucket is, and the result's
+                `count` is `None`.
+
+        Returns:
+            The bucket's status.
         """
         backend = await self._source()
         state = await backend.state()
@@ -607,10 +721,10 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         )
 
     async def seal(self) -> bool:
-        """Make the bucket read-only for ever. There is no way back.
+        """Make the bucket permanently read-only. This cannot be undone.
 
         Returns:
-            `True`.
+            `True`, as in nats-py.
         """
         backend = await self._source()
         await backend.seal()

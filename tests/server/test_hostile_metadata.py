@@ -57,9 +57,9 @@ async def test_size_that_metadata_only_claims_is_not_allocated(
     await forge(nats_client, store, "huge", nuid="N", size=10**15, chunks=2)
     await forge(nats_client, store, "large", nuid="N", size=120_000_000, chunks=2)
 
-    with pytest.raises(IncompleteObjectError, match="cannot be in 2 chunks"):
+    with pytest.raises(IncompleteObjectError, match="cannot fit into 2 chunks"):
         await asyncio.wait_for(store.get("huge"), 10)
-    with pytest.raises(IncompleteObjectError, match="0 of its 2 chunks are there"):
+    with pytest.raises(IncompleteObjectError, match="0 of its 2 chunks were found"):
         await asyncio.wait_for(store.get("large"), 10)
 
 
@@ -68,6 +68,6 @@ async def test_content_without_a_nuid_is_incomplete(
 ) -> None:
     await forge(nats_client, store, "lost", nuid=None)
 
-    with pytest.raises(IncompleteObjectError, match="does not say where its chunks are"):
+    with pytest.raises(IncompleteObjectError, match="which says where its chunks are"):
         await store.get("lost")
     assert await store.sweep() == 0
