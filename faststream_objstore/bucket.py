@@ -46,12 +46,15 @@ _RETRY = Retry()
 def not_declared(
     bucket: str, declared: Iterable[str], *, taken_over: bool = False
 ) -> BucketNotDeclaredError:
-    """The error for a bucket that is not among the declared ones.
+    """Make the error for a bucket that is not declared.
 
     Args:
         bucket: Its name.
-        declared: The declared ones.
-        taken_over: Whether it was, before another `Buckets` took it.
+        declared: The names of the declared buckets.
+        taken_over: Whether it was declared until another `Buckets` took it over.
+
+    Returns:
+        The error.
     """
     if taken_over:
         msg = f"Bucket '{bucket}' is not declared here any more: {TAKEN_OVER}"
@@ -65,37 +68,53 @@ def not_declared(
 
 
 class Bucket:
-    """A bucket as a service wants it. Made at import time; needs no broker yet.
+    """The declaration of a bucket. Made at import time; no broker is needed yet.
 
-    It comes to life when it is passed to `Buckets(broker, ...)`: the bucket is then
-    created, or compared with the one that exists, each time the broker connects.
+    It takes effect when it is passed to `Buckets(broker, ...)`: each time the broker
+    connects, the bucket is created if it is missing, and compared with the declaration
+    otherwise.
 
     Args:
-        name: `[A-Za-z0-9_-]+`.
+        name: The bucket's name, `[A-Za-z0-9_-]+`.
         description: Free text.
-        ttl: How long objects live after their put; a number is seconds; 0 is for ever.
-        max_bytes: Limit of the bucket's size, bytes; -1 is unlimited.
+        ttl: How long objects live after they were put, as a `timedelta` or in seconds; 0
+            means for ever.
+        max_bytes: The bucket's maximum size in bytes; -1 means unlimited.
         storage: `"file"` or `"memory"`.
-        replicas: 1 to 5, in a cluster.
+        replicas: The number of copies in a cluster, 1 to 5.
         placement: `{"cluster": ..., "tags": [...]}`.
-        compression: Compress on disk.
+        compression: Whether to compress on disk.
         metadata: Free text by key.
-        keep_replaced: How long the chunks of a replaced or deleted version stay, so that
-            downloads that are under way can finish; a number is seconds; 0 is not at all.
-        transactions: Have `ObjectStore.transaction`, which takes nats-server 2.12.
-        declare: Create it if it is missing, and compare what is named here with the one
-            that exists. With `False` it is only bound, and must exist.
+        keep_replaced: How long the chunks of a replaced or deleted version are kept, so that
+            downloads in progress can finish, as a `timedelta` or in seconds; 0 means not at
+            all.
+        transactions: Whether to enable `ObjectStore.transaction`, which needs nats-server 2.12.
+        declare: Create the bucket if it is missing, and compare an existing bucket with the
+            settings given here. With `False` it is only bound, and must exist.
         update: Apply differences to an existing bucket instead of refusing to start.
         context_key: The key in FastStream's context; the bucket's name if not given.
-        timeout: Seconds that one step may take: a request, a chunk. The broker's
-            `js_options["timeout"]` if not given, and 10 if there is none either.
+        timeout: How many seconds one step (a request, a chunk) may take. If not given, the
+            broker's `js_options["timeout"]`, or else 10.
         lane: Whether a second connection to NATS may be opened, with the broker's own
-            options, while much is transferred: from 8 MiB on it makes reads nearly twice
-            as fast. It is closed when it is idle.
+            options, during large transfers: from 8 MiB on it makes reads nearly twice as
+            fast. It is closed when it is idle.
 
     Raises:
-        InvalidBucketNameError: If the name cannot be a bucket's.
-        InvalidOptionError: If a setting cannot work.
+        InvalidBucketNameError: If the name is not a valid bucket name.
+        InvalidOptionError: If a setting is invalid.
+
+    Example:
+        ```python
+        photos = Bucket("photos", ttl=timedelta(days=30), max_bytes=10 * 1024**3)
+
+
+        @photos.on_put("*.png")
+        async def added(photo: ObjectInfo) -> None: ...
+
+
+        broker = NatsBroker()
+        buckets = Buckets(broker, photos)
+        ```
     """
 
     def __init__(
@@ -136,22 +155,25 @@ class Bucket:
         self.context_key: str = name if context_key is None else context_key
         seconds = None if timeout is None else seconds_of(timeout)
         if not isinstance(self.context_key, str) or not self.context_key:
-            msg = f"Bucket '{name}': context_key={context_key!r} cannot work; give a name."
+            msg = f"Bucket '{name}': context_key must be a non-empty str, got {context_key!r}."
             raise InvalidOptionError(msg, bucket=name)
         if self.context_key in _TAKEN_KEYS:
             msg = (
-                f"Bucket '{name}': {self.context_key!r} means something else in FastStream's "
-                "context; give another context_key."
+                f"Bucket '{name}': {self.context_key!r} is already used in FastStream's "
+                "context; choose another context_key."
             )
             raise InvalidOptionError(msg, bucket=name)
         if update and not declare:
             msg = (
-                f"Bucket '{name}': update=True has nothing to apply with declare=False; drop "
-                "one of them."
+                f"Bucket '{name}': update=True has no effect with declare=False; remove one "
+                "of them."
             )
             raise InvalidOptionError(msg, bucket=name)
         if timeout is not None and (seconds is None or not 0 < seconds < 1e9):
-            msg = f"Bucket '{name}': timeout={timeout!r} cannot work; give positive seconds."
+            msg = (
+                f"Bucket '{name}': timeout must be a positive number of seconds, got "
+                f"{timeout!r}."
+            )
             raise InvalidOptionError(msg, bucket=name)
         self.timeout: float | None = seconds
         self.lane: bool = lane
@@ -159,7 +181,7 @@ class Bucket:
         self.subscribers: list[ChangeSubscriber] = []
         self.publishers: list[ObjectPublisher] = []
         self.attachment: Attachment | None = None
-        """The `Buckets` that it belongs to; set by that."""
+        """The `Buckets` that it belongs to, which sets this."""
 
     def __repr__(self) -> str:
         return f"Bucket({self.name!r})"
@@ -185,35 +207,46 @@ class Bucket:
         dependencies: Iterable[Any] = (),
         no_reply: bool = False,
     ) -> "ChangeSubscriber":
-        """Decorate a function: it runs with the `ObjectInfo` when an object is put.
+        """Decorate a function that is called with the `ObjectInfo` when an object is put.
 
-        At least once, latest state for each object: two puts of one name while the
-        consumer is behind give one call, with the newest.
+        Delivery is at least once, with the latest state of each object: two puts of the
+        same name while the consumer is behind lead to one call, with the newest version.
 
         Args:
-            pattern: Which objects, by name: `*` within a `/` segment, `**` across,
-                `{user}` a part of a segment into FastStream's `Path()`, `{rest:path}`
-                across segments. Every other character is itself.
-            durable: Name of a consumer that all replicas share: each change is handled by
-                one of them, acknowledged after the handler returns, and a restarted
-                service goes on where it stopped. Without it, every replica gets every
-                change from its start on.
-            replay: Begin with the objects that are there already (`False`).
-            max_workers: Handlers at a time in this process, never two of one object (1).
-            retry: When a failed handler is called again (`Retry()`); `None`: never.
-            dead_letter: Where to publish a change whose last attempt has failed:
-                JSON with `bucket`, `object`, `durable`, `error` and `attempts`.
-            ack_wait: After how many seconds (or what `timedelta`) without a sign of life
-                another replica gets the change (30). Renewed while the handler runs.
-            title: AsyncAPI's title.
-            description: AsyncAPI's description; the function's docstring if not given.
-            include_in_schema: Whether AsyncAPI shows it (`True`).
-            dependencies: FastStream's `Depends(...)` to run before the handler.
-            no_reply: Not to answer requests (`False`).
+            pattern: Which objects, by name: `*` matches within a `/` segment, `**` across
+                segments; `{user}` captures a part of a segment for FastStream's `Path()`,
+                `{rest:path}` across segments. Every other character matches itself.
+            durable: The name of a consumer that all replicas share: each change is handled
+                by one of them, acknowledged after the handler returns, and a restarted
+                service resumes where it stopped. Without it, every replica receives every
+                change that is made while it runs.
+            replay: Whether to start with the objects that already exist.
+            max_workers: How many handlers may run at once in this process; never two for
+                the same object.
+            retry: When to call a failed handler again; `None` means never.
+            dead_letter: The subject on which to publish a change whose last attempt has
+                failed, as JSON with `bucket`, `object`, `durable`, `error` and `attempts`.
+            ack_wait: After how long without a sign of life another replica receives the
+                change, in seconds or as a `timedelta`. Renewed while the handler runs.
+            title: The title in AsyncAPI.
+            description: The description in AsyncAPI; the function's docstring if not given.
+            include_in_schema: Whether to include it in the AsyncAPI document.
+            dependencies: FastStream `Depends(...)` to run before the handler.
+            no_reply: Whether not to reply to requests.
+
+        Returns:
+            The subscriber, which is also the decorator.
 
         Raises:
             InvalidPatternError: If the pattern is malformed.
-            InvalidOptionError: If another option cannot work.
+            InvalidOptionError: If another option is invalid.
+
+        Example:
+            ```python
+            @photos.on_put("{user}/*.png", durable="thumbnailer", max_workers=4)
+            async def make_thumbnail(photo: ObjectInfo, user: Annotated[str, Path()]) -> None:
+                print(f"{user} uploaded {photo.name}")
+            ```
         """
         return self._subscriber(
             ChangeOptions(
@@ -250,10 +283,11 @@ class Bucket:
         dependencies: Iterable[Any] = (),
         no_reply: bool = False,
     ) -> "ChangeSubscriber":
-        """Decorate a function: it runs when an object is deleted. See `on_put`.
+        """Decorate a function that is called when an object is deleted.
 
-        The `ObjectInfo` is that of the deletion: it has a name and a revision, and
-        `deleted` is true. What expires with the bucket's `ttl` is not reported.
+        It takes the same arguments as `on_put`. The `ObjectInfo` is that of the delete
+        marker: it has a name and a revision, and its `deleted` is true. Objects that expire
+        through the bucket's `ttl` are not reported.
         """
         return self._subscriber(
             ChangeOptions(
@@ -290,7 +324,10 @@ class Bucket:
         dependencies: Iterable[Any] = (),
         no_reply: bool = False,
     ) -> "ChangeSubscriber":
-        """Decorate a function: it runs when an object is put or deleted. See `on_put`."""
+        """Decorate a function that is called when an object is put or deleted.
+
+        It takes the same arguments as `on_put`; `info.deleted` tells the two apart.
+        """
         return self._subscriber(
             ChangeOptions(
                 bucket=self.name,
@@ -324,40 +361,45 @@ class Bucket:
         description: str | None = None,
         include_in_schema: bool = True,
     ) -> "ObjectPublisher":
-        """Decorate a handler: what it returns becomes an object of this bucket.
+        """Decorate a handler to store what it returns as an object of this bucket.
 
-        ```python
-        @photos.on_put("{user}/{stem}.png", durable="thumbnailer")
-        @thumbs.publisher("{user}/{stem}.webp")
-        async def thumbnail(image: Annotated[bytes, FromObject()]) -> bytes: ...
-        ```
-
-        The handler returns bytes, `str`, a `Path`, a binary file, an iterator of bytes (or
-        it yields them itself), or what FastStream can encode. `None` stores nothing. Under
-        a change subscriber the result of a newer source is never replaced by that of an
-        older one, and a repeated change whose result is there is not handled again.
+        The handler may return bytes, a `str`, a `Path`, a binary file, an iterator of bytes
+        (or be a generator of bytes itself), or anything that FastStream can encode. `None`
+        stores nothing. In a change subscriber, the result of a newer source is never
+        replaced by that of an older one, and a redelivered change whose result already
+        exists is not handled again.
 
         Args:
-            name: The object's name; `{user}` is filled in from the message's `Path()`
-                values, `{{` and `}}` are braces.
-            follow: Under `on_put` and `on_change`: delete the result of an object when that
-                is deleted, or renamed.
-            rebuild: Kept with each result. Results of another value count as missing, so
-                that `replay=True` makes them anew.
-            content_type: The content type; it follows from the result and the name if not
+            name: The object's name. `{user}` is filled in from the message's `Path()`
+                values; `{{` and `}}` are literal braces.
+            follow: With `on_put` and `on_change`: whether to delete an object's result when
+                the object is deleted or renamed.
+            rebuild: A version that is stored with each result. Results with a different
+                value count as missing, so that `replay=True` makes them again.
+            content_type: The content type; derived from the result and the name if not
                 given.
-            headers: Headers of each object.
-            metadata: Free text by key, on each object.
-            chunk_size: Bytes of a chunk; as for `ObjectStore.put` if not given.
-            title: AsyncAPI's title.
-            description: AsyncAPI's description.
-            include_in_schema: Whether AsyncAPI shows it.
+            headers: Headers for each object.
+            metadata: Free text by key for each object.
+            chunk_size: The size of a chunk in bytes; see `ObjectStore.put`.
+            title: The title in AsyncAPI.
+            description: The description in AsyncAPI.
+            include_in_schema: Whether to include it in the AsyncAPI document.
+
+        Returns:
+            The publisher, which is also the decorator.
 
         Raises:
             InvalidPatternError, InvalidObjectNameError: If the name is malformed.
-            InvalidOptionError: If another option cannot work.
+            InvalidOptionError: If another option is invalid.
+
+        Example:
+            ```python
+            @photos.on_put("{user}/{stem}.png", durable="thumbnailer")
+            @thumbs.publisher("{user}/{stem}.webp")
+            async def thumbnail(image: Annotated[bytes, FromObject()]) -> bytes: ...
+            ```
         """
-        # Services without publishers do without it.
+        # Imported late: services without publishers do not need it.
         from faststream_objstore.publishers.publisher import ObjectPublisher  # noqa: PLC0415
 
         publisher = ObjectPublisher(
@@ -377,7 +419,7 @@ class Bucket:
         return publisher
 
     def require_distinct_durables(self) -> None:
-        """Refuse two subscribers that would take changes from each other.
+        """Refuse two subscribers with the same durable: each would miss changes.
 
         Raises:
             BucketInUseError: If two have the same durable name.
@@ -391,8 +433,8 @@ class Bucket:
                 msg = (
                     f"Bucket '{self.name}': on_{other.event}({other.pattern!r}) and "
                     f"on_{options.event}({options.pattern!r}) have the same "
-                    f"durable={options.durable!r}, so each would miss what the other got. "
-                    "Give each a durable name of its own, or make them one on_change."
+                    f"durable={options.durable!r}, so each would miss changes. "
+                    "Give each its own durable name, or combine them into one on_change."
                 )
                 raise BucketInUseError(msg, bucket=self.name)
             seen[options.durable] = options
@@ -400,7 +442,7 @@ class Bucket:
     def _subscriber(
         self, options: ChangeOptions, *, dependencies: Iterable[Any], **shown: Any
     ) -> "ChangeSubscriber":
-        # Services without change handlers do without it.
+        # Imported late: services without change handlers do not need it.
         from faststream_objstore.changes.subscriber import ChangeSubscriber  # noqa: PLC0415
 
         subscriber = ChangeSubscriber(self, options, **shown)
@@ -410,9 +452,9 @@ class Bucket:
 
 
 def name_of(bucket: str | Bucket) -> str:
-    """The bucket's name.
+    """Return the name of a bucket that is given by name or as a declaration.
 
     Raises:
-        InvalidBucketNameError: If it cannot be one.
+        InvalidBucketNameError: If the name is not a valid bucket name.
     """
     return bucket.name if isinstance(bucket, Bucket) else validate_bucket_name(bucket)

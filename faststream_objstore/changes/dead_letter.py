@@ -1,4 +1,4 @@
-"""What the last attempt leaves: a message that can be published, whatever is in it."""
+"""Dead letters: what is published about a change after its last attempt."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ _MOST_LOGGED_BYTES = 512
 
 
 def shortened(text: str, most: int = _MOST_LOGGED_BYTES) -> str:
-    """A text that can be encoded, and has `most` bytes of UTF-8 but for what says so."""
+    """Cut a text to `most` bytes of UTF-8, note how much was cut, and make it encodable."""
     encoded = text.encode("utf-8", "backslashreplace")
     if len(encoded) <= most:
         return encoded.decode()
@@ -23,7 +23,7 @@ def shortened(text: str, most: int = _MOST_LOGGED_BYTES) -> str:
 
 
 def described(error: BaseException, most: int | None = _MOST_LOGGED_BYTES) -> str:
-    """The type and the text of somebody else's error, bounded unless `most` is `None`."""
+    """The type and text of any error, cut to `most` bytes unless that is `None`."""
     try:
         text = str(error)
     except Exception as failure:  # noqa: BLE001 - __str__ may raise anything
@@ -35,15 +35,18 @@ def described(error: BaseException, most: int | None = _MOST_LOGGED_BYTES) -> st
 def letter(
     info: ObjectInfo, *, durable: str | None, error: str, attempts: int, most: int
 ) -> dict[str, Any]:
-    """The dead letter of a change.
+    """Make the dead letter of a change.
 
     Args:
         info: The version of the object.
-        durable: The subscriber's.
-        error: Why it is given up.
+        durable: The subscriber's durable.
+        error: Why the change was given up.
         attempts: How often it was delivered.
-        most: Bytes of JSON that it may have. The largest fields of the object give way to
-            `None` until it fits, and are named in `left_out`.
+        most: The maximum size of its JSON in bytes. The largest fields of the object are
+            replaced by `None` until it fits, and are listed in `left_out`.
+
+    Returns:
+        The body.
     """
     described_object: dict[str, Any] = dataclasses.asdict(info)
     described_object["mtime"] = info.mtime.isoformat() if info.mtime else None
@@ -58,7 +61,7 @@ def letter(
     )
     left_out: list[str] = []
     while _size(body) > most:
-        # The name says which object it is, so it stays.
+        # Bucket and name identify the object, so they stay.
         fields = {
             key: _size(value)
             for key, value in body["object"].items()
@@ -74,7 +77,7 @@ def letter(
 
 
 def _encodable(value: Any) -> Any:
-    """The same without lone surrogates, which foreign JSON may have and UTF-8 has not."""
+    """Replace lone surrogates, which JSON may contain but UTF-8 cannot represent."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):

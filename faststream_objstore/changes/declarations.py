@@ -1,7 +1,7 @@
-"""What the processes that share a durable have declared, noted on the consumer.
+"""The declarations of the processes that share a durable, recorded on its consumer.
 
-Processes whose declarations differ take each other's changes. What only another one wants is
-not acknowledged for it, so each has to know which declarations are alive.
+Processes with different declarations receive each other's changes. A change that only another
+process wants must not be acknowledged, so each has to know which declarations are alive.
 """
 
 import json
@@ -20,13 +20,13 @@ __all__ = ("Declaration", "Declarations", "server_time")
 _KEY = "faststream-objstore.declared"
 # A consumer's metadata has room for 128 KiB.
 _MOST = 32
-# How long a silent one is remembered: which changes it may have given back.
+# How long a silent declaration is remembered, because it may have given changes back.
 _REMEMBERED_SECONDS = 24 * 3600.0
 
 CONFIRM_SECONDS = 30.0
-"""How often a process says that its declaration is alive."""
+"""How often a process confirms that its declaration is alive."""
 SILENT_SECONDS = 120.0
-"""After so long without that, changes that only it wanted are acknowledged."""
+"""After this time without a confirmation, changes that only it wanted are acknowledged."""
 
 
 class Declaration(NamedTuple):
@@ -34,7 +34,7 @@ class Declaration(NamedTuple):
 
     Attributes:
         event: `"put"`, `"delete"` or `"change"`.
-        pattern: Of object names.
+        pattern: The pattern of object names.
     """
 
     event: str
@@ -42,11 +42,14 @@ class Declaration(NamedTuple):
 
     @classmethod
     def of(cls, options: ChangeOptions, *, follows: bool = False) -> "Declaration":
-        """What a subscriber has declared.
+        """Make the declaration of a subscriber.
 
         Args:
-            options: Its options.
-            follows: Whether deletions concern it, too, because its results go with them.
+            options: The subscriber's options.
+            follows: Whether it also needs deletions, to delete its results.
+
+        Returns:
+            The declaration.
         """
         return cls("change" if follows else options.event, options.pattern)
 
@@ -54,7 +57,7 @@ class Declaration(NamedTuple):
         return f"on_{self.event}({self.pattern!r})"
 
     def wants(self, info: ObjectInfo) -> bool:
-        """Whether it takes this change; also if its pattern is not understood here."""
+        """Whether it wants a change; `True` if its pattern is not understood here."""
         if self.event in {"put", "delete"} and info.deleted != (self.event == "delete"):
             return False
         try:
@@ -65,10 +68,10 @@ class Declaration(NamedTuple):
 
 
 class Declarations(Mapping[Declaration, float]):
-    """The declarations on a consumer, and when each was last confirmed (server's clock).
+    """The declarations on a consumer, with the server time of their last confirmation.
 
     Args:
-        info: What the server says of the consumer.
+        info: The server's information about the consumer.
         own: The declaration of this process.
     """
 
@@ -90,12 +93,12 @@ class Declarations(Mapping[Declaration, float]):
 
     @property
     def own_age(self) -> float:
-        """Seconds since this one was confirmed."""
+        """Seconds since this process's declaration was confirmed."""
         return self.now - self.get(self.own, float("-inf"))
 
     @property
     def others(self) -> dict[Declaration, float]:
-        """The other ones that are alive, with the seconds since each was confirmed."""
+        """Other declarations that are alive, with the seconds since their confirmation."""
         return {
             one: self.now - at
             for one, at in self.items()
@@ -104,7 +107,7 @@ class Declarations(Mapping[Declaration, float]):
 
     @property
     def silent(self) -> dict[Declaration, float]:
-        """The other ones that are not alive, with the time at which each was given up."""
+        """Other declarations that are not alive, with the time at which each was given up."""
         return {
             one: at + SILENT_SECONDS
             for one, at in self.items()
@@ -113,13 +116,13 @@ class Declarations(Mapping[Declaration, float]):
 
     @property
     def shared_until(self) -> float:
-        """Changes up to this time may have been given back, however often, by another."""
+        """Another process may have given back changes made up to this time, repeatedly."""
         return max(
             (at + SILENT_SECONDS for one, at in self.items() if one != self.own), default=0.0
         )
 
     def confirmed(self) -> dict[str, str]:
-        """The consumer's metadata in which this declaration is alive."""
+        """The consumer metadata that confirms this process's declaration."""
         known = {
             one: at for one, at in self.items() if self.now - at <= _REMEMBERED_SECONDS
         } | {self.own: self.now}
@@ -152,7 +155,7 @@ def _read(text: object) -> Iterator[tuple[Declaration, float]]:
 
 
 def server_time(info: Mapping[str, Any]) -> float:
-    """When the server said this, in seconds since the epoch."""
+    """The server's time in a response, in seconds since the epoch."""
     text = info.get("ts")
     if not isinstance(text, str):
         return time.time()

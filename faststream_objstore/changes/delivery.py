@@ -43,10 +43,10 @@ __all__ = (
 # A rename writes two more messages after its note; then the note is gone from the stream.
 _RENAME_SECONDS = 2.0
 
-# How much more often than `attempts` a change is delivered that no handler here has failed
-# on: it was given back, which is no attempt, or its process died, which may be one.
+# How many deliveries beyond `attempts` are allowed for a change on which no handler here has
+# failed: it was given back, which is no attempt, or its process died, which may be one.
 _UNANSWERED = 20
-# Between the tries to publish a dead letter; whatever they lead to, the change has ended.
+# Pauses between attempts to publish a dead letter; the change ends even if all of them fail.
 _LETTER_PAUSES = (0.1, 0.5, 2.0)
 _MOST_TOLD = 1024
 
@@ -54,23 +54,23 @@ _MOST_TOLD = 1024
 def label(bucket: str, durable: str | None = None) -> str:
     """The subject that handlers, metrics and spans see: one for each durable of a bucket.
 
-    The real one has the object's name in it, so every object would be a label.
+    The real subject contains the object's name, which would make every object a label.
     """
     return f"$O.{bucket}.M" if durable is None else f"$O.{bucket}.M:{durable}"
 
 
 @dataclass(eq=False)
 class ChangeMessage(Msg):
-    """A metadata message, with what was read out of it.
+    """A metadata message with its parsed content.
 
     Attributes:
         info: The version of the object that it is about.
-        path: What the subscriber's pattern took out of the name.
+        path: What the subscriber's pattern captured from the name.
         receipt: The counts and the sequence of its delivery.
-        superseded: Whether a newer version has replaced it; `None` if not looked up.
-        given_back: Whether it was negatively acknowledged, so that it comes again.
-        replayed: Whether it is of the state that `replay=True` begins with.
-        noted: Whether it notes that the object is being renamed; see `set_aside`.
+        superseded: Whether a newer version has replaced it; `None` if not checked yet.
+        given_back: Whether it was negatively acknowledged, so that it is redelivered.
+        replayed: Whether it belongs to the state that `replay=True` starts with.
+        noted: Whether it records that the object is being renamed; see `set_aside`.
     """
 
     info: ObjectInfo = field(kw_only=True)
@@ -83,12 +83,15 @@ class ChangeMessage(Msg):
 
     @classmethod
     def read(cls, raw: Msg, bucket: str, receipt: Receipt | None = None) -> Self:
-        """Read a delivered message.
+        """Parse a delivered message.
 
         Args:
-            raw: As delivered.
-            bucket: The bucket it is of.
-            receipt: What its reply subject says, if that is read already.
+            raw: The message as delivered.
+            bucket: The bucket that it comes from.
+            receipt: Its parsed reply subject, if that has been parsed already.
+
+        Returns:
+            The change.
 
         Raises:
             BadObjectMetaError: If its body is not an object's metadata.
@@ -100,8 +103,8 @@ class ChangeMessage(Msg):
         if not _is_subject_of(info, raw.subject):
             # Nobody could get, delete or read what is stored there.
             msg = (
-                f"Bucket '{bucket}': the subject {shortened(raw.subject)!r} is not how an "
-                "object's name is encoded, so what is stored there is no object."
+                f"Bucket '{bucket}': the subject {shortened(raw.subject)!r} is not an encoded "
+                "object name, so the message stored there is not an object."
             )
             raise BadObjectMetaError(msg, bucket=bucket)
         return cls(
@@ -116,10 +119,13 @@ class ChangeMessage(Msg):
         )
 
     def is_wanted(self, options: ChangeOptions) -> bool:
-        """Whether a subscriber wants it; `path` is what its pattern takes out of the name.
+        """Check whether a subscriber wants it; sets `path` if the name matches.
 
         Args:
-            options: What the subscriber wants.
+            options: The subscriber's options.
+
+        Returns:
+            Whether it does.
         """
         deleted = self.info.deleted
         if deleted and self.replayed:
@@ -129,7 +135,7 @@ class ChangeMessage(Msg):
         return self.matches(options)
 
     def matches(self, options: ChangeOptions) -> bool:
-        """Whether the name is one of those; `path` is what the pattern takes out of it."""
+        """Check whether the name matches a subscriber's pattern; sets `path` if so."""
         path = options.names.match(self.info.name)
         if path is None:
             return False
@@ -137,7 +143,7 @@ class ChangeMessage(Msg):
         return True
 
     async def nak(self, delay: float | None = None) -> None:
-        """Give it back: it is delivered again, after `delay` seconds."""
+        """Acknowledge negatively: it is redelivered after `delay` seconds."""
         await super().nak(delay)
         self.given_back = True
 
@@ -159,7 +165,7 @@ async def set_aside(change: ChangeMessage) -> bool:
 
 
 class ChangeHandler(Protocol):
-    """What a delivery needs of its subscriber."""
+    """The subscriber, as a delivery needs it."""
 
     options: ChangeOptions
 
@@ -168,10 +174,10 @@ class ChangeHandler(Protocol):
         """The name of its handler, for logs."""
 
     async def handle(self, change: ChangeMessage) -> None:
-        """Run the handler that wants it, if any does; raises what the handler raises."""
+        """Run the handler that wants it, if any; raises what the handler raises."""
 
     def follows(self, change: ChangeMessage) -> bool:
-        """Whether the results of the handlers go with the object that was deleted."""
+        """Whether the handlers' results are to be deleted with the object."""
 
     async def is_superseded(self, change: ChangeMessage) -> bool:
         """Whether the object has a newer version, or this one is gone."""
@@ -179,23 +185,23 @@ class ChangeHandler(Protocol):
     async def publish_dead_letter(
         self, subject: str, write: Callable[[int], dict[str, Any]]
     ) -> None:
-        """Publish a letter of at most as many bytes as fit; return when the server has it."""
+        """Publish a dead letter that fits into a message; return once the server has it."""
 
     def stop_soon(self, *, exit_app: bool) -> None:
-        """Stop without waiting; a handler that waited for its own end would hang."""
+        """Stop without waiting, because a handler that waits for its own end would hang."""
 
     def ended(self, outcome: ChangeOutcome) -> None:
-        """A delivery has ended; whatever follows what happens is told here, and only here."""
+        """Note that a delivery has ended; the only place that reports outcomes."""
 
     def log(self, level: int, text: str) -> None:
         """Log with the broker's logger."""
 
 
 class Delivery:
-    """Runs a subscriber's handler for messages of the server, and answers for it.
+    """Runs a subscriber's handler for messages from the server and acknowledges them.
 
     Args:
-        subscriber: Whose.
+        subscriber: The subscriber.
     """
 
     def __init__(self, subscriber: ChangeHandler) -> None:
@@ -207,19 +213,19 @@ class Delivery:
         """Handle a message and acknowledge it, unless it is not wanted.
 
         Args:
-            raw: As delivered.
-            receipt: What its reply subject says.
-            replayed: Whether it is of the state that `replay=True` begins with.
+            raw: The message as delivered.
+            receipt: Its parsed reply subject.
+            replayed: Whether it belongs to the state that `replay=True` starts with.
 
         Returns:
-            How it ended; what was skipped is left for the caller to answer for.
+            How it ended. A skipped message is left for the caller to acknowledge.
         """
         lag = time.time() - receipt.time_ns / 1e9
         try:
             change = ChangeMessage.read(raw, self._options.bucket, receipt)
         except BadObjectMetaError as error:
             why = shortened(str(error), _MOST_TOLD)
-            self._subscriber.log(logging.WARNING, f"{why} The change is passed over.")
+            self._subscriber.log(logging.WARNING, f"{why} The change is skipped.")
             await raw.ack()
             outcome, info = Outcome.PASSED_OVER, None
         else:
@@ -239,8 +245,8 @@ class Delivery:
             return await self._give_up(
                 change,
                 receipt,
-                f"delivered {receipt.deliveries} times without an answer: its process died, "
-                "or gave it back",
+                f"delivered {receipt.deliveries} times without an acknowledgement: its "
+                "process died, or gave it back",
             )
         try:
             await self._subscriber.handle(change)
@@ -248,7 +254,7 @@ class Delivery:
             await _unless_done(change, change.nak())
             raise
         except StopConsume:
-            # As FastStream does: the message that stops a subscriber is not repeated.
+            # As in FastStream, the message that stops a subscriber is not redelivered.
             await _unless_done(change, change.term())
             self._subscriber.stop_soon(exit_app=False)
         except SystemExit:
@@ -272,7 +278,7 @@ class Delivery:
         self, change: ChangeMessage, receipt: Receipt, error: Exception
     ) -> Outcome:
         if change.is_acked:
-            # The handler has acknowledged it by itself; FastStream has logged the error.
+            # The handler has acknowledged it itself; FastStream has logged the error.
             return _ended(change)
         if await self._subscriber.is_superseded(change):
             await change.ack()
@@ -287,15 +293,15 @@ class Delivery:
                 f"{shortened(change.info.name, _MOST_TOLD)!r} (revision "
                 f"{change.info.revision}), attempt {receipt.deliveries} of "
                 f"{self._options.retries.attempts}, "
-                f"{f'durable {durable!r}' if durable else 'without a durable'}; it is "
-                f"called again in {delay:.1f} s: {described(error)}",
+                f"{f'durable {durable!r}' if durable else 'without a durable'}; "
+                f"retrying in {delay:.1f} s: {described(error)}",
             )
             return Outcome.RETRIED
 
         return await self._give_up(change, receipt, described(error, most=None))
 
     async def _give_up(self, change: ChangeMessage, receipt: Receipt, why: str) -> Outcome:
-        """End a change, and tell of it; its handler is not called again, come what may."""
+        """End a change and report it; its handler is not called again in any case."""
         told = (
             f"{self._options.title}: gave up on {shortened(change.info.name, _MOST_TOLD)!r} "
             f"(revision {change.info.revision}) after {receipt.deliveries} attempts of "
@@ -312,7 +318,7 @@ class Delivery:
                 except Exception as failure:  # noqa: BLE001 - as many as transports have
                     if pause is None:
                         told += (
-                            f"; and no dead letter could be published: {described(failure)}"
+                            f"; its dead letter could not be published: {described(failure)}"
                         )
                         break
                 await asyncio.sleep(pause)
@@ -326,7 +332,7 @@ def _is_subject_of(info: ObjectInfo, subject: str) -> bool:
         canonical = wire.metadata_subject(info.bucket, info.name)
     except InvalidObjectNameError:
         return False
-    # Other clients leave out the padding.
+    # Other clients omit the padding.
     return subject.rstrip("=") == canonical.rstrip("=")
 
 
@@ -337,7 +343,7 @@ def _letter(
 
 
 class SupersededGuard(BaseMiddleware[Any, Any]):
-    """Lets a handler fail without an error if what it worked on is gone.
+    """Suppresses a handler's error if the version it worked on has been replaced.
 
     The innermost middleware, so that logs, metrics and spans do not count it as a failure.
     """
@@ -370,7 +376,7 @@ class SupersededGuard(BaseMiddleware[Any, Any]):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> bool | None:
-        """Swallow what `consume_scope` has raised in place of the handler's error."""
+        """Suppress what `consume_scope` has raised in place of the handler's error."""
         await super().__aexit__(exc_type, exc_val, exc_tb)
         return self._superseded and exc_type is AckMessage
 
@@ -382,7 +388,7 @@ def _ended(change: ChangeMessage) -> Outcome:
 
 
 async def _unless_done(change: ChangeMessage, answer: Any) -> None:
-    # A handler may have acknowledged by itself.
+    # A handler may have acknowledged the message itself.
     if change.is_acked:
         answer.close()
     else:

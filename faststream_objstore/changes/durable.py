@@ -1,6 +1,6 @@
-"""The consumer of one change subscriber on the server: made, kept up to date, made again.
+"""The server-side consumer of a change subscriber: created, updated and recreated.
 
-A durable, which all replicas share; a broadcast has one of its own in each process.
+A durable is shared by all replicas; without one, each process has its own consumer.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from faststream_objstore.exceptions import BucketConfigMismatchError, StoreAPIEr
 __all__ = ("SETTLE_SECONDS", "VERIFY_SECONDS", "DurableConsumer")
 
 _NANOSECONDS = 1_000_000_000
-# A broadcast consumer whose process died is removed by the server after this.
+# The server removes a consumer without a durable this long after its process died.
 _INACTIVE_SECONDS = 300
 # Little is prefetched, so this bounds what waits for a retry.
 _MAX_ACK_PENDING = 10_000
-# Kept on the consumer (nats-server 2.10): the last sequence of what was there before it,
-# or "no" where that is not replayed.
+# Stored on the consumer (nats-server 2.10): the last sequence that existed before it, or
+# "no" if that state is not replayed.
 _REPLAY = "faststream-objstore.replay"
 
-# How long a declaration is looked after once it is written, every quarter of a second, and
-# how long others wait after their own writes, which may have undone it if they were quick.
+# How long a declaration is checked after it was written, every quarter of a second, and how
+# long others wait after their own writes, which may have overwritten it if they were quick.
 _QUICK_SECONDS = 0.5
 SETTLE_SECONDS = 1.0
 VERIFY_SECONDS = 1.25
@@ -41,9 +41,9 @@ class DurableConsumer:
     """The consumer on the server.
 
     Args:
-        server: Where the bucket is.
-        options: What the subscriber wants.
-        follows: Whether deletions concern it, too, because its results go with them.
+        server: The server of the bucket.
+        options: The subscriber's options.
+        follows: Whether it also needs deletions, to delete its results.
     """
 
     def __init__(
@@ -55,28 +55,28 @@ class DurableConsumer:
         self._created: str | None = None
         self._own = Declaration.of(options, follows=follows)
         self.wrote: asyncio.Event = asyncio.Event()
-        """Set when the declaration is written."""
+        """Set when the declaration has been written."""
         self.written_at: float = 0.0
         """When the declaration was last written, by the loop's clock."""
         self.settled_at: float = 0.0
-        """When others have noticed, by the loop's clock, if our write has undone theirs."""
+        """When others will have noticed, by the loop's clock, that our write undid theirs."""
         self.replayed_until: int = 0
-        """The last sequence of the state that `replay=True` begins with."""
+        """The last sequence of the state that `replay=True` starts with."""
         self.name: str = options.durable or f"objstore-{_nuid.next().decode()}"
 
     @property
     def next_subject(self) -> str:
-        """Where to ask for messages."""
+        """The subject for pull requests."""
         return f"{self._server.api.prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self.name}"
 
     async def ensure(self, resume_at: int = 1) -> tuple[dict[str, Any], bool]:
-        """Make the consumer, or bring the one that exists up to date.
+        """Create the consumer, or update the existing one.
 
         Args:
-            resume_at: The first sequence to deliver, should the server have lost it.
+            resume_at: The first sequence to deliver, if the server has lost the consumer.
 
         Returns:
-            What the server says of it, and whether it was made now.
+            The server's information about it, and whether it was created now.
 
         Raises:
             BucketNotFoundError: If the bucket is gone.
@@ -99,7 +99,7 @@ class DurableConsumer:
                 if known is not None:
                     raise self._refused(str(error.description)) from error
                 if attempt < 2 and await self.info() is not None:
-                    # Another replica made it between our requests, a little differently.
+                    # Another replica created it between our requests, slightly differently.
                     continue
                 raise
             self._wrote(began)
@@ -110,13 +110,13 @@ class DurableConsumer:
         raise AssertionError  # the last attempt has returned or raised
 
     async def confirm(self, *, at_latest: float) -> dict[str, Any] | None:
-        """Note on the consumer that this declaration is alive, unless somebody has.
+        """Confirm this declaration on the consumer, unless that was done recently.
 
         Args:
-            at_latest: How many seconds ago that may be.
+            at_latest: How many seconds ago "recently" may be.
 
         Returns:
-            What the server says of the consumer; `None` if it has none.
+            The server's information about the consumer; `None` if there is none.
         """
         began = asyncio.get_running_loop().time()
         info = await self.info()
@@ -139,13 +139,13 @@ class DurableConsumer:
         return info
 
     def declared(self, info: dict[str, Any]) -> Declarations:
-        """The declarations that the consumer has noted."""
+        """The declarations that are recorded on the consumer."""
         return Declarations(info, self._own)
 
     def _wrote(self, began: float) -> None:
-        # The server does not write on condition, so what another process noted between our
-        # read and our write is undone. It looks after its own (`VERIFY_SECONDS`), and until
-        # it has, what the consumer says of it does not count.
+        # The server has no conditional write, so our write undoes what another process wrote
+        # after our read. That process checks its own entry (`VERIFY_SECONDS`); until it has,
+        # the entries on the consumer may be incomplete.
         self.written_at = now = asyncio.get_running_loop().time()
         self.wrote.set()
         quick = now - began <= _QUICK_SECONDS
@@ -164,7 +164,7 @@ class DurableConsumer:
         )
 
     async def info(self) -> dict[str, Any] | None:
-        """What the server says of it; `None` if it has none."""
+        """The server's information about the consumer; `None` if there is none."""
         try:
             return await self._call("INFO")
         except StoreAPIError as error:
@@ -198,7 +198,7 @@ class DurableConsumer:
         if known is None:
             config["metadata"] |= declared
             return config | self._beginning(state, resume_at)
-        # What an operator has set, and what the server cannot change, stays as it is.
+        # Settings of an operator, and those that the server cannot change, stay as they are.
         existing = {
             key: value
             for key, value in known["config"].items()
@@ -220,7 +220,7 @@ class DurableConsumer:
 
     def _check_kind(self, existing: dict[str, Any]) -> None:
         if existing.get("deliver_subject"):
-            raise self._refused("it is a push consumer, which something else has made")
+            raise self._refused("it is a push consumer, created by something else")
         noted = (existing.get("metadata") or {}).get(_REPLAY)
         if noted is not None:
             replay = noted != "no"
@@ -230,17 +230,15 @@ class DurableConsumer:
             return
         if replay != self._options.replay:
             raise self._refused(
-                f"it was made with replay={replay}, and where a consumer begins is decided "
-                "once"
+                f"it was created with replay={replay}, which cannot be changed later"
             )
 
     def _refused(self, why: str) -> BucketConfigMismatchError:
         bucket = self._options.bucket
         msg = (
-            f"Bucket '{bucket}': the existing consumer '{self.name}' cannot become what "
-            f"durable={self.name!r} declares: {why}. Declare it as it was, give the "
+            f"Bucket '{bucket}': the existing consumer '{self.name}' does not match the "
+            f"subscriber with durable={self.name!r}: {why}. Restore the declaration, give the "
             "subscriber another durable name, or delete the consumer "
-            f"(`nats consumer rm {self._stream} {self.name}`), which forgets how far it "
-            "has come."
+            f"(`nats consumer rm {self._stream} {self.name}`), which discards its position."
         )
         return BucketConfigMismatchError(msg, bucket=bucket)

@@ -1,4 +1,4 @@
-"""Test mode: the buckets of one `TestNatsBroker`, and delivery within the process."""
+"""Test mode: the in-memory buckets of a `TestNatsBroker`, and delivery in the process."""
 
 import logging
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from faststream_objstore.exceptions import BadObjectMetaError
 
 __all__ = ("InProcessChange", "memory_server_of")
 
-# A fake producer lives as long as its TestNatsBroker is entered, and so do its buckets.
+# A fake producer lives while its TestNatsBroker is entered, and so do its buckets.
 _servers: "WeakKeyDictionary[object, MemoryServer]" = WeakKeyDictionary()
 
 
 def memory_server_of(fake: object) -> MemoryServer:
-    """The memory that serves a test's fake producer; brokers entered together share it."""
+    """The in-memory server for a fake producer; brokers entered together share it."""
     server = _servers.get(fake)
     if server is None:
         brokers = fake_brokers(fake)
@@ -46,23 +46,23 @@ async def _deliver(brokers: Sequence[NatsBroker], bucket: str, message: StoredMe
         for subscriber in broker.subscribers
         if isinstance(subscriber, ChangeSubscriber) and subscriber.options.bucket == bucket
     }
-    # FastStream keeps them in a set; a test wants the order of their declaration.
+    # FastStream keeps them in a set; tests rely on the order of declaration.
     for subscriber in sorted(subscribers, key=lambda one: one.number):
         if subscriber.calls:
             try:
                 change = InProcessChange.of(message, bucket)
             except BadObjectMetaError as error:
-                subscriber.log(logging.WARNING, f"{error} The change is passed over.")
+                subscriber.log(logging.WARNING, f"{error} The change is skipped.")
             else:
                 await subscriber.deliver(change)
 
 
 class InProcessChange(ChangeMessage):
-    """A change in the memory of this process: there is nobody to acknowledge it to."""
+    """A change in this process's memory; there is no server to acknowledge it to."""
 
     @classmethod
     def of(cls, stored: StoredMessage, bucket: str) -> Self:
-        """The message that a server would deliver for what is stored.
+        """Make the message that a server would deliver for a stored one.
 
         Raises:
             BadObjectMetaError: If its body is not an object's metadata.
@@ -86,7 +86,7 @@ class InProcessChange(ChangeMessage):
         return self
 
     async def nak(self, delay: float | None = None) -> None:  # noqa: ARG002
-        """Nothing is sent, and nothing delivered again."""
+        """Nothing is sent, and nothing is redelivered."""
         self._ackd = True
 
     async def term(self) -> None:

@@ -13,20 +13,20 @@ __all__ = ("ChangeOptions", "Event")
 
 Event = Literal["put", "delete", "change"]
 
-# A durable is a token of NATS subjects and, on disk, the name of a folder.
+# A durable is a token in NATS subjects and, on disk, the name of a folder.
 _DURABLE = frozenset(string.ascii_letters + string.digits + "_-")
 _MOST_DURABLE = 200
-# The server's clock of redeliveries is not finer.
+# The server does not schedule redeliveries more precisely.
 _MIN_ACK_WAIT = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeOptions:
-    """What a change subscriber wants, and how it is to get it.
+    """The options of a change subscriber; see `Bucket.on_put`.
 
     Raises:
         InvalidPatternError: If the pattern is malformed.
-        InvalidOptionError: If another option cannot work.
+        InvalidOptionError: If another option is invalid.
     """
 
     bucket: str
@@ -44,8 +44,8 @@ class ChangeOptions:
     def __post_init__(self) -> None:
         if callable(self.pattern):
             msg = (
-                f"Bucket '{self.bucket}': on_{self.event} is called before it decorates; "
-                f"write @bucket.on_{self.event}()."
+                f"Bucket '{self.bucket}': on_{self.event} must be called; write "
+                f"@bucket.on_{self.event}()."
             )
             raise InvalidPatternError(msg, bucket=self.bucket)
         try:
@@ -77,7 +77,7 @@ class ChangeOptions:
             self.dead_letter is None
             or (isinstance(self.dead_letter, str) and _is_subject(self.dead_letter)),
             "dead_letter",
-            "a NATS subject to publish to, without spaces and wildcards",
+            "a NATS subject without spaces and wildcards",
         )
         seconds = seconds_of(self.ack_wait)
         self._check(
@@ -91,8 +91,8 @@ class ChangeOptions:
     def _check(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:
             msg = (
-                f"{self.declaration}: {option}={getattr(self, option)!r} cannot work; it "
-                f"must be {wanted}."
+                f"{self.declaration}: {option} must be {wanted}, got "
+                f"{getattr(self, option)!r}."
             )
             raise InvalidOptionError(msg, bucket=self.bucket)
 
@@ -108,7 +108,7 @@ class ChangeOptions:
 
     @property
     def declaration(self) -> str:
-        """Where it was declared, for errors: `Bucket 'photos', on_put('{user}/*.png')`."""
+        """The declaration, for error messages: `Bucket 'photos', on_put('{user}/*.png')`."""
         return f"Bucket '{self.bucket}', on_{self.event}({self.pattern!r})"
 
     @property

@@ -1,4 +1,4 @@
-"""What became of a change that was delivered."""
+"""The outcome of delivering a change."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -12,15 +12,15 @@ class Outcome(Enum):
     """How a delivery ended."""
 
     HANDLED = "handled"
-    """Its handler returned, or answered for it by itself."""
+    """Its handler returned, or acknowledged it itself."""
     RETRIED = "retried"
-    """It is to be delivered again."""
+    """It will be delivered again."""
     SUPERSEDED = "superseded"
-    """Its handler failed, and its version had been replaced meanwhile."""
+    """Its handler failed, but its version had been replaced in the meantime."""
     PASSED_OVER = "passed_over"
-    """It is no object's metadata."""
+    """It was not an object's metadata, and was skipped."""
     DEAD_LETTERED = "dead_lettered"
-    """It was given up, with a dead letter where one is declared."""
+    """It was given up, with a dead letter if one is declared."""
     SKIPPED = "skipped"
     """The subscriber does not want it."""
 
@@ -30,9 +30,9 @@ class ChangeOutcome(NamedTuple):
 
     Attributes:
         outcome: How it ended.
-        info: The version of the object; `None` if it is no object's metadata.
-        attempts: How often it was delivered, this time included.
-        lag: Seconds from the change to its handler, by this machine's clock.
+        info: The version of the object; `None` if it was not an object's metadata.
+        attempts: How often it was delivered, including this time.
+        lag: Seconds from the change to its delivery, by this machine's clock.
     """
 
     outcome: Outcome

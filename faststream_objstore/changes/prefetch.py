@@ -1,24 +1,24 @@
-"""How many changes to hold beside those in work."""
+"""How many changes to hold in addition to those being handled."""
 
 __all__ = ("Prefetch",)
 
-# What waits here is done within this time, or it is better left to other replicas. It is
-# many round trips to a server nearby, and nothing to somebody who waits for a job.
+# Changes that wait here should be done within this time; otherwise they are better left to
+# other replicas. It is many round trips to a nearby server, but too short for users to notice.
 _WORTH_SECONDS = 0.05
-# Half of them are asked for at a time. 128 need no less CPU (no-op handler, local server),
-# 32 and fewer need more: their requests and acknowledgements share fewer packets.
+# Half of them are requested at a time. 128 need no less CPU (no-op handler, local server);
+# 32 or fewer need more, because their requests and acknowledgements share fewer packets.
 _MOST = 64
-# Nothing is held before a dozen quick calls.
+# Nothing is held until about a dozen calls were quick.
 _FIRST_SECONDS = 0.25
 _WEIGHT = 1 / 8
 
 
 class Prefetch:
-    """Follows how long handlers take: quick ones shall not wait for the server.
+    """Tracks how long handlers take, so that quick ones do not wait for the server.
 
-    A mean in which the last calls weigh most: after one that took a minute, nothing is held
-    before some forty quick ones. What was given back because of it comes again first, so
-    it is hardly ever held, and given back, once more.
+    It is a mean in which the last calls weigh most: after a call that took a minute, nothing
+    is held until about forty calls were quick. Changes that were given back are redelivered
+    first, so they are hardly ever held and given back a second time.
 
     Args:
         workers: How many handlers run at a time.
@@ -29,15 +29,15 @@ class Prefetch:
         self._mean = _FIRST_SECONDS
 
     def took(self, seconds: float) -> None:
-        """A handler is done."""
+        """Note how long a handler took."""
         self._mean += (seconds - self._mean) * _WEIGHT
 
     def too_slow(self) -> None:
-        """Hold nothing until handlers that end prove to be quick."""
+        """Hold nothing until handlers prove to be quick again."""
         self._mean = max(self._mean, 2 * self._worth)
 
     @property
     def size(self) -> int:
-        """How many may wait."""
+        """How many changes may wait."""
         mean = self._mean
         return _MOST if mean * _MOST <= self._worth else int(self._worth / mean)

@@ -18,12 +18,12 @@ __all__ = ("ChangeReader",)
 
 
 class ChangeReader:
-    """Hands each change to whoever asks next; that one acknowledges it.
+    """Hands each change to the next caller of `next`, who acknowledges it.
 
     Args:
-        server: Where the bucket is.
-        options: What is wanted.
-        log: Called with a level and a text.
+        server: The server of the bucket.
+        options: The subscriber's options.
+        log: Called with a level and a message.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class ChangeReader:
         self._asked = asyncio.Event()
 
     async def start(self) -> None:
-        """Make the consumer and begin to pull."""
+        """Create the consumer and start pulling."""
         await self._loop.start()
 
     async def stop(self) -> None:
-        """Give back what nobody has taken."""
+        """Stop, and give back the changes that nobody has taken."""
         await self._loop.stop(None)
 
     async def next(self, timeout: float | None) -> ChangeMessage | None:
-        """The next change, or `None` after so many seconds."""
+        """Wait for the next change; `None` after `timeout` seconds."""
         future: asyncio.Future[ChangeMessage | None] = (
             asyncio.get_running_loop().create_future()
         )

@@ -1,4 +1,4 @@
-"""What happens to a change whose handler failed."""
+"""When a handler that failed is called again."""
 
 import random
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _JITTER = 0.1
 
 
 def seconds_of(duration: object) -> float | None:
-    """Seconds of a number or a `timedelta`; `None` if it is neither."""
+    """Convert a number or a `timedelta` to seconds; `None` if it is neither."""
     if isinstance(duration, timedelta):
         return duration.total_seconds()
     if isinstance(duration, (int, float)) and not isinstance(duration, bool):
@@ -26,18 +26,25 @@ class Retry:
     """How often, and when, a failed handler is called again.
 
     The server counts deliveries, so a call that ended with its process, or was cancelled
-    at shutdown, counts as an attempt too. So does, to another replica, what was fetched in
-    advance and given back. A handler that raises in delivery `attempts` or later ends the
-    change; one that never answers is called up to `attempts` + 20 times.
+    at shutdown, counts as an attempt too. For other replicas, so does a change that was
+    fetched in advance and given back. A handler that raises in delivery `attempts` or later
+    ends the change; a change that is never acknowledged is delivered up to `attempts` + 20
+    times.
 
     Attributes:
-        attempts: Calls in all, the first included.
-        delays: Waits before the second call, the third and so on, seconds or `timedelta`;
-            the last one repeats. Each is spread by 10 %, so that changes which failed
-            together do not come back together.
+        attempts: The maximum number of calls, including the first.
+        delays: The delays before the second call, the third and so on, in seconds or as
+            `timedelta`; the last one repeats. Each is randomized by 10 %, so that changes
+            that failed together are not retried together.
 
     Raises:
         InvalidOptionError: If there is no attempt, no delay, or a negative delay.
+
+    Example:
+        ```python
+        @photos.on_put(durable="thumbnailer", retry=Retry(attempts=3, delays=(1, 10)))
+        async def make_thumbnail(photo: ObjectInfo) -> None: ...
+        ```
     """
 
     attempts: int = 5
@@ -45,7 +52,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
-            msg = f"Retry(attempts={self.attempts!r}) cannot work; it must be 1 or more."
+            msg = f"Retry: attempts must be 1 or more, got {self.attempts!r}."
             raise InvalidOptionError(msg)
         given = self.delays
         delays = (
@@ -56,14 +63,21 @@ class Retry:
         # NaN is not >= 0, and infinity has no place in a message to the server.
         if not delays or not all(one is not None and 0 <= one < 1e9 for one in delays):
             msg = (
-                f"Retry(delays={given!r}) cannot work; give one or more seconds or "
-                "timedeltas, none of them negative, as in (1, 5, 30)."
+                "Retry: delays must be one or more seconds or timedeltas, none of them "
+                f"negative, such as (1, 5, 30), got {given!r}."
             )
             raise InvalidOptionError(msg)
         object.__setattr__(self, "delays", tuple(delays))
 
     def delay(self, attempt: int) -> float | None:
-        """Seconds until the call after `attempt`, which failed; `None` if it was the last."""
+        """Get the delay after a failed attempt.
+
+        Args:
+            attempt: The number of the attempt, from 1.
+
+        Returns:
+            The seconds until the next call; `None` if the attempt was the last.
+        """
         if attempt >= self.attempts:
             return None
         delays = tuple(self.delays)

@@ -272,6 +272,6 @@ async def test_change_that_kills_its_process_is_called_at_most_twenty_times_more
     assert letter["error"] == (
         "ValueError: raised in the end"
         if called
-        else "delivered 23 times without an answer: its process died, or gave it back"
+        else "delivered 23 times without an acknowledgement: its process died, or gave it back"
     )
     assert await unacknowledged(nats_client, bucket_name) == 0

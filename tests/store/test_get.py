@@ -626,9 +626,7 @@ async def test_a_size_that_the_chunks_cannot_have_is_an_error(
     audit.orphans = True
     await damaged(backend, [b"hel", b"lo"], said=2, size=size)
 
-    with pytest.raises(
-        IncompleteObjectError, match=rf"'name'.* {size} bytes cannot fit into 2"
-    ):
+    with pytest.raises(IncompleteObjectError, match=rf"'name'.* {size} bytes cannot fit into"):
         await soon(store.get("name"))
 
 
