@@ -88,7 +88,7 @@ class Bucket:
         keep_replaced: How long the chunks of a replaced or deleted version are kept, so that
             downloads in progress can finish, as a `timedelta` or in seconds; 0 means not at
             all.
-        transactions: Whether to enable `ObjectStore.transaction`, which needs nats-server 2.12.
+        transactions: Whether to enable `ObjectStore.transaction` (nats-server 2.12).
         declare: Create the bucket if it is missing, and compare an existing bucket with the
             settings given here. With `False` it is only bound, and must exist.
         update: Apply differences to an existing bucket instead of refusing to start.

@@ -62,7 +62,8 @@ def test_option_that_cannot_work_is_refused_by_name(option: str, value: Any) -> 
     with pytest.raises(InvalidOptionError) as caught:
         bucket.on_put("a/*", **{option: value})
     assert "photos" in str(caught.value)
-    assert f"{option}={value!r}" in str(caught.value)
+    assert f"{option} must be" in str(caught.value)
+    assert f"got {value!r}" in str(caught.value)
     assert bucket.subscribers == []
 
 
@@ -99,7 +100,7 @@ def test_each_decorator_has_the_same_options() -> None:
     ],
 )
 def test_retry_that_cannot_work_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidOptionError, match=r"Retry\("):
+    with pytest.raises(InvalidOptionError, match="Retry: "):
         Retry(**options)
 
 

@@ -264,9 +264,9 @@ async def test_delimiter_gives_pages_of_objects_and_folders(store: ObjectStore) 
     [
         ({"after": "a"}, "after and limit are for pages"),
         ({"limit": 3}, "after and limit are for pages"),
-        ({"delimiter": "/", "limit": 0}, "limit=0"),
-        ({"delimiter": 5}, "delimiter=5"),
-        ({"delimiter": "/", "after": 5}, "after=5"),
+        ({"delimiter": "/", "limit": 0}, "limit must be a number from 1, got 0"),
+        ({"delimiter": 5}, "delimiter must be a str, got 5"),
+        ({"delimiter": "/", "after": 5}, "after must be a str, got 5"),
     ],
 )
 async def test_page_that_cannot_be_is_refused(
