@@ -167,7 +167,7 @@ async def test_what_is_no_mode_of_a_change_is_refused(
     await soon(store.put("name", b"hello"))
 
     with pytest.raises(
-        InvalidOptionError, match='mode must be .*, got |mode="create" is for new'
+        InvalidOptionError, match=r'mode must be .*, got |mode="create" is for new'
     ):
         await soon(change(store, mode))
     assert await soon(layout(backend)) == {"name": 1}
