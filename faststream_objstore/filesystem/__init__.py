@@ -2,12 +2,12 @@
 
 try:
     import fsspec  # noqa: F401
-except ImportError as error:
+except ImportError as _error:
     _msg = (
         "A bucket as a file system needs fsspec; install it with "
         "pip install 'faststream-objstore[fsspec]'."
     )
-    raise ImportError(_msg) from error
+    raise ImportError(_msg) from _error
 
 from faststream_objstore.filesystem.filesystem import ObjectStoreFileSystem
 

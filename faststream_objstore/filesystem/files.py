@@ -6,9 +6,12 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import AbstractAsyncStreamedFile, sync
-from fsspec.spec import AbstractBufferedFile
+from fsspec.asyn import sync
 
+from faststream_objstore.filesystem.bases import (
+    AbstractAsyncStreamedFile,
+    AbstractBufferedFile,
+)
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore, PutMode
 
@@ -74,7 +77,7 @@ class Upload:
         self._put.cancel()
 
 
-class ObjectFile(AbstractBufferedFile):  # type: ignore[misc]
+class ObjectFile(AbstractBufferedFile):
     """An object as a file, for reading or for writing.
 
     Reading keeps to the version that was opened. Writing changes nothing until `close`, and
@@ -133,7 +136,7 @@ class ObjectFile(AbstractBufferedFile):  # type: ignore[misc]
 
     def discard(self) -> None:
         """Leave the object as it was."""
-        self.closed = True
+        self.closed: bool = True
         self._held = None
         upload, self._upload = self._upload, None
         if upload is not None:
@@ -159,13 +162,15 @@ class ObjectFile(AbstractBufferedFile):  # type: ignore[misc]
         self.closed = True
 
 
-class AsyncObjectFile(AbstractAsyncStreamedFile):  # type: ignore[misc]
+class AsyncObjectFile(AbstractAsyncStreamedFile):
     """An object as a file for async code: `async with await fs.open_async(path) as file`.
 
     As `ObjectFile`; `details` must be given for reading.
     """
 
     fs: "ObjectStoreFileSystem"
+
+    loc: int
 
     def __init__(
         self,
@@ -221,7 +226,7 @@ class AsyncObjectFile(AbstractAsyncStreamedFile):  # type: ignore[misc]
         exc_tb: TracebackType | None,
     ) -> None:
         if exc_type is not None and self.mode != "rb":
-            self.closed = True
+            self.closed: bool = True
             upload, self._upload = self._upload, None
             if upload is not None:
                 await upload.abort()

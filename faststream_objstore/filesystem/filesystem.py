@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fsspec.asyn import AsyncFileSystem, sync, sync_wrapper
+from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.core import has_magic
 from fsspec.utils import isfilelike, stringify_path
@@ -25,6 +25,7 @@ from faststream_objstore.exceptions import (
     ObjectNotFoundError,
     PermissionDeniedError,
 )
+from faststream_objstore.filesystem.bases import AsyncFileSystem
 from faststream_objstore.filesystem.files import AsyncObjectFile, ObjectFile, Upload
 from faststream_objstore.filesystem.stores import (
     ConnectedStores,
@@ -41,7 +42,7 @@ __all__ = ("ObjectStoreFileSystem",)
 _CONCURRENCY = 16
 
 
-class ObjectStoreFileSystem(AsyncFileSystem):  # type: ignore[misc]
+class ObjectStoreFileSystem(AsyncFileSystem):
     """The buckets of a server: `objstore://bucket/name`.
 
     `fsspec`, pandas, pyarrow, dask and zarr find it by the protocol; in a handler,
@@ -267,8 +268,8 @@ class ObjectStoreFileSystem(AsyncFileSystem):  # type: ignore[misc]
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         return mtime
 
-    modified = sync_wrapper(_modified)
-    created = modified
+    modified: Any = sync_wrapper(_modified)
+    created: Any = modified
 
     # Content
 
@@ -529,7 +530,7 @@ class ObjectStoreFileSystem(AsyncFileSystem):  # type: ignore[misc]
     async def _close_all(self) -> None:
         await self._stores.close()
 
-    close = sync_wrapper(_close_all)
+    close: Any = sync_wrapper(_close_all)
 
 
 def _limit(given: int | None, default: int, size: int | None) -> int:

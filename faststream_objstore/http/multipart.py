@@ -12,9 +12,9 @@ try:
     from python_multipart import MultipartParser
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import parse_options_header
-except ImportError as error:  # pragma: no cover
-    msg = "Uploads from forms need python-multipart: pip install 'faststream-objstore[http]'."
-    raise ImportError(msg) from error
+except ImportError as _error:  # pragma: no cover
+    _msg = "Uploads from forms need python-multipart: pip install 'faststream-objstore[http]'."
+    raise ImportError(_msg) from _error
 
 __all__ = ("FilePart",)
 

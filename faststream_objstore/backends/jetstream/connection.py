@@ -13,7 +13,7 @@ from nats.aio.subscription import Subscription
 
 from faststream_objstore.backends.jetstream.budget import Budget, Share
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
-from faststream_objstore.backends.jetstream.waiting import Waiting
+from faststream_objstore.backends.jetstream.waiting import Answer, Waiting
 from faststream_objstore.exceptions import (
     ConnectionLostError,
     NotConnectedError,
@@ -134,7 +134,7 @@ class Connection:
         # By the subject in lower case, as a refusal names it.
         self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
         self._waiting = Waiting(client)
-        self.answer = self._waiting.answer
+        self.answer: Answer = self._waiting.answer
         self._subscription: Subscription | None = None
         self._subscribing: asyncio.Task[None] | None = None
         # What is to be undone when nobody has this any more: the callback, the subscription.

@@ -1,11 +1,12 @@
 """Waiting for answers: with a deadline, and no longer than they can come."""
 
 import asyncio
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
 
 from nats.aio.client import Client
 
-__all__ = ("Waiting", "wait_for")
+__all__ = ("Answer", "Waiting", "wait_for")
 
 _T = TypeVar("_T")
 
@@ -29,6 +30,15 @@ async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
         return await future
     finally:
         timer.cancel()
+
+
+class Answer(Protocol):
+    """What `Waiting.answer` is."""
+
+    def __call__(
+        self, future: "asyncio.Future[_T]", deadline: float, generation: int
+    ) -> Coroutine[Any, Any, _T | None]:
+        """The future's result; see `Waiting.answer`."""
 
 
 class Waiting:

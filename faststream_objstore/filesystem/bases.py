@@ -1,0 +1,44 @@
+"""The base classes of fsspec, which has no types, with types for the checkers."""
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ("AbstractAsyncStreamedFile", "AbstractBufferedFile", "AsyncFileSystem")
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    class _Untyped:
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    class AsyncFileSystem(_Untyped):
+        """Base of file systems."""
+
+        async def _get(self, rpath: Any, lpath: Any, **options: Any) -> Any: ...
+
+        def mv(self, path1: str, path2: str, **options: Any) -> Any:
+            """Move an object, or a folder."""
+
+    class AbstractBufferedFile(_Untyped):
+        """Base of files."""
+
+        details: Any
+
+    class AbstractAsyncStreamedFile(_Untyped):
+        """Base of files for `async with`."""
+
+        async def __aenter__(self) -> Self: ...
+
+        async def __aexit__(
+            self,
+            exc_type: type[BaseException] | None,
+            exc_val: BaseException | None,
+            exc_tb: TracebackType | None,
+        ) -> None: ...
+
+else:
+    from fsspec.asyn import AbstractAsyncStreamedFile, AsyncFileSystem
+    from fsspec.spec import AbstractBufferedFile
