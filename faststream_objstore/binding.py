@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
@@ -33,15 +34,16 @@ from faststream_objstore.exceptions import (
     NotConnectedError,
 )
 from faststream_objstore.live import LiveField, LiveSource, LiveValue
-from faststream_objstore.observers.events import Observer
-from faststream_objstore.observers.notifying import Observers
-from faststream_objstore.observers.store import ObservedStore
 from faststream_objstore.origin import origin_on
-from faststream_objstore.standing import Standings
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
-from faststream_objstore.sweeping import Sweep, Sweeper
 from faststream_objstore.wire import bucket_of_stream
+
+if TYPE_CHECKING:
+    from faststream_objstore.observers.events import Observer
+    from faststream_objstore.observers.notifying import Observers
+    from faststream_objstore.standing import Standings
+    from faststream_objstore.sweeping import Sweep, Sweeper
 
 __all__ = ("Attached", "attached_to", "extension_key")
 
@@ -78,8 +80,8 @@ class Attached:
     def __init__(
         self,
         extension: object,
-        observers: Iterable[Observer] = (),
-        sweep: Sweep | None = None,
+        observers: "Iterable[Observer]" = (),
+        sweep: "Sweep | None" = None,
     ) -> None:
         self.broker: NatsBroker | None = None
         self._extension = extension
@@ -94,12 +96,13 @@ class Attached:
         self._taken_over: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
         self._origin = origin_on(lambda: self.broker)
+        self._standings: Standings | None = None
         _known.add(self)
-        self._standings = Standings(self)
-        self._sweeper = None if sweep is None else Sweeper(self, sweep)
+        # Few services have the one or the other, and they take long to import.
+        self._sweeper: Sweeper | None = None if sweep is None else _sweeper_of(self, sweep)
         observing = tuple(observers)
         self.observers: Observers | None = (
-            Observers(observing, self.log) if observing else None
+            _observers_of(self, observing) if observing else None
         )
 
     def __repr__(self) -> str:
@@ -253,6 +256,10 @@ class Attached:
         for field, value in wanted:
             value.get(required=field.must_exist)
         if self.observers is not None:
+            if self._standings is None:
+                from faststream_objstore import standing  # noqa: PLC0415
+
+                self._standings = standing.Standings(self)
             self.observers.follow(self._standings)
         if self._sweeper is not None:
             self._sweeper.start()
@@ -313,13 +320,16 @@ class Attached:
         """The store of a bucket, which binds itself at its first use."""
         if bucket not in self._handles:
             source = partial(self.backend_of, bucket)
-            self._handles[bucket] = (
-                ObjectStore(bucket, source, origin=self._origin)
-                if self.observers is None
-                else ObservedStore(
+            if self.observers is None:
+                self._handles[bucket] = ObjectStore(bucket, source, origin=self._origin)
+            else:
+                from faststream_objstore.observers.store import (  # noqa: PLC0415
+                    ObservedStore,
+                )
+
+                self._handles[bucket] = ObservedStore(
                     bucket, source, origin=self._origin, observers=self.observers
                 )
-            )
         return self._handles[bucket]
 
     async def server_of(self, bucket: str) -> Server:
@@ -527,3 +537,15 @@ def _refuse_twin(bucket: Bucket, declared: Mapping[str, Bucket]) -> None:
                     f"{option}; share one declaration, or give it another one."
                 )
                 raise BucketInUseError(msg, bucket=bucket.name)
+
+
+def _sweeper_of(attached: Attached, sweep: "Sweep") -> "Sweeper":
+    from faststream_objstore.sweeping import Sweeper  # noqa: PLC0415
+
+    return Sweeper(attached, sweep)
+
+
+def _observers_of(attached: Attached, observers: "tuple[Observer, ...]") -> "Observers":
+    from faststream_objstore.observers.notifying import Observers  # noqa: PLC0415
+
+    return Observers(observers, attached.log)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from faststream.nats import NatsBroker
 
@@ -10,13 +10,15 @@ from faststream_objstore._faststream import Application
 from faststream_objstore.binding import Attached
 from faststream_objstore.bucket import Bucket, name_of
 from faststream_objstore.exceptions import InvalidOptionError
-from faststream_objstore.health import Health, HealthLimits, check
 from faststream_objstore.live import LiveValue
 from faststream_objstore.models import ObjectStoreConfig
-from faststream_objstore.observers.events import Observer
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
-from faststream_objstore.sweeping import Sweep
+
+if TYPE_CHECKING:
+    from faststream_objstore.health import Health
+    from faststream_objstore.observers.events import Observer
+    from faststream_objstore.sweeping import Sweep
 
 __all__ = ("Buckets",)
 
@@ -57,10 +59,10 @@ class Buckets:
         self,
         broker: NatsBroker | Bucket | None = None,
         *buckets: Bucket,
-        observers: Iterable[Observer] = (),
-        sweep: Sweep | None = None,
+        observers: "Iterable[Observer]" = (),
+        sweep: "Sweep | None" = None,
     ) -> None:
-        if sweep is not None and not isinstance(sweep, Sweep):
+        if sweep is not None and not _is_sweep(sweep):
             msg = f"Buckets(sweep={sweep!r}) cannot work; give a Sweep(...)."
             raise InvalidOptionError(msg)
         self._attached: Attached = Attached(self, observers, sweep)
@@ -147,7 +149,7 @@ class Buckets:
         max_lag: float | timedelta | None = None,
         max_fill: float | None = None,
         timeout: float | timedelta = 5.0,
-    ) -> Health:
+    ) -> "Health":
         """What is wrong with the declared buckets and their subscribers at this moment.
 
         It looks, and changes nothing; it never raises for what it finds. Under
@@ -169,6 +171,9 @@ class Buckets:
         Raises:
             InvalidOptionError: If an option cannot work.
         """
+        # Where nobody asks, it need not be there.
+        from faststream_objstore.health import HealthLimits, check  # noqa: PLC0415
+
         limits = HealthLimits(max_lag=max_lag, max_fill=max_fill, timeout=timeout)
         return await check(self._attached, limits)
 
@@ -245,3 +250,9 @@ class Buckets:
     object_store = open  # noqa: A003
     create_object_store = create
     delete_object_store = delete_bucket
+
+
+def _is_sweep(value: object) -> bool:
+    from faststream_objstore.sweeping import Sweep  # noqa: PLC0415 - few services sweep
+
+    return isinstance(value, Sweep)

@@ -1,14 +1,17 @@
 """The buckets on one connection: a NATS server's, or a test's in memory."""
 
 import weakref
+from typing import TYPE_CHECKING
 
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from faststream_objstore._faststream import api_options, log_of
 from faststream_objstore.backends.base import Backend, Server
-from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.live import LiveObjects
+
+if TYPE_CHECKING:
+    from faststream_objstore.backends.jetstream import JetStreamServer
 
 __all__ = ("Binding",)
 
@@ -60,6 +63,12 @@ class Binding:
         seconds = timeout or usual or _DEFAULT_TIMEOUT
         key = seconds, lane
         if key not in self._servers:
+            # What never connects, such as a program that prints the specification, and
+            # tests in memory do without it.
+            from faststream_objstore.backends.jetstream import (  # noqa: PLC0415
+                JetStreamServer,
+            )
+
             self._servers[key] = JetStreamServer(
                 connection, prefix=prefix, timeout=seconds, lane=lane
             )

@@ -16,7 +16,6 @@ from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from faststream_objstore._faststream.dry_run import dry_run_of, fake_producer
-from faststream_objstore.backends.jetstream import JetStreamServer
 
 __all__ = (
     "Asked",
@@ -71,7 +70,7 @@ def api_options(broker: NatsBroker) -> tuple[str, float | None]:
     """The prefix of the JetStream API, and the timeout, of the broker's `js_options`."""
     options = dict(broker.config.broker_config.js_options)
     domain = options.get("domain")
-    prefix = JetStreamServer.prefix_of(str(domain)) if domain else options.get("prefix")
+    prefix = f"$JS.{domain}.API" if domain else options.get("prefix")
     timeout = options.get("timeout")
     return str(prefix or "$JS.API"), float(str(timeout)) if timeout else None
 

@@ -13,7 +13,6 @@ from typing_extensions import Unpack
 
 from .. import wire
 from ..backends.base import Backend
-from ..backends.jetstream import JetStreamServer
 from ..exceptions import (
     InvalidOptionError,
     ObjectNotFoundError,
@@ -139,6 +138,9 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
             ```
         """
         config = ObjectStoreConfig(bucket=bucket) if isinstance(bucket, str) else bucket
+        # A service has it through its broker, if it connects at all.
+        from ..backends.jetstream import JetStreamServer  # noqa: PLC0415
+
         prefix = "$JS.API" if domain is None else JetStreamServer.prefix_of(domain)
         server = JetStreamServer(client, prefix=prefix, timeout=timeout, lane=lane)
         return cls.on(await bind_bucket(server, config, declare=declare))
