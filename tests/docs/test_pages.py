@@ -1,6 +1,7 @@
 """What the pages of `docs/` show runs as it stands, on a real server."""
 
 import asyncio
+import json
 import re
 import shutil
 import ssl
@@ -343,22 +344,39 @@ async def test_service_of_the_page_on_production_has_the_rights_it_needs(
     assert "Violation" not in secured.log
 
 
-HEALTH = """
+ASK = """
 import asyncio
+import sys
 
-from health import app, broker
+module, *paths = sys.argv[1:]
+app = __import__(module).app
+broker = app.broker
 
 
 async def main():
     await broker.start()
-    sent = []
+    for path in paths:
+        sent = []
 
-    async def send(message):
-        sent.append(message)
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
 
-    scope = {"type": "http", "method": "GET", "path": "/health", "headers": []}
-    await app(scope, None, send)
-    print(sent[0]["status"])
+        async def send(message):
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [],
+        }
+        await app(scope, receive, send)
+        print(path, sent[0]["status"])
+    for message in sent[1:]:
+        print(message["body"].decode())
     await broker.stop()
 
 
@@ -369,9 +387,35 @@ asyncio.run(main())
 async def test_health_check_of_the_page_on_production(
     folder: Path, secured: NatsServer
 ) -> None:
-    (folder / "ask.py").write_text(HEALTH)
-    done = await asyncio.to_thread(run, "ask.py", folder=folder, url=secured.url)
-    assert done.stdout.splitlines()[-1:] == ["204"], done.stderr
+    (folder / "ask.py").write_text(ASK)
+    done = await asyncio.to_thread(
+        run, "ask.py", "health", "/alive", "/health", folder=folder, url=secured.url
+    )
+    *_, alive, health, body = done.stdout.splitlines() or [done.stderr]
+    assert (alive, health) == ("/alive 204", "/health 200"), done.stderr
+    assert json.loads(body) == {"status": "ok", "problems": []}
+
+
+async def test_metrics_of_the_page_on_production(folder: Path) -> None:
+    (folder / "metrics.py").write_text(program_of("production.md", "metrics.py"))
+    script = """
+import asyncio
+from prometheus_client import generate_latest
+from metrics import broker, buckets, registry
+
+
+async def main():
+    async with broker:
+        await (await buckets.open("uploads")).put("a", b"123")
+    print(generate_latest(registry).decode())
+
+
+asyncio.run(main())
+"""
+    async with NatsServer() as server:
+        done = await asyncio.to_thread(run, "-c", script, folder=folder, url=server.url)
+    labels = 'app_name="faststream",bucket="uploads",operation="put"'
+    assert f"faststream_objstore_operation_bytes_total{{{labels}}} 3.0" in done.stdout
 
 
 async def test_sweep_of_the_page_on_production(folder: Path) -> None:
