@@ -14,7 +14,6 @@ from nats.aio.client import Client
 from faststream_objstore._faststream import (
     Application,
     BrokerHook,
-    ContextRepo,
     connection_of,
     custom_fields,
     declared_streams,
@@ -25,6 +24,7 @@ from faststream_objstore._faststream import (
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.bucket import TAKEN_OVER, Bucket, not_declared
 from faststream_objstore.connection import Binding
+from faststream_objstore.context import InContext, refuse_twin
 from faststream_objstore.declarations import BucketField, check_handlers
 from faststream_objstore.exceptions import (
     BucketInUseError,
@@ -45,17 +45,11 @@ if TYPE_CHECKING:
     from faststream_objstore.standing import Standings
     from faststream_objstore.sweeping import Sweep, Sweeper
 
-__all__ = ("Attached", "attached_to", "extension_key")
+__all__ = ("Attached", "attached_to")
 
-_BUCKETS_KEY = "buckets"
 _known: "weakref.WeakSet[Attached]" = weakref.WeakSet()
 
 _logger = logging.getLogger("faststream_objstore")
-
-
-def extension_key(bucket: str) -> str:
-    """Where the context has the `Attached` that declares a bucket."""
-    return f"objstore:{bucket}"
 
 
 def attached_to(broker: NatsBroker) -> "list[Attached]":
@@ -63,7 +57,7 @@ def attached_to(broker: NatsBroker) -> "list[Attached]":
     return [one for one in BrokerHook.attached_to(broker) if isinstance(one, Attached)]
 
 
-class Attached:
+class Attached(InContext):
     """The declared buckets of one `Buckets`, and where they are at this moment.
 
     The broker's hook, the fields and the change subscribers use it; users call `Buckets`.
@@ -83,11 +77,7 @@ class Attached:
         observers: "Iterable[Observer]" = (),
         sweep: "Sweep | None" = None,
     ) -> None:
-        self.broker: NatsBroker | None = None
-        self._extension = extension
-        self._declared: dict[str, Bucket] = {}
-        self._handles: dict[str, ObjectStore] = {}
-        self._apps: list[Application] = []
+        super().__init__(extension)
         self._live: Binding | None = None
         # Whoever enters test mode on a broker that is in use has buckets beside the live ones.
         self._tests: weakref.WeakKeyDictionary[object, Binding] = weakref.WeakKeyDictionary()
@@ -390,16 +380,10 @@ class Attached:
             return self._tests.get(connection)
         return self._live if self._live is not None and self._live.is_of(connection) else None
 
-    def _require_distinct(self, buckets: tuple[Bucket, ...]) -> None:
-        together = dict(self._declared)
-        for bucket in buckets:
-            _refuse_twin(bucket, together)
-            together[bucket.name] = bucket
-
     def _require_free(self, bucket: Bucket, broker: NatsBroker) -> None:
         """Refuse a bucket that another broker, another `Buckets` or the context holds."""
         for other in attached_to(broker):
-            _refuse_twin(bucket, other.declared)
+            refuse_twin(bucket, other.declared)
         holder = bucket.attachment
         if isinstance(holder, Attached) and holder is not self:
             held_by = holder.broker
@@ -410,42 +394,6 @@ class Attached:
                 )
                 raise BucketInUseError(msg, bucket=bucket.name)
         self._require_free_key(bucket, broker.context)
-
-    def _require_free_key(self, bucket: Bucket, context: ContextRepo) -> None:
-        key = bucket.context_key
-        present = context.get(key)
-        if present is None or present is self._handles.get(bucket.name):
-            return
-        holder = context.get(extension_key(bucket.name))
-        if (
-            isinstance(holder, Attached)
-            and present is holder.handle(bucket.name)
-            and self._may_follow(holder, bucket, context)
-        ):
-            return
-        msg = (
-            f"Bucket '{bucket.name}': FastStream's context has something else under the key "
-            f"{key!r}, which a store must not replace: {present!r}. Give the bucket another "
-            f"key: Bucket({bucket.name!r}, context_key=...)."
-        )
-        raise InvalidOptionError(msg, bucket=bucket.name)
-
-    def _may_follow(self, holder: object, bucket: Bucket, context: ContextRepo) -> bool:
-        """Whether what the context knows of a bucket is out of date."""
-        return (
-            not isinstance(holder, Attached)
-            or holder is self
-            or holder is bucket.attachment
-            or holder.has_lost(bucket.name)
-            or not holder.is_in(context)
-        )
-
-    def is_in(self, context: ContextRepo) -> bool:
-        """Whether its stores belong in this context."""
-        contexts = [app.context for app in self._apps]
-        if self.broker is not None:
-            contexts.append(self.broker.context)
-        return any(context is one for one in contexts)
 
     def _claim(self, bucket: Bucket, broker: NatsBroker) -> None:
         holder = bucket.attachment
@@ -487,18 +435,6 @@ class Attached:
         except Exception:
             _logger.exception("The buckets of a running broker could not be bound")
 
-    def _register(self, context: ContextRepo) -> None:
-        for bucket in self._declared.values():
-            self._require_free_key(bucket, context)
-        for bucket in self._declared.values():
-            context.set_global(bucket.context_key, self.handle(bucket.name))
-            key = extension_key(bucket.name)
-            if self._may_follow(context.get(key), bucket, context):
-                context.set_global(key, self)
-        # A convenience, so it gives way to what a user has put there.
-        if isinstance(context.get(_BUCKETS_KEY), type(self._extension) | None):
-            context.set_global(_BUCKETS_KEY, self._extension)
-
     async def _connect(self) -> None:
         await self._attached_broker().connect()
 
@@ -526,17 +462,6 @@ def _is_waiting(bucket: str) -> bool:
 
 def _is_live(broker: NatsBroker | None) -> bool:
     return broker is not None and (broker.running or connection_of(broker) is not None)
-
-
-def _refuse_twin(bucket: Bucket, declared: Mapping[str, Bucket]) -> None:
-    for other in declared.values():
-        for option in ("name", "context_key"):
-            if other is not bucket and getattr(other, option) == getattr(bucket, option):
-                msg = (
-                    f"Bucket '{bucket.name}': this broker has another Bucket of the same "
-                    f"{option}; share one declaration, or give it another one."
-                )
-                raise BucketInUseError(msg, bucket=bucket.name)
 
 
 def _sweeper_of(attached: Attached, sweep: "Sweep") -> "Sweeper":

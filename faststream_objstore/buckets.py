@@ -1,10 +1,12 @@
 """`Buckets`: brings declared buckets to a broker, and keeps them bound to it."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from faststream.nats import NatsBroker
+from nats.js.api import ObjectStoreConfig as NatsConfig
 
 from faststream_objstore._faststream import Application
 from faststream_objstore.binding import Attached
@@ -223,6 +225,38 @@ class Buckets:
         )
         return self._attached.handle(bucket.bucket)
 
+    async def create_object_store(
+        self,
+        bucket: str | ObjectStoreConfig | None = None,
+        config: ObjectStoreConfig | NatsConfig | None = None,
+        **settings: Any,
+    ) -> ObjectStore:
+        """`create` under nats-py's name, and with its parameters.
+
+        Args:
+            bucket: Its name; that of the configuration if not given.
+            config: Its settings, in this package's class or in nats-py's.
+            **settings: Those that differ from the configuration.
+
+        Raises:
+            BucketConfigMismatchError: If it exists with other settings.
+            InvalidOptionError: If a setting cannot work, or there are two names.
+        """
+        if config is None:
+            return await self.create("" if bucket is None else bucket, **settings)
+        given = {
+            one.name: value
+            for one in fields(config)
+            if (value := getattr(config, one.name)) is not None
+        }
+        if isinstance(config, NatsConfig) and config.placement is not None:
+            given["placement"] = config.placement.as_dict()
+        name = bucket.bucket if isinstance(bucket, ObjectStoreConfig) else bucket
+        if name is not None and given.setdefault("bucket", name) != name:
+            msg = f"Bucket '{name}': config is of {given['bucket']!r}; give one name."
+            raise InvalidOptionError(msg, bucket=name)
+        return await self.create(ObjectStoreConfig(**{"bucket": "", **given, **settings}))
+
     async def delete_bucket(self, bucket: str | Bucket) -> bool:
         """Delete a bucket and everything in it.
 
@@ -248,7 +282,6 @@ class Buckets:
 
     # nats-py's names.
     object_store = open  # noqa: A003
-    create_object_store = create
     delete_object_store = delete_bucket
 
 

@@ -9,9 +9,11 @@ import sys
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
+import nats.js.api
 import pytest
 from faststream import Context, FastStream, TestApp
 from faststream.asgi import AsgiFastStream
@@ -281,6 +283,28 @@ async def test_bucket_that_is_deleted_while_the_service_runs_is_not_said_to_be_u
         with pytest.raises(BucketNotFoundError, match="it has been deleted") as caught:
             await soon(store.put("a", b""))
         assert "declare it" not in str(caught.value)
+
+
+@pytest.mark.parametrize("config", [ObjectStoreConfig, nats.js.api.ObjectStoreConfig])
+async def test_create_object_store_takes_what_nats_py_takes(
+    nats_server: NatsServer, bucket_name: str, config: Any
+) -> None:
+    broker = quiet(nats_server.url)
+    buckets = Buckets(broker)
+    async with broker:
+        await broker.start()
+        store = await soon(
+            buckets.create_object_store(
+                bucket_name,
+                config=config(bucket=bucket_name, ttl=60, storage="memory"),
+                description="by nats-py's parameters",
+            )
+        )
+        status = await soon(store.status())
+        assert (status.description, status.storage) == ("by nats-py's parameters", "memory")
+        assert status.ttl == timedelta(minutes=1)
+        with pytest.raises(InvalidOptionError, match="give one name"):
+            await buckets.create_object_store(bucket_name, config=config(bucket="other"))
 
 
 async def test_bucket_of_other_settings_is_nats_pys_bad_bucket_too(
