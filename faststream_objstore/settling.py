@@ -1,11 +1,11 @@
-"""Work that must reach its end once it has begun, cancelled or not."""
+"""Work that must run to completion once it has begun, even if the caller is cancelled."""
 
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-__all__ = ("to_its_end",)
+__all__ = ("run_to_completion",)
 
 T = TypeVar("T")
 
@@ -15,12 +15,17 @@ def _wake(ended: "asyncio.Future[None]", _: object) -> None:
         ended.set_result(None)
 
 
-async def to_its_end(work: "Coroutine[Any, Any, T] | asyncio.Future[T]") -> T:
-    """Await `work`; if the caller is cancelled meanwhile, finish it first.
+async def run_to_completion(work: "Coroutine[Any, Any, T] | asyncio.Future[T]") -> T:
+    """Await `work`; if the caller is cancelled in the meantime, finish it first.
 
-    For the short steps in which stopping half-way would leave something behind: a
-    metadata write whose answer is still out, the removal of chunks. `work` bounds its
-    own waits.
+    For short steps that would leave something behind if stopped half-way: a metadata write
+    whose response is pending, the removal of chunks. `work` limits its own waiting time.
+
+    Args:
+        work: The coroutine or future to await.
+
+    Returns:
+        Its result.
 
     Raises:
         asyncio.CancelledError: If the caller was cancelled; `work` has ended by then.
@@ -28,7 +33,7 @@ async def to_its_end(work: "Coroutine[Any, Any, T] | asyncio.Future[T]") -> T:
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
-        # `asyncio.wait` does the same, and costs as much as the rest of a small put.
+        # `asyncio.wait` does the same, but costs as much as the rest of a small put.
         ended = task.get_loop().create_future()
         wake = partial(_wake, ended)
         task.add_done_callback(wake)
@@ -40,8 +45,8 @@ async def to_its_end(work: "Coroutine[Any, Any, T] | asyncio.Future[T]") -> T:
             task.remove_done_callback(wake)
     if cancelled is not None:
         if not task.cancelled():
-            # The cancellation is what the caller hears of; asyncio would otherwise
-            # report the error as never retrieved.
+            # The caller gets the cancellation; without this, asyncio would report the
+            # error as never retrieved.
             task.exception()
         raise cancelled
     return task.result()

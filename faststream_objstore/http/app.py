@@ -36,7 +36,7 @@ __all__ = ("Authorize", "BucketASGI", "make_bucket_asgi")
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 Authorize: TypeAlias = Callable[[Request, str, str], bool | Awaitable[bool]]
-"""Whether a request may do what it asks for: `(request, name, method)`."""
+"""Decides whether a request is allowed: `(request, name, method)`."""
 
 METHODS = ("GET", "HEAD", "PUT", "DELETE")
 _WRITES = frozenset({"PUT", "DELETE"})
@@ -55,28 +55,46 @@ def make_bucket_asgi(
     linked_buckets: Collection[Bucket | ObjectStore] = (),
     timeout: float = TIMEOUT,
 ) -> "BucketASGI":
-    """An ASGI app that serves a bucket: what follows its path is an object's name.
+    """Make an ASGI app that serves a bucket: the rest of the path is the object's name.
 
     Mount it with `mount(app, "/photos", make_bucket_asgi(photos))`, or in Starlette and
     FastAPI with `app.mount("/photos", ...)`.
 
     Args:
         bucket: The bucket, as a declaration or as a store.
-        methods: Among `GET`, `HEAD`, `PUT` and `DELETE`. The last two need `authorize` or
-            `links`.
-        authorize: Called with the request, the object's name and the method before
-            anything is read; for a listing with its prefix. Sync or async. It returns
-            `True`, or `False` for a 403, or raises Starlette's `HTTPException`.
-        max_size: Most bytes of an upload.
-        listing: Whether `GET` of the folder itself lists the objects, as JSON.
-        links: Signed links; then only what is signed is served.
-        inline: Types that a browser may show instead of saving them, such as
+        methods: The allowed methods: some of `GET`, `HEAD`, `PUT` and `DELETE`. The last two
+            need `authorize` or `links`.
+        authorize: Called with the request, the object's name (for a listing, its prefix) and
+            the method, before anything is read. Sync or async. It returns `True` to allow
+            the request, returns `False` for a 403, or raises Starlette's `HTTPException`.
+        max_size: The largest upload, in bytes.
+        listing: Whether `GET` of the bucket's own path lists the objects, as JSON.
+        links: Signed links; if given, only signed requests are served.
+        inline: Media types that a browser may display instead of downloading, such as
             `("image/png", "video/*")`.
-        linked_buckets: Buckets that links of this one may lead into.
-        timeout: Seconds that a client may take to send, or to take, the next piece.
+        linked_buckets: Other buckets into which links of this bucket may be followed.
+        timeout: How many seconds a client may take to send, or to receive, the next part.
+
+    Returns:
+        The app.
 
     Raises:
-        InvalidOptionError: If an option cannot work, or anybody could write.
+        InvalidOptionError: If an option is invalid, or anyone could write.
+
+    Example:
+        ```python
+        def only_own_files(request: Request, name: str, method: str) -> bool:
+            return name.startswith(f"{request.user.display_name}/")
+
+
+        app = FastAPI()
+        app.mount(
+            "/photos",
+            make_bucket_asgi(
+                photos, methods=["GET", "HEAD", "PUT"], authorize=only_own_files
+            ),
+        )
+        ```
     """
     return BucketASGI(
         bucket,
@@ -92,7 +110,7 @@ def make_bucket_asgi(
 
 
 class BucketASGI:
-    """What `make_bucket_asgi` makes; see there."""
+    """The ASGI app that `make_bucket_asgi` makes; see there."""
 
     def __init__(
         self,
@@ -139,21 +157,22 @@ class BucketASGI:
     def _require_valid(self, methods: Collection[str], inline: Collection[str]) -> None:
         problem: str | None = None
         if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
-            problem = f"methods={methods!r} cannot work; choose from {', '.join(METHODS)}"
+            problem = f"methods must be some of {', '.join(METHODS)}, got {methods!r}"
         elif _WRITES & set(methods) and self._authorize is None and self._links is None:
             problem = (
-                "anybody could write and delete; give authorize or links, or no PUT and DELETE"
+                "anyone could write and delete; pass authorize or links, or leave out PUT and "
+                "DELETE"
             )
         elif self.listing and self._links is not None:
-            problem = "a link is for one object, so with links there is no listing"
+            problem = "a link is for one object, so listing and links cannot be combined"
         elif isinstance(inline, str) or any(one.count("/") != 1 for one in inline):
-            problem = f"inline={inline!r} cannot work; give types, such as ('image/png',)"
+            problem = f"inline must be media types, such as ('image/png',), got {inline!r}"
         elif self._max_size is not None and (
             type(self._max_size) is not int or self._max_size < 0
         ):
-            problem = f"max_size={self._max_size!r} cannot work; give a number of bytes"
+            problem = f"max_size must be a number of bytes, got {self._max_size!r}"
         elif isinstance(self._timeout, bool) or not 0 < self._timeout < 1e9:
-            problem = f"timeout={self._timeout!r} cannot work; give positive seconds"
+            problem = f"timeout must be a positive number of seconds, got {self._timeout!r}"
         if problem is not None:
             msg = f"Bucket '{self.bucket}' over HTTP: {problem}."
             raise InvalidOptionError(msg, bucket=self.bucket)
@@ -164,7 +183,7 @@ class BucketASGI:
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
             return
         if scope["type"] != "http":
-            msg = f"A bucket is served over HTTP, and this is {scope['type']!r}."
+            msg = f"A bucket is served over HTTP only, got a scope of type {scope['type']!r}."
             raise NotImplementedError(msg)
         request = Request(scope, receive)
         try:

@@ -32,7 +32,7 @@ from faststream_objstore.http.representation import (
 )
 from faststream_objstore.http.stores import store_of
 from faststream_objstore.models import ObjectInfo
-from faststream_objstore.settling import to_its_end
+from faststream_objstore.settling import run_to_completion
 from faststream_objstore.store import ObjectStore
 
 __all__ = ("TIMEOUT", "DownloadResponse", "Found", "find")
@@ -142,8 +142,8 @@ class DownloadResponse(Response):
     ) -> None:
         if isinstance(inline, str):
             msg = (
-                f"Bucket '{store.bucket}': inline={inline!r} cannot work; give True, False or "
-                "types, such as ('image/png',)."
+                f"Bucket '{store.bucket}': inline must be True, False or media types, such as "
+                f"('image/png',), got {inline!r}."
             )
             raise InvalidOptionError(msg, bucket=store.bucket)
         self.status_code = HTTPStatus.OK.value
@@ -268,7 +268,7 @@ class DownloadResponse(Response):
             # What is being sent ends before its reader is closed.
             for task in (sending, leaving):
                 task.cancel()
-            await to_its_end(asyncio.wait((sending, leaving)))
+            await run_to_completion(asyncio.wait((sending, leaving)))
         for task in (sending, leaving):
             if not task.cancelled():
                 task.result()

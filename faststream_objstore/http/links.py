@@ -46,7 +46,7 @@ def path_of(name: str) -> str:
     if name in {"", ".", ".."}:
         msg = f"The name {name!r} has no address: browsers and proxies remove it from a path."
         raise InvalidObjectNameError(msg, name=name)
-    # Empty and dotted segments would be removed too, but not as a part of another one.
+    # Empty and dotted segments would be removed too, unless they are part of a longer one.
     is_plain = not {"", ".", ".."} & set(name.split("/"))
     try:
         return quote(name, safe="/" if is_plain else "")
@@ -58,18 +58,18 @@ def path_of(name: str) -> str:
 class SignedLinks:
     """Makes and verifies links to the objects of one bucket.
 
-    A link is for one name and one method (`GET` includes `HEAD`), until its time. It
-    cannot be taken back before, other than by removing its key; so make it short-lived.
+    A link is valid for one name and one method (`GET` includes `HEAD`), until it expires. It
+    cannot be revoked earlier except by removing its key, so make it short-lived.
 
     Args:
-        key: A secret of at least 16 bytes (32 are usual), the same in every replica. Or
-            several, for rotation: the first signs, all verify.
-        base_url: Where the bucket is served, as clients see it:
-            `https://example.com/photos/`. It is signed too, so that links of one bucket
-            do not open another one that has the same key.
+        key: A secret of at least 16 bytes (32 are usual), the same in every replica; or a
+            list of them, for rotation: the first one signs, all of them verify.
+        base_url: The URL at which clients reach the bucket, such as
+            `https://example.com/photos/`. It is signed too, so that links to one bucket do
+            not open another bucket with the same key.
 
     Raises:
-        InvalidOptionError: If a key is too short, or the address is not one.
+        InvalidOptionError: If a key is too short, or `base_url` is not an HTTP URL.
 
     Example:
         ```python
@@ -94,12 +94,12 @@ class SignedLinks:
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             msg = (
-                f"base_url={base_url!r} cannot work; give where the bucket is served, such "
-                "as 'https://example.com/photos/'."
+                "base_url must be the URL of the served bucket, such as "
+                f"'https://example.com/photos/', got {base_url!r}."
             )
             raise InvalidOptionError(msg)
         if parts.query or parts.fragment:
-            msg = f"base_url={base_url!r} cannot work; it must have no query and no fragment."
+            msg = f"base_url must not have a query or a fragment, got {base_url!r}."
             raise InvalidOptionError(msg)
         self.base_url: str = base_url.rstrip("/") + "/"
         self._bucket: str | None = None
@@ -109,15 +109,18 @@ class SignedLinks:
         return f"SignedLinks(base_url={self.base_url!r})"
 
     def claim(self, bucket: str) -> None:
-        """Note the one bucket that the links are for; its app calls it.
+        """Bind the links to their bucket; called by its app.
+
+        Args:
+            bucket: The bucket's name.
 
         Raises:
-            InvalidOptionError: If another bucket has them.
+            InvalidOptionError: If they are already bound to a different bucket.
         """
         if self._bucket is not None and self._bucket != bucket:
             msg = (
-                f"Bucket '{bucket}': these SignedLinks are for bucket '{self._bucket}'; make "
-                "others, with another base_url, so that a link opens one bucket only."
+                f"Bucket '{bucket}': these SignedLinks belong to bucket '{self._bucket}'; "
+                "create others with a different base_url, so that a link opens one bucket."
             )
             raise InvalidOptionError(msg, bucket=bucket)
         self._bucket = bucket
@@ -135,32 +138,35 @@ class SignedLinks:
 
         Args:
             name: The object's name; the object need not exist.
-            expires: How long it is valid from now on.
+            expires: How long the link is valid, from now.
             method: `"GET"`, `"PUT"` or `"DELETE"`.
-            max_size: Most bytes of an upload.
+            max_size: The largest upload, in bytes.
             content_type: The `Content-Type` that an upload must have.
 
         Returns:
-            The address.
+            The URL.
 
         Raises:
-            InvalidOptionError: If an option cannot work.
-            InvalidObjectNameError: If the name has no address: `.`, `..`.
+            InvalidOptionError: If an option is invalid.
+            InvalidObjectNameError: If the name cannot be part of a URL, such as `..`.
         """
         if method not in _METHODS:
-            msg = f"method={method!r} cannot work; a link is for one of {', '.join(_METHODS)}."
+            msg = f"method must be one of {', '.join(_METHODS)}, got {method!r}."
             raise InvalidOptionError(msg, name=name)
         if not isinstance(expires, timedelta) or expires <= timedelta(0):
-            msg = f"expires={expires!r} cannot work; give a positive timedelta."
+            msg = f"expires must be a positive timedelta, got {expires!r}."
             raise InvalidOptionError(msg, name=name)
         if method != "PUT" and (max_size is not None or content_type is not None):
-            msg = f"max_size and content_type are for uploads, and method is {method!r}."
+            msg = f"max_size and content_type are for method='PUT' only, got {method!r}."
             raise InvalidOptionError(msg, name=name)
         if max_size is not None and (type(max_size) is not int or max_size < 0):
-            msg = f"max_size={max_size!r} cannot work; give a number of bytes."
+            msg = f"max_size must be a number of bytes, got {max_size!r}."
             raise InvalidOptionError(msg, name=name)
         if content_type is not None and media_type(content_type) != content_type:
-            msg = f"content_type={content_type!r} cannot work; give one such as 'image/png'."
+            msg = (
+                "content_type must be a media type, such as 'image/png', got "
+                f"{content_type!r}."
+            )
             raise InvalidOptionError(msg, name=name)
         path = path_of(name)
         query = {"expires": str(math.ceil(time.time() + expires.total_seconds()))}

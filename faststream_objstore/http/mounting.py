@@ -44,7 +44,10 @@ def mount(
         msg = f"{bucket!r} is not a bucket over HTTP; mount takes what make_bucket_asgi makes."
         raise InvalidOptionError(msg)
     if not isinstance(path, str) or not path.startswith("/") or {"{", "}"} & set(path):
-        msg = f"{_name(bucket)}: the path {path!r} cannot work; give one such as '/photos'."
+        msg = (
+            f"{_name(bucket)}: path must start with '/' and have no braces, such as "
+            f"'/photos', got {path!r}."
+        )
         raise InvalidOptionError(msg, bucket=getattr(bucket, "bucket", None))
     path = path.rstrip("/")
     if isinstance(app, AsgiFastStream):

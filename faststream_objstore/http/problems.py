@@ -33,22 +33,22 @@ __all__ = ("problem", "problem_response", "refusal", "too_large")
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
-_UNAVAILABLE = "The store cannot be reached now; try again."
-# What the store's own messages say of buckets and revisions is for its operator.
+_UNAVAILABLE = "The store cannot be reached at the moment; try again."
+# The store's own messages name buckets and revisions, which only its operator should see.
 _ANSWERS: tuple[tuple[type[ObjStoreError], HTTPStatus, str], ...] = (
     (InvalidObjectNameError, HTTPStatus.BAD_REQUEST, "No object can have this name."),
-    (InvalidOptionError, HTTPStatus.BAD_REQUEST, "The request cannot work."),
+    (InvalidOptionError, HTTPStatus.BAD_REQUEST, "The request is invalid."),
     (ObjectDeletedError, HTTPStatus.GONE, "The object has been deleted."),
     (ObjectNotFoundError, HTTPStatus.NOT_FOUND, "There is no such object."),
     (
         ObjectAlreadyExists,
         HTTPStatus.PRECONDITION_FAILED,
-        "There is an object of this name.",
+        "An object with this name already exists.",
     ),
     (
         RevisionMismatchError,
         HTTPStatus.PRECONDITION_FAILED,
-        "The object has another version than the request is for.",
+        "The object is not at the version that the request is for.",
     ),
     (
         ObjectChangedError,

@@ -84,8 +84,8 @@ async def save_upload(
     """
     if max_size is not None and (type(max_size) is not int or max_size < 0):
         msg = (
-            f"Bucket '{store.bucket}', object {name!r}: max_size={max_size!r} cannot work; "
-            "it must be a number of bytes, or None."
+            f"Bucket '{store.bucket}', object {name!r}: max_size must be a number of bytes, "
+            f"or None, got {max_size!r}."
         )
         raise InvalidOptionError(msg, bucket=store.bucket, name=name)
     headers = request.headers

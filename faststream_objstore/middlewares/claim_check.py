@@ -35,39 +35,40 @@ _HEADER_ROOM = 16 * 1024
 _REFERENCE_BYTES = 1024
 # The bodies of one batch that are fetched at a time.
 _CONCURRENT_READS = 8
-# After these a message may have arrived all the same.
+# After these errors the message may have arrived all the same.
 _UNDECIDED = (asyncio.CancelledError, asyncio.TimeoutError, TimeoutError)
 
 
 class ClaimCheckMiddleware:
-    """Sends large bodies through a bucket; consumers with the middleware do not notice.
+    """Sends large message bodies through a bucket, transparently for handlers.
 
-    A body that has more than `threshold` bytes once it is encoded is put into the bucket,
-    and an empty message with all its headers and an `Objstore-Ref` travels instead. On
-    the other side the body is back before anything of FastStream's sees the message. Give
-    it to every broker that publishes or consumes the subjects:
+    A body of more than `threshold` bytes, once encoded, is stored in the bucket, and an empty
+    message with all its headers and an `Objstore-Ref` header is sent instead. The receiver
+    restores the body before any other part of FastStream sees the message. Add the
+    middleware to every broker that publishes to or consumes from the subjects.
 
-    ```python
-    claims = Bucket("claims", ttl=timedelta(days=1))
-    broker = NatsBroker(middlewares=[ClaimCheckMiddleware(claims)])
-    buckets = Buckets(broker, claims)
-    ```
-
-    Put it last among middlewares that change bodies: those after it see what travels.
+    Put it last among middlewares that change bodies: those after it see the empty message.
 
     Args:
         bucket: The bucket, attached to a `Buckets` of the same broker.
-        threshold: Most bytes of a body that stays in its message; half of the server's
-            `max_payload` if not given, and always so little that headers have room, too:
-            16 KiB below that limit, or three quarters of a small one.
-        prefix: What the names of the objects begin with.
-        delete_after: With `"ack"` an object is deleted when its message is acknowledged,
-            or handled where there is nothing to acknowledge (core NATS, replies): for
-            messages that have one consumer. Otherwise objects go by the bucket's `ttl`.
+        threshold: The largest body, in bytes, that stays in its message. If not given, half
+            of the server's `max_payload`. It is capped to leave room for headers: 16 KiB
+            below `max_payload`, or at three quarters of a small `max_payload`.
+        prefix: The prefix of the objects' names.
+        delete_after: With `"ack"`, an object is deleted when its message is acknowledged, or
+            handled if there is nothing to acknowledge (core NATS, replies); use it for
+            messages with a single consumer. Otherwise objects expire with the bucket's `ttl`.
 
     Raises:
-        InvalidOptionError: If an option cannot work.
-        InvalidObjectNameError: If the prefix cannot begin an object's name.
+        InvalidOptionError: If an option is invalid.
+        InvalidObjectNameError: If the prefix is not a valid start of an object's name.
+
+    Example:
+        ```python
+        claims = Bucket("claims", ttl=timedelta(days=1))
+        broker = NatsBroker(middlewares=[ClaimCheckMiddleware(claims)])
+        buckets = Buckets(broker, claims)
+        ```
     """
 
     def __init__(
@@ -79,13 +80,19 @@ class ClaimCheckMiddleware:
         delete_after: Literal["ack"] | None = None,
     ) -> None:
         if not isinstance(bucket, Bucket):
-            msg = f"{bucket!r} is not a bucket; ClaimCheckMiddleware takes a Bucket."
+            msg = f"ClaimCheckMiddleware takes a Bucket, got {bucket!r}."
             raise InvalidOptionError(msg)
         if threshold is not None and (type(threshold) is not int or threshold < 0):
-            msg = f"threshold={threshold!r} cannot work; give a number of bytes."
+            msg = (
+                f"Bucket '{bucket.name}': threshold must be a number of bytes, got "
+                f"{threshold!r}."
+            )
             raise InvalidOptionError(msg, bucket=bucket.name)
         if delete_after not in {None, "ack"}:
-            msg = f"delete_after={delete_after!r} cannot work; give 'ack', or leave it out."
+            msg = (
+                f"Bucket '{bucket.name}': delete_after must be 'ack' or None, got "
+                f"{delete_after!r}."
+            )
             raise InvalidOptionError(msg, bucket=bucket.name)
         if prefix != "":
             metadata_subject(bucket.name, prefix)
@@ -98,17 +105,17 @@ class ClaimCheckMiddleware:
         self._claims = Claims(bucket, prefix)
         self._threshold = threshold
         self._deletes = delete_after == "ack"
-        # Bodies on their way, of which nobody has been seen to read them.
+        # Bodies that are being sent and that no consumer in this process has read yet.
         self._unread: set[str] = set()
 
     def __call__(
         self, msg: Any | None, /, *, context: ContextRepo
     ) -> "BaseMiddleware[NatsPublishCommand, Any]":
-        """What FastStream makes for each message."""
+        """Make the middleware of one message; called by FastStream."""
         return _ClaimCheck(self, msg, context=context)
 
     def threshold(self) -> int:
-        """Most bytes of a body that stays in its message, with the server of this moment."""
+        """The largest body that stays in its message, with the current server's limit."""
         limit = self._limit()
         if self._threshold is None:
             return limit // 2
@@ -124,7 +131,7 @@ class ClaimCheckMiddleware:
         command: NatsPublishCommand,
     ) -> Any:
         """Publish a message, its body through the bucket if it is large."""
-        # $JS, $KV, $O, $SYS: what the server reads knows no references.
+        # $JS, $KV, $O, $SYS: the server itself reads these and does not know references.
         if command.destination.startswith("$"):
             return await call_next(command)
 
@@ -137,8 +144,8 @@ class ClaimCheckMiddleware:
         if headers + _REFERENCE_BYTES > limit:
             msg = (
                 f"Bucket '{self._claims.bucket}': a message to {command.destination!r} has "
-                f"{headers} bytes of headers, which leave no room below the server's "
-                f"max_payload, {limit}. Only bodies travel through the bucket; send less in "
+                f"{headers} bytes of headers, which leave no room within the server's "
+                f"max_payload, {limit}. Only bodies go through the bucket; send smaller "
                 "headers."
             )
             raise InvalidOptionError(msg, bucket=self._claims.bucket)
@@ -182,13 +189,13 @@ class ClaimCheckMiddleware:
         return result
 
     async def restore(self, messages: list[Msg]) -> "list[_Held]":
-        """Give messages their bodies back, in place; nothing is done to those that have one.
+        """Restore the bodies of messages, in place; messages without a reference are left.
 
         Returns:
-            What to delete after acknowledgement.
+            The bodies to delete after acknowledgement.
 
         Raises:
-            InvalidClaimError, ClaimNotFoundError: If one cannot have it.
+            InvalidClaimError, ClaimNotFoundError: If a body cannot be restored.
         """
         limit = asyncio.Semaphore(_CONCURRENT_READS)
 
@@ -198,7 +205,7 @@ class ClaimCheckMiddleware:
 
         done = await asyncio.gather(
             *(restore(message) for message in messages if _has_reference(message)),
-            # Nothing of it may go on when the first one fails.
+            # So that no task continues after the first failure.
             return_exceptions=True,
         )
         for one in done:
@@ -210,7 +217,7 @@ class ClaimCheckMiddleware:
         headers = dict(message.headers or {})
         reference, body = await self._claims.read(headers.pop(HEADER), body=message.data)
         message.data = body
-        # Kept, it would travel on with a handler that answers with the headers it got.
+        # Otherwise a handler that replies with the headers it received would pass it on.
         message.headers = headers
         self._unread.discard(reference.name)
         held = _Held(self._claims, reference)
@@ -258,7 +265,7 @@ class _ClaimCheck(BaseMiddleware[NatsPublishCommand, Any]):
 
 
 class _Held:
-    """A body that is to be deleted once."""
+    """A body to delete, at most once."""
 
     __slots__ = ("_claims", "_name")
 
@@ -286,7 +293,7 @@ class _Held:
 
 
 def _is_plain(message: Any) -> bool:
-    """Whether it is a message of a service, and not of a bucket or of the server."""
+    """Whether it is a service's message, not one of a bucket or of the server."""
     return isinstance(message, Msg) and not message.subject.startswith("$")
 
 

@@ -23,7 +23,7 @@ from faststream_objstore.exceptions import (
     ObjectNotFoundError,
 )
 from faststream_objstore.models import ObjectInfo
-from faststream_objstore.settling import to_its_end
+from faststream_objstore.settling import run_to_completion
 from faststream_objstore.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ class Reference:
 
 
 class Claims:
-    """The bodies in a bucket, under a prefix.
+    """Message bodies in a bucket, under a prefix.
 
     Args:
-        bucket: The bucket, attached to a `Buckets` by the time it is used.
+        bucket: The bucket, attached to a `Buckets` before its first use.
         prefix: What their names begin with.
     """
 
@@ -139,8 +139,8 @@ class Claims:
         broker = self._attachment().broker
         if broker is None:
             msg = (
-                f"Bucket '{self._bucket.name}' of the claim check has no broker: "
-                "Buckets(...).attach(broker) gives it one."
+                f"Bucket '{self._bucket.name}' of the claim check has no broker: call "
+                "Buckets(...).attach(broker)."
             )
             raise NotConnectedError(msg, bucket=self._bucket.name)
         return broker
@@ -158,18 +158,25 @@ class Claims:
         try:
             info = await self._store.put(name, body, headers=headers)
         except asyncio.CancelledError:
-            # A put that was past the point of return has stored it.
-            await to_its_end(self.delete(name))
+            # A put that was past the point of no return has stored it.
+            await run_to_completion(self.delete(name))
             raise
         return Reference(
             bucket=info.bucket, name=name, size=info.size, digest=str(info.digest)
         )
 
     async def read(self, header: object, *, body: bytes) -> tuple[Reference, bytes]:
-        """The body that a header refers to, instead of the empty one beside it.
+        """Read the body that a header refers to.
+
+        Args:
+            header: The header's value.
+            body: The message's own body, which must be empty.
+
+        Returns:
+            The reference and the body.
 
         Raises:
-            InvalidClaimError: If the header, or what it names, is not what `put` made.
+            InvalidClaimError: If the header, or the object it names, was not made by `put`.
             ClaimNotFoundError: If the object is gone.
         """
         reference = Reference.read(
@@ -178,9 +185,8 @@ class Claims:
         try:
             info = await self._store.get_info(reference.name)
             self._require_same(info, reference)
-            # Exactly the version that was looked at. Not `get`: its result is a subclass
-            # of bytes, and orjson, which FastStream uses where it is installed, reads
-            # nothing but bytes.
+            # Exactly the version that was checked. Not `get`: its result is a subclass of
+            # bytes, which orjson, used by FastStream where it is installed, does not accept.
             async with self._store.open(info) as reader:
                 return reference, await reader.read()
         except (ObjectNotFoundError, ObjectChangedError) as error:
@@ -194,7 +200,7 @@ class Claims:
             ) from error
 
     async def delete(self, name: str) -> None:
-        """Delete a body; if that fails, it is logged, and the bucket's ttl has to do it."""
+        """Delete a body; a failure is logged, and the body is left to the bucket's ttl."""
         try:
             await self._store.delete(name)
         except ObjectNotFoundError:
@@ -202,8 +208,8 @@ class Claims:
         except Exception as error:  # noqa: BLE001 - the message itself has been handled
             log_of(self.broker)(
                 logging.WARNING,
-                f"Bucket '{self._bucket.name}': {name!r}, the body of a message that needs it "
-                "no longer, could not be deleted",
+                f"Bucket '{self._bucket.name}': {name!r}, the body of a message that has been "
+                "handled, could not be deleted",
                 error,
             )
 
@@ -213,7 +219,7 @@ class Claims:
             what = "a link" if info.is_link() else "not the body it was sent with"
             msg = (
                 f"Bucket '{self._bucket.name}': a message refers to {reference.name!r}, which "
-                f"is {what}, so it is not read."
+                f"is {what}, so it is not read; the sender must publish the message again."
             )
             raise InvalidClaimError(msg, bucket=self._bucket.name, name=reference.name)
 

@@ -1,4 +1,4 @@
-"""From a declared bucket to one that is there: create it, or check that it fits."""
+"""Binding a declared bucket: create it, or check that the existing one matches."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -27,7 +27,7 @@ _STREAM_KEYS = {
 }
 
 
-_ANEW = "or copy the objects elsewhere, delete the bucket and have it created again."
+_ANEW = "or copy the objects elsewhere, delete the bucket and create it again."
 
 
 async def bind_bucket(
@@ -37,14 +37,17 @@ async def bind_bucket(
     declare: bool = True,
     update: bool = False,
 ) -> Backend:
-    """The backend of a bucket, made first where it is declared and missing.
+    """Bind a bucket, creating it if it is declared and missing.
 
     Args:
         server: Where the bucket lives.
         config: What is declared. A setting of `None` is not compared.
-        declare: Create a missing bucket and compare one that exists. Otherwise take it
-            as it is.
+        declare: Create a missing bucket, and compare an existing one. Otherwise use it as
+            it is.
         update: Apply differences instead of refusing them.
+
+    Returns:
+        The bucket's backend.
 
     Raises:
         BucketNotFoundError: If it is missing and `declare` is false.
@@ -58,13 +61,13 @@ async def bind_bucket(
         if not declare:
             msg = (
                 f"Bucket '{bucket}' does not exist, and it is bound with declare=False; "
-                "create it first, or have it created with declare=True."
+                "create it first, or declare it with declare=True."
             )
             raise BucketNotFoundError(msg, bucket=bucket) from None
         try:
             return await server.create(bucket, wire.stream_config(config))
         except BucketConfigMismatchError:
-            # Another replica made it between our two requests, perhaps alike.
+            # Another replica created it between our two requests, perhaps with equal settings.
             backend = await server.open(bucket)
 
     stream = (await backend.state()).config
@@ -84,7 +87,7 @@ async def bind_bucket(
         for option in changed:
             key = _STREAM_KEYS[option]
             merged[key] = wanted.get(key)
-        # The server refuses a window longer than the ttl; at creation it chooses one.
+        # The server refuses a duplicate window longer than the ttl; it chose this one itself.
         max_age, window = merged.get("max_age") or 0, merged.get("duplicate_window") or 0
         if 0 < max_age < window:
             merged["duplicate_window"] = max_age
@@ -109,12 +112,15 @@ async def bind_bucket(
 def mismatch(
     config: ObjectStoreConfig, stream: Mapping[str, Any], *, declare: bool
 ) -> str | None:
-    """How a bucket differs from its declaration; `None` if it does not.
+    """Describe how a bucket differs from its declaration.
 
     Args:
-        config: What is declared. A setting of `None` is not compared.
+        config: The declared settings. A setting of `None` is not compared.
         stream: The configuration of the bucket's stream.
-        declare: Whether settings are compared at all.
+        declare: Whether to compare settings at all.
+
+    Returns:
+        The differences; `None` if there are none.
     """
     ruined = _ruined(config.bucket, stream)
     if ruined is not None or not declare:
@@ -146,7 +152,7 @@ def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
 def _not_applied(
     bucket: str, changed: Mapping[str, tuple[Any, Any]], reason: BaseException
 ) -> str:
-    """What to say, and to do, when the server refuses an update."""
+    """The error message for an update that the server refuses."""
     said = str(reason).removeprefix(f"Bucket '{bucket}': ").rstrip(".")
     remedy = _ANEW
     if "storage" not in changed and changed.keys() & {"replicas", "placement"}:
@@ -163,7 +169,7 @@ def _differences(
     result: dict[str, tuple[Any, Any]] = {}
     for option in (one.name for one in fields(declared)):
         ours, theirs = getattr(declared, option), getattr(exists, option)
-        # The server drops a stream's max_age when it seals it.
+        # The server removes a stream's max_age when sealing it.
         if ours is None or option == "bucket" or (sealed and option == "ttl"):
             continue
         if isinstance(ours, Mapping):

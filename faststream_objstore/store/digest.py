@@ -1,18 +1,18 @@
-"""SHA-256 of what is put or read, computed beside the event loop."""
+"""SHA-256 of what is put or read, computed outside the event loop."""
 
 import asyncio
 import hashlib
 
-from ..settling import to_its_end
+from ..settling import run_to_completion
 
 __all__ = ("INLINE", "BufferDigest", "Digest")
 
-# A hand-over to a thread costs 60 to 100 us of the loop's time, as much as hashing 100 KiB
-# (1.3 GB/s); up to here it is done inline.
+# Handing work to a thread costs 60 to 100 us of the loop's time, as much as hashing 100 KiB
+# (1.3 GB/s); up to this size it is done inline.
 INLINE = 256 * 1024
-# Enough to make hand-overs rare, little enough to keep memory bounded.
+# Large enough to make hand-overs rare, small enough to keep memory bounded.
 _BATCH = 1024 * 1024
-# What a thread hashes before it looks whether the digest is still wanted.
+# What a thread hashes before it checks whether the digest is still needed.
 _PIECE = 16 * 1024 * 1024
 
 Buffer = bytes | bytearray | memoryview
@@ -42,7 +42,7 @@ class Digest:
             )
 
     async def result(self) -> bytes:
-        """The 32 bytes of everything added."""
+        """The 32-byte digest of everything added."""
         await self._settle()
         if self._waiting_bytes > INLINE:
             await asyncio.get_running_loop().run_in_executor(None, self._update, self._waiting)
@@ -57,8 +57,8 @@ class Digest:
             await running
 
     def _update(self, batch: list[Buffer]) -> None:
-        # Each update gives the interpreter lock away and has to get it back from a busy
-        # loop, which takes longer than to copy the batch.
+        # Each update releases the interpreter lock and has to get it back from a busy loop,
+        # which takes longer than copying the batch.
         self._sha256.update(batch[0] if len(batch) == 1 else b"".join(batch))
 
 
@@ -78,16 +78,16 @@ class BufferDigest:
             self._running = loop.run_in_executor(None, self._hashed)
 
     async def result(self) -> bytes:
-        """The 32 bytes."""
+        """The 32-byte digest of the buffer."""
         if self._running is None:
             return hashlib.sha256(self._buffer).digest()
         return await asyncio.shield(self._running)
 
     async def stop(self) -> None:
-        """Let go of the buffer."""
+        """Stop hashing and release the buffer."""
         self._stopped = True
         if self._running is not None and not self._running.done():
-            await to_its_end(self._running)
+            await run_to_completion(self._running)
 
     def _hashed(self) -> bytes:
         sha256 = hashlib.sha256()

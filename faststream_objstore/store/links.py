@@ -7,7 +7,7 @@ from ..backends.base import Backend, WrongRevision
 from ..exceptions import InvalidLinkError, ObjectAlreadyExists
 from ..messages import StoredMessage
 from ..models import ObjectInfo, ObjectLink, ObjectMetaOptions, validate_bucket_name
-from ..settling import to_its_end
+from ..settling import run_to_completion
 from . import kept, metadata, modes
 from .handle import StoreHandle, announce
 from .modes import Condition, PutMode, put_condition
@@ -94,7 +94,7 @@ class LinkVerbs(StoreHandle):
         condition: Condition,
     ) -> ObjectInfo:
         backend = await self._source()
-        info, message = await to_its_end(
+        info, message = await run_to_completion(
             put_link(backend, name, target, change, condition=condition)
         )
         await announce(backend, message)

@@ -21,7 +21,7 @@ from ..exceptions import (
 )
 from ..messages import StoredMessage
 from ..models import ObjectInfo
-from ..settling import to_its_end
+from ..settling import run_to_completion
 from . import kept, lifetime, metadata, modes
 from .digest import BufferDigest, Digest
 from .modes import Condition, Decision
@@ -285,7 +285,7 @@ class _Commit:
             # It may be stored, or on its way. Written once more, compare-and-set tells.
             # (A task for every put, that cannot be cancelled, takes longer than this.)
             with suppress(ObjStoreError):
-                await to_its_end(self._run(again=self._unknown))
+                await run_to_completion(self._run(again=self._unknown))
             raise
 
     async def _run(self, *, again: bool = False) -> tuple[ObjectInfo, StoredMessage]:

@@ -17,10 +17,18 @@ __all__ = ("ObjectReader",)
 class ObjectReader:
     """An object's content as a stream, in constant memory.
 
-    Made by `ObjectStore.open`, used in `async with`; leave it early whenever you like.
-    The content is verified as a whole before its last chunk is handed out: a caller that
-    has as many bytes as the object has read what was put, or got an error. Of a part of it
-    (`start`, `stop`) only the number and size of the chunks are verified.
+    Made by `ObjectStore.open` and used in `async with`, which may be left early. The whole
+    content is verified before its last chunk is returned: a caller that has received all
+    bytes has received what was put, and any damage raises an error. When only a part is read
+    (`start`, `stop`), the number and size of the chunks are verified.
+
+    Example:
+        ```python
+        async with store.open("video.mp4") as reader:
+            header = await reader.read(512)
+            async for chunk in reader:
+                ...
+        ```
     """
 
     def __init__(
@@ -65,8 +73,8 @@ class ObjectReader:
         require_size(version.info, self._max_size)
         chunks = self._wanted(version)
         try:
-            # The first chunk is fetched here, so that a version that is replaced just
-            # now is noticed while there still is another to take.
+            # The first chunk is fetched here, so that a version that is being replaced is
+            # noticed while the newer one can still be read instead.
             self._rest = memoryview(await chunks.__anext__())
         except StopAsyncIteration:
             self._rest = memoryview(b"")
@@ -102,12 +110,12 @@ class ObjectReader:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next piece, of any size but none.
+        """Return the next piece, which is never empty.
 
         Raises:
-            ObjectChangedError: If the version was replaced or deleted meanwhile.
+            ObjectChangedError: If the version has been replaced or deleted.
             IncompleteObjectError, DigestMismatchError: If it is damaged.
-            StoreTimeoutError: If the next chunk does not come within the timeout.
+            StoreTimeoutError: If the next chunk does not arrive within the timeout.
         """
         info = self.info
         if self._closed:
@@ -117,7 +125,7 @@ class ObjectReader:
             if self._chunks is None:
                 raise StopAsyncIteration
             if self._failure is not None:
-                # The generator has ended; to report that would pass for the object's end.
+                # The generator has ended; that must not be mistaken for the object's end.
                 msg = (
                     f"Bucket '{info.bucket}', object {info.name!r}: an earlier read failed "
                     f"or was cancelled ({self._failure!r}); open the object again."

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from ..backends.base import Backend, StoredMessage, WrongRevision
 from ..models import ObjectInfo
-from ..settling import to_its_end
+from ..settling import run_to_completion
 from . import kept, metadata
 from .handle import StoreHandle, announce
 from .metadata import Entry
@@ -31,7 +31,7 @@ class RetireVerbs(StoreHandle):
             The version that went, or the marker that was there before; `None` for nothing.
         """
         backend = await self._source()
-        went, message = await to_its_end(_retire(backend, name, decide, self))
+        went, message = await run_to_completion(_retire(backend, name, decide, self))
         await announce(backend, message)
         return went
 

@@ -39,12 +39,12 @@ _READ = 1024 * 1024
 
 
 class Source:
-    """The content of a put: what it is was decided once, here, before anything is sent.
+    """The content of a put, whose kind is decided here, before anything is sent.
 
     Attributes:
-        size: Bytes of the content, where they are known without reading it.
-        repeatable: Whether it can be read a second time: bytes, text and paths can.
-        buffer: The whole of it, where it is bytes or text; nothing is copied of bytes.
+        size: The size of the content in bytes, if it is known without reading it.
+        repeatable: Whether it can be read a second time, as bytes, text and paths can.
+        buffer: The whole content, if it is bytes or text; bytes are not copied.
     """
 
     __slots__ = ("_data", "buffer", "repeatable", "size")
@@ -59,15 +59,18 @@ class Source:
 
     @classmethod
     def of(cls, data: object, bucket: str, name: str) -> "Source":
-        """Decide what `put` was given.
+        """Make the source for the data given to `put`.
 
         Args:
             data: Any `PutData`.
-            bucket: The bucket that it is for.
-            name: The object that it is for.
+            bucket: The bucket, for error messages.
+            name: The object's name, for error messages.
+
+        Returns:
+            The source.
 
         Raises:
-            UnsupportedDataError: Naming the type and what is accepted.
+            UnsupportedDataError: If the type is not supported.
             OSError: If there is no such file.
         """
         if isinstance(data, str):
@@ -76,7 +79,7 @@ class Source:
             except UnicodeEncodeError as error:
                 msg = (
                     f"Bucket '{bucket}', object {name!r}: the text has no UTF-8 form "
-                    f"({error.reason}); encode it yourself."
+                    f"({error.reason}); encode it to bytes first."
                 )
                 raise UnsupportedDataError(msg, bucket=bucket, name=name) from error
         if (view := _view(data)) is not None:
@@ -89,7 +92,7 @@ class Source:
             or hasattr(data, "__aiter__")
             or (isinstance(data, Iterable) and not isinstance(data, dict))
         )
-        # A generator function that was not called is the usual slip.
+        # A generator function that was not called is the usual mistake.
         if not supported or isinstance(data, type) or inspect.iscoroutine(data):
             msg = (
                 f"Bucket '{bucket}', object {name!r}: {type(data).__name__} cannot be stored; "
@@ -107,7 +110,7 @@ class Source:
             chunk_size: Bytes of each chunk but the last.
 
         Raises:
-            UnsupportedDataError: If a file or an iterable yields something else than bytes.
+            UnsupportedDataError: If a file or an iterable yields anything but bytes.
         """
         return _chunks_of(self._data, chunk_size)
 
@@ -169,7 +172,7 @@ async def _pieces(data: Any, size: int) -> AsyncGenerator[Any, None]:
         finally:
             file.close()
     elif hasattr(data, "read"):
-        # nats-py takes text files too, and reads the bytes under them.
+        # nats-py accepts text files too, and reads their underlying bytes.
         read = getattr(data, "buffer", data).read
         while True:
             if isinstance(data, io.BytesIO):

@@ -24,7 +24,7 @@ from ..models import (
     ObjectStoreStatus,
 )
 from ..pattern import name_filter
-from ..settling import to_its_end
+from ..settling import run_to_completion
 from . import files, listing, metadata
 from .amend import delete
 from .beside import BesideVerbs
@@ -610,7 +610,7 @@ class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVe
         name, mode = exact(self._bucket, name, mode)
         condition = amend_condition(self._bucket, name, mode)
         backend = await self._source()
-        was_live, message = await to_its_end(
+        was_live, message = await run_to_completion(
             delete(backend, name, self._amended, condition=condition)
         )
         await announce(backend, message)

@@ -25,7 +25,7 @@ from ..exceptions import (
 )
 from ..messages import StoredMessage
 from ..models import ObjectInfo, ObjectLink, validate_bucket_name
-from ..settling import to_its_end
+from ..settling import run_to_completion
 from . import atomic, metadata
 from .atomic import View
 from .get import Version, newest, verified
@@ -144,9 +144,9 @@ class Transaction:
         view = self._begun()
         self._open = False
         if exc_type is not None:
-            await to_its_end(self._discard(self._sent))
+            await run_to_completion(self._discard(self._sent))
             return
-        messages = await to_its_end(self._commit(view))
+        messages = await run_to_completion(self._commit(view))
         await announce(view.backend, *messages)
 
     async def put(self, name: str, data: PutData, **options: Unpack[PutOptions]) -> ObjectInfo:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo
-from ..settling import to_its_end
+from ..settling import run_to_completion
 from . import metadata
 from .amend import amend
 from .given import AnyMeta, Given, described
@@ -58,7 +58,7 @@ class UpdateVerbs(LinkVerbs):
                     raise InvalidOptionError(msg, bucket=self._bucket, name=name)
                 await self._require_target(backend, name, link)
                 return await self._link(name, link, change, condition)
-        info, messages = await to_its_end(
+        info, messages = await run_to_completion(
             amend(backend, name, change, self._amended, condition=condition)
         )
         await announce(backend, *messages)
@@ -97,7 +97,7 @@ class UpdateVerbs(LinkVerbs):
         condition = amend_condition(self._bucket, name, mode)
         backend = await self._source()
         metadata.subject_of(backend, to)
-        info, messages = await to_its_end(
+        info, messages = await run_to_completion(
             amend(
                 backend,
                 name,

@@ -1,4 +1,4 @@
-"""Watch: the present state of a bucket, then each change as it happens."""
+"""Watch: the current state of a bucket, then each change as it happens."""
 
 import asyncio
 from collections import deque
@@ -12,20 +12,20 @@ from .. import wire
 from ..backends.base import Backend, Deliver, MessageStream, StoredMessage
 from ..exceptions import InvalidOptionError, StoreTimeoutError
 from ..models import ObjectInfo
-from ..settling import to_its_end
+from ..settling import run_to_completion
 from .listing import present
 
 __all__ = ("ObjectWatch", "ObjectWatcher")
 
 
 class ObjectWatcher:
-    """Changes of a bucket, in the order of the stream, each once.
+    """The changes of a bucket, in stream order, each one once.
 
-    `updates` and, on a watcher got by `await`, iteration give `None` once, when the
-    present state is through, as nats-py's do.
+    When the current state is complete, `updates` returns `None` once, as in nats-py; so does
+    iteration over a watcher that was obtained with `await`.
 
     Attributes:
-        synced: Set once the present state has been handed over.
+        synced: Set once the current state has been delivered.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class ObjectWatcher:
     ) -> None:
         if updates_only and include_history:
             msg = (
-                f"Bucket '{backend.bucket}': updates_only and include_history exclude each "
-                "other; give one of them."
+                f"Bucket '{backend.bucket}': updates_only and include_history cannot be "
+                "combined; choose one of them."
             )
             raise InvalidOptionError(msg, bucket=backend.bucket)
         self.synced: asyncio.Event = asyncio.Event()
@@ -65,10 +65,10 @@ class ObjectWatcher:
         self._marks = True
 
     async def start(self, *, marks: bool) -> None:
-        """Begin; `ObjectWatch` does it.
+        """Start watching; called by `ObjectWatch`.
 
         Args:
-            marks: Whether iteration gives the `None` too.
+            marks: Whether iteration yields the `None` as well.
         """
         self._marks = marks
         await self._stream.__aenter__()
@@ -82,29 +82,32 @@ class ObjectWatcher:
         self._marker_due = True
 
     async def stop(self) -> None:
-        """End the watch; an iteration or `updates` that waits ends at once."""
+        """Stop the watch; a pending iteration or `updates` ends at once."""
         if self._stopped.is_set():
             return
         self._stopped.set()
-        await to_its_end(self._close())
+        await run_to_completion(self._close())
 
     async def _close(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
             if not self._reading.cancelled():
-                # Nobody asks any more; asyncio would report it as never retrieved.
+                # Retrieved only so that asyncio does not report it as never retrieved.
                 self._reading.exception()
         await self._stream.__aexit__(None, None, None)
 
     async def updates(self, timeout: float | None = 5.0) -> ObjectInfo | None:
-        """The next change, or `None` once when the present state is through.
+        """Wait for the next change.
 
         Args:
-            timeout: Seconds to wait; `None` is for ever.
+            timeout: How many seconds to wait; `None` waits for ever.
+
+        Returns:
+            The change; `None` once, when the current state is complete.
 
         Raises:
-            StoreTimeoutError: If nothing changes meanwhile (nats-py's `TimeoutError`).
+            StoreTimeoutError: If nothing changes in that time (nats-py's `TimeoutError`).
             StopAsyncIteration: If the watch was stopped.
             BucketNotFoundError: If the bucket was deleted.
         """
@@ -129,7 +132,7 @@ class ObjectWatcher:
             if self._stopped.is_set():
                 raise StopAsyncIteration
             if self._arrived:
-                # Without a task: the present state of a large bucket comes this way.
+                # Without a task: the current state of a large bucket arrives this way.
                 return self._arrived.popleft()
             if self._reading is None:
                 self._reading = asyncio.ensure_future(self._read())
@@ -137,8 +140,8 @@ class ObjectWatcher:
             stopped = asyncio.ensure_future(self._stopped.wait())
             waits: set[asyncio.Future[Any]] = {reading, stopped}
             try:
-                # The read outlives this wait: a message that arrives just after a
-                # time-out is the next call's.
+                # The read outlives this wait: a message that arrives just after a timeout
+                # goes to the next call.
                 await asyncio.wait(
                     waits,
                     timeout=None if deadline is None else max(0.0, deadline - loop.time()),
@@ -185,12 +188,12 @@ class ObjectWatcher:
 
 
 class ObjectWatch:
-    """What `ObjectStore.watch` returns: await it, enter it, or iterate over it.
+    """The result of `ObjectStore.watch`: await it, enter it, or iterate over it.
 
-    Entered or iterated over, it gives changes only, and ends the watch when it is left;
-    an iteration that is broken off ends it when its iterator is closed. Awaited, it is
-    nats-py's: the watcher's iteration has a `None` where the present state is through,
-    and `stop` ends it.
+    When entered or iterated over, it yields changes only and stops the watch at the end; an
+    interrupted iteration stops it when its iterator is closed. When awaited, it behaves as
+    in nats-py: iteration over the watcher yields `None` once the current state is complete,
+    and `stop` stops it.
     """
 
     def __init__(self, start: Callable[[], Awaitable[ObjectWatcher]]) -> None:

@@ -36,7 +36,7 @@ from faststream_objstore.exceptions import (
     StoreTimeoutError,
 )
 from faststream_objstore.models import ObjectStoreConfig
-from faststream_objstore.settling import to_its_end
+from faststream_objstore.settling import run_to_completion
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 
@@ -951,7 +951,7 @@ async def test_what_runs_to_its_end_is_not_cancelled() -> None:
         await gate.wait()
         done.set()
 
-    task = asyncio.ensure_future(to_its_end(work()))
+    task = asyncio.ensure_future(run_to_completion(work()))
     for _ in range(3):
         await asyncio.sleep(0)
         task.cancel()

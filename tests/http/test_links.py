@@ -233,7 +233,7 @@ def test_a_link_that_cannot_work_is_refused(options: dict[str, Any], complaint: 
         ([KEY, "short"], BASE, "16 bytes"),
         (KEY, "/photos/", "base_url"),
         (KEY, "ftp://example.com/", "base_url"),
-        (KEY, "https://example.com/?a=b", "no query"),
+        (KEY, "https://example.com/?a=b", "not have a query"),
     ],
 )
 def test_links_that_cannot_work_are_refused(key: Any, base_url: str, complaint: str) -> None:
@@ -253,5 +253,5 @@ async def test_the_links_of_one_bucket_cannot_be_given_to_another(
     make_bucket_asgi(store, links=shared)
     other = ObjectStore("another", None)  # type: ignore[arg-type]
 
-    with pytest.raises(InvalidOptionError, match=r"are for bucket.*base_url"):
+    with pytest.raises(InvalidOptionError, match=r"belong to bucket.*base_url"):
         make_bucket_asgi(other, links=shared)

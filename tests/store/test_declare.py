@@ -74,7 +74,7 @@ async def test_a_missing_bucket_that_is_only_bound_is_an_error(
     assert isinstance(caught.value, nats.js.errors.BucketNotFoundError)
     assert str(caught.value) == (
         f"Bucket '{bucket_name}' does not exist, and it is bound with declare=False; "
-        "create it first, or have it created with declare=True."
+        "create it first, or declare it with declare=True."
     )
     assert await soon(bench.server.buckets()) == [
         one for one in await soon(bench.server.buckets()) if one != bucket_name
@@ -125,7 +125,7 @@ async def test_a_difference_is_an_error_that_names_it(
 
     remedy = "apply it with update=True."
     if option == "storage":
-        remedy = "copy the objects elsewhere, delete the bucket and have it created again."
+        remedy = "copy the objects elsewhere, delete the bucket and create it again."
     assert str(caught.value) == (
         f"Bucket '{bucket_name}' exists with other settings: {shown}. Change the declaration, "
         f"or {remedy}"
@@ -231,7 +231,7 @@ async def test_an_update_that_the_server_does_not_make_is_a_clear_error(
         f"Bucket '{bucket_name}' exists with other settings, which update=True could not "
         "change: storage is 'file', declared 'memory' ("
     )
-    assert said.endswith("delete the bucket and have it created again.")
+    assert said.endswith("delete the bucket and create it again.")
     assert said.count(bucket_name) == 1
 
 

@@ -28,7 +28,7 @@ from faststream_objstore.exceptions import (
     PermissionDeniedError,
     StoreAPIError,
 )
-from faststream_objstore.settling import to_its_end
+from faststream_objstore.settling import run_to_completion
 from faststream_objstore.wire import stream_name
 
 __all__ = ("OrderedConsumer",)
@@ -162,7 +162,7 @@ class OrderedConsumer:
             self._connection.watch(subject, self._deny, bucket=self._bucket)
             for subject in (self._inbox + ".*", self._next)
         ]
-        await to_its_end(self._subscribe())
+        await run_to_completion(self._subscribe())
         self._creating = asyncio.ensure_future(self._create())
         await asyncio.shield(self._creating)
         if self.denied is not None:

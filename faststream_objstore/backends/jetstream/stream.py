@@ -25,7 +25,7 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
     StoreTimeoutError,
 )
-from faststream_objstore.settling import to_its_end
+from faststream_objstore.settling import run_to_completion
 from faststream_objstore.wire import stream_name
 
 __all__ = ("JetStreamMessages",)
@@ -284,7 +284,7 @@ class JetStreamMessages:
         """A new consumer that goes on after the last message."""
         loop = asyncio.get_running_loop()
         cause: Exception | None = None
-        await to_its_end(consumer.close(wait=False))
+        await run_to_completion(consumer.close(wait=False))
         while True:
             if self._client.is_closed or (
                 not self._follow and loop.time() - began > self._timeout
@@ -305,7 +305,7 @@ class JetStreamMessages:
             except _PASSING as error:
                 cause = error
                 if self._consumer is not None:
-                    await to_its_end(self._consumer.close(wait=False))
+                    await run_to_completion(self._consumer.close(wait=False))
 
     async def _notice_recreation(self) -> None:
         state = await self._api.state(self._bucket, timeout=self._timeout)
@@ -322,7 +322,7 @@ class JetStreamMessages:
         consumer = await self._open()
         if not consumer.is_on_lane and await self._api.open_lane(messages=consumer.remaining):
             # It has delivered nothing so far.
-            await to_its_end(consumer.close(wait=False))
+            await run_to_completion(consumer.close(wait=False))
             consumer = await self._open()
         return consumer
 
@@ -377,4 +377,4 @@ class JetStreamMessages:
 
     async def _close(self) -> None:
         if self._consumer is not None:
-            await to_its_end(self._consumer.close())
+            await run_to_completion(self._consumer.close())

@@ -16,7 +16,7 @@ from faststream_objstore.exceptions import (
     PermissionDeniedError,
     StoreAPIError,
 )
-from faststream_objstore.settling import to_its_end
+from faststream_objstore.settling import run_to_completion
 
 __all__ = ("JetStreamUpload",)
 
@@ -125,7 +125,7 @@ class JetStreamUpload:
         if self._sent == 0:
             self._close()
             return
-        await to_its_end(self._remove())
+        await run_to_completion(self._remove())
 
     async def _remove(self) -> None:
         if isinstance(self._failure, BucketNotFoundError):
