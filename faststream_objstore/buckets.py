@@ -1,4 +1,4 @@
-"""`Buckets`: brings declared buckets to a broker, and keeps them bound to it."""
+"""`Buckets`: attaches declared buckets to a broker, and keeps them bound to it."""
 
 from collections.abc import Iterable
 from dataclasses import fields
@@ -31,14 +31,14 @@ Names: TypeAlias = list[str]
 class Buckets:
     """Object Store buckets for one `NatsBroker`.
 
-    Whenever the broker connects, each declared bucket is created, or compared with the one
-    that exists, before any handler runs; if that fails, the broker does not start. Stores
-    that were handed out bind themselves to the new connection after a restart. Under
-    `TestNatsBroker` the buckets are in memory, and empty at each entry.
+    Whenever the broker connects, each declared bucket is created, or compared with the
+    existing one, before any handler runs; if that fails, the broker does not start. Existing
+    stores bind themselves to the new connection after a restart. Under `TestNatsBroker` the
+    buckets are in memory, and empty each time it is entered.
 
     A `Bucket` belongs to one `Buckets` at a time: the next one that declares it takes it
-    over with its handlers, and the errors of the first say so. That is how a factory can
-    build broker and `Buckets` anew for each test.
+    over, with its handlers, and errors of the first say so. This allows a factory to build a
+    new broker and `Buckets` for each test.
 
     ```python
     photos = Bucket("photos")
@@ -47,7 +47,7 @@ class Buckets:
     ```
 
     Args:
-        broker: The broker, or the first bucket where `attach` gives the broker later.
+        broker: The broker, or the first bucket if `attach` provides the broker later.
         *buckets: The declarations.
         observers: Who is told of every operation and every change, such as a
             `PrometheusObserver`.
@@ -65,7 +65,7 @@ class Buckets:
         sweep: "Sweep | None" = None,
     ) -> None:
         if sweep is not None and not _is_sweep(sweep):
-            msg = f"Buckets(sweep={sweep!r}) cannot work; give a Sweep(...)."
+            msg = f"Buckets: sweep must be a Sweep(...), got {sweep!r}."
             raise InvalidOptionError(msg)
         self._attached: Attached = Attached(self, observers, sweep)
         if isinstance(broker, Bucket):
@@ -88,14 +88,14 @@ class Buckets:
 
     @property
     def live_objects(self) -> tuple[LiveValue, ...]:
-        """What `LiveObject`s share now: version, loads and failures of each, for health."""
+        """The values behind `LiveObject`s: version, loads and failures of each."""
         return self._attached.live_values
 
     def attach(self, broker: NatsBroker, *buckets: Bucket) -> None:
-        """Bring the declared buckets, and further ones, to a broker.
+        """Attach the declared buckets, and further ones, to a broker.
 
-        If the broker runs already, its buckets are bound and its change subscribers
-        started in the background; `await bind()` to wait for that, and to see what fails.
+        If the broker is already running, the buckets are bound and their change subscribers
+        started in the background; `await bind()` to wait for that and to see errors.
 
         ```python
         buckets = Buckets(photos)
@@ -104,14 +104,14 @@ class Buckets:
         ```
 
         Args:
-            broker: The broker; the same one again where buckets are added.
+            broker: The broker; the same one again to add buckets.
             *buckets: Further declarations.
 
         Raises:
             BucketInUseError: If another bucket of this broker has the same name or context
                 key, or a bucket belongs to another broker that is running.
-            InvalidOptionError: If it is not a `NatsBroker`, or if FastStream's context has
-                something else under a bucket's context key.
+            InvalidOptionError: If it is not a `NatsBroker`, or if a bucket's context key is
+                already used in FastStream's context.
         """
         if not isinstance(broker, NatsBroker):
             msg = f"attach() takes a NatsBroker and then Bucket(...), got {broker!r}."
@@ -119,24 +119,35 @@ class Buckets:
         self._attached.attach(broker, *buckets)
 
     def install(self, app: Application) -> None:
-        """Make the stores known to an app, and connect before its later startup hooks.
+        """Add the stores to an app's context, and connect before its later startup hooks.
 
         Startup hooks that are added afterwards find their buckets; so do lifespans, where
-        a store connects the broker at its first use.
+        a store connects the broker when it is first used.
 
         Args:
-            app: A `FastStream`, an `AsgiFastStream`, or what has their hooks.
+            app: A `FastStream`, an `AsgiFastStream`, or an object with the same hooks.
 
         Raises:
-            InvalidOptionError: If the app's context has something else under a bucket's
-                context key.
+            InvalidOptionError: If a bucket's context key is already used in the app's
+                context.
+
+        Example:
+            ```python
+            app = FastStream(broker)
+            buckets.install(app)
+
+
+            @app.on_startup
+            async def seed(photos: Annotated[ObjectStore, Context()]) -> None:
+                await photos.put("welcome.txt", "Hello")
+            ```
         """
         self._attached.install(app)
 
     async def bind(self) -> None:
-        """Connect if need be, bind every bucket, and start subscribers that are not running.
+        """Connect if necessary, bind all buckets, and start subscribers that do not run yet.
 
-        Only needed where buckets or subscribers were added to a broker that runs already.
+        Only needed after adding buckets or subscribers to a broker that is already running.
 
         Raises:
             BucketConfigMismatchError: If a bucket exists with other settings.
@@ -152,10 +163,10 @@ class Buckets:
         max_fill: float | None = None,
         timeout: float | timedelta = 5.0,
     ) -> "Health":
-        """What is wrong with the declared buckets and their subscribers at this moment.
+        """Check the declared buckets and their subscribers.
 
-        It looks, and changes nothing; it never raises for what it finds. Under
-        `TestNatsBroker` it looks at the buckets in memory.
+        It changes nothing, and does not raise for the problems it finds. Under
+        `TestNatsBroker` it checks the buckets in memory.
 
         ```python
         health = await buckets.health(max_lag=timedelta(minutes=5), max_fill=0.9)
@@ -164,14 +175,17 @@ class Buckets:
         ```
 
         Args:
-            max_lag: How old the oldest change may be that a durable has not handled, in
-                seconds or as a `timedelta`; any age if not given.
+            max_lag: The maximum age of a durable's oldest unhandled change, in seconds or as
+                a `timedelta`; unlimited if not given.
             max_fill: The share of its `max_bytes` that a bucket may use, such as 0.9; all of
                 it if not given.
-            timeout: Seconds within which there is an answer, whatever NATS does.
+            timeout: How many seconds the check may take, whatever NATS does.
+
+        Returns:
+            The problems that were found.
 
         Raises:
-            InvalidOptionError: If an option cannot work.
+            InvalidOptionError: If an option is invalid.
         """
         # Where nobody asks, it need not be there.
         from faststream_objstore.health import HealthLimits, check  # noqa: PLC0415
@@ -180,14 +194,23 @@ class Buckets:
         return await check(self._attached, limits)
 
     async def open(self, bucket: str | Bucket) -> ObjectStore:
-        """The store of a bucket: a declared one, or any that exists.
+        """Open a bucket: a declared one, or any that exists on the server.
 
         Args:
             bucket: Its name, or its declaration.
 
+        Returns:
+            The bucket's store.
+
         Raises:
             BucketNotFoundError: If it is not declared and does not exist.
             NotConnectedError: If the broker has been stopped.
+
+        Example:
+            ```python
+            store = await buckets.open("photos")
+            await store.put("cat.png", Path("cat.png"))
+            ```
         """
         name = name_of(bucket)
         await self._attached.backend_of(name)
@@ -202,21 +225,21 @@ class Buckets:
 
         Args:
             bucket: Its name, or all of its settings.
-            **settings: Those of `ObjectStoreConfig`, beside a name.
+            **settings: Fields of `ObjectStoreConfig`, if `bucket` is a name.
 
         Returns:
-            Its store.
+            The bucket's store.
 
         Raises:
             BucketConfigMismatchError: If it exists with other settings.
-            InvalidOptionError: If a setting cannot work.
+            InvalidOptionError: If a setting is invalid.
         """
         if not isinstance(bucket, ObjectStoreConfig):
             bucket = ObjectStoreConfig(bucket=bucket, **settings)
         elif settings:
             msg = (
-                f"Bucket '{bucket.bucket}': create() takes an ObjectStoreConfig, or a name "
-                f"and settings, got both: {', '.join(settings)}."
+                f"Bucket '{bucket.bucket}': create() takes either an ObjectStoreConfig or a "
+                f"name and settings; remove {', '.join(settings)}."
             )
             raise InvalidOptionError(msg, bucket=bucket.bucket)
         binding = await self._attached.bound()
@@ -264,7 +287,7 @@ class Buckets:
             bucket: Its name, or its declaration.
 
         Returns:
-            `True`, as nats-py does.
+            `True`, as in nats-py.
 
         Raises:
             BucketNotFoundError: If it does not exist.
@@ -277,7 +300,7 @@ class Buckets:
         return True
 
     async def list(self) -> Names:
-        """The names of all buckets, declared or not, sorted."""
+        """List the names of all buckets on the server, sorted."""
         return await (await self._attached.bound()).server(None).buckets()
 
     # nats-py's names.

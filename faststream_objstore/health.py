@@ -1,4 +1,4 @@
-"""Whether a service's buckets are in order, and what is wrong if they are not."""
+"""Health checks: the problems of a service's buckets and subscribers."""
 
 import asyncio
 import json
@@ -55,10 +55,10 @@ class Problem:
 
     Attributes:
         kind: What it is.
-        detail: The same for people, with what to do where we know it.
-        bucket: The bucket's name, where it is about one.
-        durable: The durable, where it is about one.
-        object: The object's name, where it is about one.
+        detail: A description for people, with a remedy where there is one.
+        bucket: The bucket's name, if the problem concerns one.
+        durable: The durable, if the problem concerns one.
+        object: The object's name, if the problem concerns one.
     """
 
     kind: ProblemKind
@@ -68,7 +68,7 @@ class Problem:
     object: str | None = None
 
     def as_json(self) -> dict[str, str]:
-        """For an answer over HTTP."""
+        """Convert it to JSON, for an HTTP response."""
         said = {
             "problem": self.kind,
             "bucket": self.bucket,
@@ -81,21 +81,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What `Buckets.health` has found.
+    """The result of `Buckets.health`.
 
     Attributes:
-        problems: All that is wrong.
+        problems: All problems that were found.
     """
 
     problems: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def as_json(self) -> dict[str, Any]:
-        """For an answer over HTTP."""
+        """Convert it to JSON, for an HTTP response."""
         return {
             "status": "ok" if self.ok else "unhealthy",
             "problems": [one.as_json() for one in self.problems],
@@ -107,12 +107,12 @@ class HealthLimits:
     """What counts as healthy.
 
     Attributes:
-        max_lag: How old the oldest unhandled change may be; `None` for any age.
+        max_lag: The maximum age of the oldest unhandled change; `None` for any age.
         max_fill: The share of a bucket's `max_bytes` that may be used; `None` for all.
-        timeout: Seconds within which there is an answer.
+        timeout: How many seconds the check may take.
 
     Raises:
-        InvalidOptionError: If one of them cannot work.
+        InvalidOptionError: If one of them is invalid.
     """
 
     max_lag: float | timedelta | None = None
@@ -144,12 +144,12 @@ class HealthLimits:
 
 
 def _refuse(option: str, value: object, wanted: str) -> None:
-    msg = f"health({option}={value!r}) cannot work; give {wanted}."
+    msg = f"health: {option} must be {wanted}, got {value!r}."
     raise InvalidOptionError(msg)
 
 
 async def check(attached: "Attached", limits: HealthLimits) -> Health:
-    """What is wrong, found within the timeout whatever the server does.
+    """Find all problems within the timeout, whatever the server does.
 
     Nothing is created, and nothing is bound.
     """
@@ -157,7 +157,7 @@ async def check(attached: "Attached", limits: HealthLimits) -> Health:
     if connection is None:
         return _unconnected("the broker is not connected: it was not started, or was stopped")
     if isinstance(connection, Client) and not connection.is_connected:
-        return _unconnected("the connection to NATS is lost, and nats-py tries to restore it")
+        return _unconnected("the connection to NATS is lost; nats-py is trying to restore it")
     binding = attached.binding_now
     if binding is None:
         return _unconnected("the buckets are not bound yet: the broker is starting")
@@ -170,7 +170,7 @@ async def check(attached: "Attached", limits: HealthLimits) -> Health:
     problems: list[Problem] = []
     for task, about in tasks.items():
         if not task.done():
-            # Not awaited: whatever holds it up must not hold up the answer.
+            # Not awaited: whatever delays it must not delay the result.
             task.cancel()
             problems.append(_silent(about, f"NATS did not answer within {limits.seconds:g} s"))
         elif (error := task.exception()) is not None:
@@ -258,10 +258,10 @@ async def _subscriber(
             binding.server(seconds), name, durable, timeout=seconds
         )
     except BucketNotFoundError:
-        # The bucket's own check tells of it.
+        # The bucket's own check reports it.
         return problems
     if standing is None:
-        detail = "the server has no such consumer: it was deleted, or never made"
+        detail = "the server has no such consumer: it was deleted, or never created"
         problems.append(
             Problem(kind="durable_missing", bucket=name, durable=durable, detail=detail)
         )
@@ -303,9 +303,9 @@ def make_health_asgi(
     tags: Sequence[Union["Tag", dict[str, Any]]] | None = None,
     unique_id: str | None = None,
 ) -> "GetHandler":
-    """An ASGI route that says whether the buckets are in order: 200 or 503, with JSON.
+    """Make an ASGI route that checks the buckets: 200 or 503, with JSON.
 
-    It stands beside FastStream's `make_ping_asgi`:
+    Use it next to FastStream's `make_ping_asgi`:
 
     ```python
     app = AsgiFastStream(
@@ -318,18 +318,21 @@ def make_health_asgi(
     "bucket": "photos", "durable": "thumbnailer", "detail": ...}]}`.
 
     Args:
-        buckets: Whose.
-        max_lag: How old the oldest unhandled change of a durable may be, in seconds or as a
-            `timedelta`; any age if not given.
+        buckets: The buckets to check.
+        max_lag: The maximum age of a durable's oldest unhandled change, in seconds or as a
+            `timedelta`; unlimited if not given.
         max_fill: The share of its `max_bytes` that a bucket may use; all of it if not given.
-        timeout: Seconds within which it answers, whatever NATS does.
-        include_in_schema: Whether AsyncAPI shows it.
-        description: AsyncAPI's description.
-        tags: AsyncAPI's tags.
-        unique_id: AsyncAPI's id.
+        timeout: How many seconds a request may take, whatever NATS does.
+        include_in_schema: Whether to include it in the AsyncAPI document.
+        description: The description in AsyncAPI.
+        tags: The tags in AsyncAPI.
+        unique_id: The id in AsyncAPI.
+
+    Returns:
+        The route.
 
     Raises:
-        InvalidOptionError: If an option cannot work.
+        InvalidOptionError: If an option is invalid.
     """
     from faststream.asgi import AsgiResponse, get  # noqa: PLC0415 - only where it is served
 

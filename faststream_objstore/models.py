@@ -464,8 +464,8 @@ class ObjectStoreConfig:
     def _check(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:
             msg = (
-                f"Bucket '{self.bucket}': {option}={getattr(self, option)!r} cannot work; "
-                f"it must be {wanted}."
+                f"Bucket '{self.bucket}': {option} must be {wanted}, got "
+                f"{getattr(self, option)!r}."
             )
             raise InvalidOptionError(msg, bucket=self.bucket)
 

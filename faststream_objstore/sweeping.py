@@ -48,7 +48,7 @@ class Sweep:
         markers_older_than: Delete markers of this age go too; they stay if not given.
 
     Raises:
-        InvalidOptionError: If one of them cannot work.
+        InvalidOptionError: If one of them is invalid.
     """
 
     every: timedelta = timedelta(days=1)
@@ -66,8 +66,8 @@ class Sweep:
                 continue
             if not isinstance(given, timedelta) or given < least:
                 msg = (
-                    f"Sweep({option}={given!r}) cannot work; give a timedelta from "
-                    f"{least.total_seconds():g} s."
+                    f"Sweep: {option} must be a timedelta of at least "
+                    f"{least.total_seconds():g} s, got {given!r}."
                 )
                 raise InvalidOptionError(msg)
 

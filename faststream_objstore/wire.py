@@ -244,7 +244,7 @@ def headers_of(headers: Mapping[str, str | list[str]] | None) -> dict[str, list[
     if not headers:
         return None
     if not isinstance(headers, Mapping):
-        msg = f"headers={headers!r} cannot work; give a mapping of str to str or list of str."
+        msg = f"headers must be a mapping of str to str or list of str, got {headers!r}."
         raise InvalidOptionError(msg)
     result: dict[str, list[str]] = {}
     for key, value in headers.items():
@@ -254,7 +254,7 @@ def headers_of(headers: Mapping[str, str | list[str]] | None) -> dict[str, list[
             or not isinstance(values, (list, tuple))
             or not all(isinstance(one, str) for one in values)
         ):
-            msg = f"header {key!r}: {value!r} cannot work; give a str or a list of str."
+            msg = f"header {key!r} must be a str or a list of str, got {value!r}."
             raise InvalidOptionError(msg)
         result[key] = list(values)
     return result

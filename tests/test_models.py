@@ -188,9 +188,8 @@ def test_a_setting_that_cannot_work_is_refused(options: dict[str, Any], wanted: 
     with pytest.raises(InvalidOptionError) as caught:
         ObjectStoreConfig(bucket="photos", **options)
 
-    assert str(caught.value).startswith(
-        f"Bucket 'photos': {option}={value!r} cannot work; it must be "
-    )
+    assert str(caught.value).startswith(f"Bucket 'photos': {option} must be ")
+    assert str(caught.value).endswith(f", got {value!r}.")
     assert wanted in str(caught.value)
     assert caught.value.bucket == "photos"
     assert isinstance(caught.value, ValueError)

@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="The objects of NATS Object Store buckets. Exit codes: 0, 1 for what failed, "
-    "2 for a command line that cannot work.",
+    "2 for an invalid command line.",
 )
 
 Json = Annotated[bool, typer.Option("--json", help="JSON, a value on a line.")]

@@ -1,4 +1,4 @@
-"""What observers are told."""
+"""The events that observers receive, and the protocols of observers."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ __all__ = (
 OperationResult: TypeAlias = Literal["success", "not_found", "conflict", "error", "cancelled"]
 """How an operation ended.
 
-`not_found` is an `ObjectNotFoundError`; `conflict` is a version, or a name, that somebody else
-was quicker with; `error` is every other error.
+`not_found` is an `ObjectNotFoundError`; `conflict` means that another writer was faster;
+`error` is any other error.
 """
 
 ChangeResult: TypeAlias = Literal[
@@ -37,12 +37,12 @@ class OperationEvent:
     Attributes:
         bucket: The bucket's name.
         operation: The method: `put`, `get`, `open`, `delete` and so on. `put_file` and
-            `get_file` have names of their own, `exists` is a `get_info`.
+            `get_file` are reported as such, `exists` as `get_info`.
         outcome: How it ended.
         seconds: How long it took; for `open`, until the reader was closed.
-        bytes: Bytes of content that were stored or read, or that a sweep has freed.
-        info: The version that was written or read, where the operation has one.
-        error: What it raised.
+        bytes: How many bytes of content were stored or read, or freed by a sweep.
+        info: The version that was written or read, if there is one.
+        error: The exception that it raised, if any.
     """
 
     bucket: str
@@ -62,13 +62,13 @@ class ChangeEvent:
         bucket: The bucket's name.
         durable: The subscriber's durable; `None` without one.
         handler: The handler's name.
-        outcome: How it ended: `handled`; `retried`, which comes again; `superseded`, which
-            failed for a newer version of its object; `dead_lettered`, which is given up;
-            `passed_over`, which is no object's metadata; `skipped`, which the subscriber
-            does not want.
-        attempts: How often it has been delivered, this time included.
+        outcome: How it ended: `handled`; `retried`, so it is redelivered; `superseded`, its
+            handler failed, but a newer version has replaced the object; `dead_lettered`, it
+            was given up; `passed_over`, it was not an object's metadata; `skipped`, the
+            subscriber does not want it.
+        attempts: How often it has been delivered, including this time.
         lag: Seconds from the put to the handler, by this machine's clock.
-        info: The version of the object; `None` if it is no object's metadata.
+        info: The version of the object; `None` if it was not an object's metadata.
     """
 
     bucket: str
@@ -82,10 +82,10 @@ class ChangeEvent:
 
 @runtime_checkable
 class Observer(Protocol):
-    """What is told of every operation and every change.
+    """Receives every operation and every change.
 
-    Both methods run on the event loop, where they happen: they must be quick, and they must
-    not block. One that raises harms nothing, and is logged once.
+    Both methods are called on the event loop, so they must be fast and must not block. An
+    observer that raises does no harm, and is logged once.
 
     ```python
     class Slow:
@@ -101,32 +101,35 @@ class Observer(Protocol):
     """
 
     def operation(self, event: OperationEvent) -> None:
-        """An operation has finished.
+        """Called when an operation has finished.
 
         Args:
-            event: What happened.
+            event: The operation.
         """
 
     def change(self, event: ChangeEvent) -> None:
-        """The delivery of a change has ended.
+        """Called when the delivery of a change has ended.
 
         Args:
-            event: What happened.
+            event: The delivery.
         """
 
 
 @runtime_checkable
 class ScopedObserver(Observer, Protocol):
-    """An observer that is also there while an operation runs, as a trace's span is."""
+    """An observer that is also active while an operation runs, like a tracing span."""
 
     def scope(self, bucket: str, operation: str) -> AbstractContextManager[object]:
-        """What an operation runs in; `operation` is called before it is left.
+        """Make a context in which an operation runs; `operation` is called before it exits.
 
-        Not for `open` and `iter`, which run as long as their callers like.
+        Not used for `open` and `iter`, which last as long as their callers like.
 
         Args:
             bucket: The bucket's name.
             operation: The method.
+
+        Returns:
+            The context manager.
         """
 
 

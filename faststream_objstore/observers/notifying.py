@@ -1,4 +1,4 @@
-"""Telling the observers of one `Buckets`, whatever they do."""
+"""Notifying the observers of one `Buckets`, and surviving their errors."""
 
 import contextlib
 import logging
@@ -21,8 +21,8 @@ class Observers:
     """The observers of one `Buckets`.
 
     Args:
-        observers: In the order in which they are told.
-        log: Called with a level and a text.
+        observers: The observers, in the order in which they are notified.
+        log: Called with a level and a message.
 
     Raises:
         InvalidOptionError: If one of them is not an `Observer`.
@@ -33,8 +33,8 @@ class Observers:
         for one in self._all:
             if not isinstance(one, Observer) or isinstance(one, type):
                 msg = (
-                    f"observers={one!r} cannot work; an observer is an object with the "
-                    "methods operation(event) and change(event)."
+                    "observers must be objects with the methods operation(event) and "
+                    f"change(event), got {one!r}."
                 )
                 raise InvalidOptionError(msg)
         self._scoped = [one for one in self._all if isinstance(one, ScopedObserver)]
@@ -54,7 +54,7 @@ class Observers:
                     self._report(one, error)
 
     def operation(self, event: OperationEvent) -> None:
-        """Tell of an operation."""
+        """Notify the observers of an operation."""
         for one in self._all:
             try:
                 one.operation(event)
@@ -62,7 +62,7 @@ class Observers:
                 self._report(one, error)
 
     def change(self, event: ChangeEvent) -> None:
-        """Tell of a change."""
+        """Notify the observers of a change."""
         for one in self._all:
             try:
                 one.change(event)
@@ -71,7 +71,7 @@ class Observers:
 
     @contextlib.contextmanager
     def scope(self, bucket: str, operation: str) -> Iterator[None]:
-        """What an operation runs in; what the observers' own scopes raise does no harm."""
+        """Run an operation within the observers' scopes; their errors are only logged."""
         entered: list[tuple[ScopedObserver, contextlib.AbstractContextManager[object]]] = []
         for one in self._scoped:
             try:

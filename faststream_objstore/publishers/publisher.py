@@ -160,7 +160,7 @@ class ObjectPublisher(PlainPublisher):
 
     def _check(self, holds: bool, option: str, value: object, wanted: str) -> None:
         if not holds:
-            msg = f"{self.declaration}: {option}={value!r} cannot work; it must be {wanted}."
+            msg = f"{self.declaration}: {option} must be {wanted}, got {value!r}."
             raise InvalidOptionError(msg, bucket=self.bucket)
 
     @property

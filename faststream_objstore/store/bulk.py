@@ -450,10 +450,7 @@ class _Run:
 
 def _require_concurrency(bucket: str, concurrency: int) -> None:
     if type(concurrency) is not int or concurrency < 1:
-        msg = (
-            f"Bucket '{bucket}': concurrency={concurrency!r} cannot work; it must be a "
-            "number from 1."
-        )
+        msg = f"Bucket '{bucket}': concurrency must be a number from 1, got {concurrency!r}."
         raise InvalidOptionError(msg, bucket=bucket)
 
 

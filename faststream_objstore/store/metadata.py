@@ -81,7 +81,7 @@ def subject_of(backend: Backend, name: str) -> str:
     """The subject of an object's metadata.
 
     Raises:
-        InvalidObjectNameError: If the name cannot work.
+        InvalidObjectNameError: If the name is invalid.
     """
     return wire.metadata_subject(backend.bucket, name, limit=backend.max_subject)
 

@@ -87,10 +87,7 @@ class SweepVerbs(StoreHandle):
 
 def _require_age(backend: Backend, option: str, age: timedelta) -> None:
     if not isinstance(age, timedelta) or age < timedelta(0):
-        msg = (
-            f"Bucket '{backend.bucket}': {option}={age!r} cannot work; give a timedelta "
-            "from 0."
-        )
+        msg = f"Bucket '{backend.bucket}': {option} must be a timedelta from 0, got {age!r}."
         raise InvalidOptionError(msg, bucket=backend.bucket)
 
 

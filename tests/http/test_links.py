@@ -215,7 +215,7 @@ def test_a_name_without_an_address_is_refused(name: str) -> None:
         ({"expires": timedelta(0)}, "positive timedelta"),
         ({"expires": 60}, "positive timedelta"),
         ({"method": "POST"}, "GET, PUT, DELETE"),
-        ({"max_size": 1}, "for uploads"),
+        ({"max_size": 1}, "PUT.* only"),
         ({"method": "PUT", "max_size": -1}, "number of bytes"),
         ({"method": "PUT", "content_type": "a\nb"}, "image/png"),
     ],

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
@@ -734,20 +735,20 @@ async def test_bucket_that_is_not_declared_is_warned_of(
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"follow": 1}, "follow=1 cannot work; it must be True or False"),
-        ({"rebuild": 2}, "rebuild=2 cannot work"),
-        ({"rebuild": ""}, "rebuild='' cannot work"),
-        ({"content_type": 5}, "content_type=5 cannot work"),
-        ({"metadata": {"a": 5}}, "metadata={'a': 5} cannot work"),
-        ({"metadata": ["a"]}, "metadata=['a'] cannot work"),
-        ({"headers": {"a": 5}}, "headers={'a': 5} cannot work"),
-        ({"chunk_size": 0}, "chunk_size=0 cannot work"),
+        ({"follow": 1}, "follow must be True or False, got 1"),
+        ({"rebuild": 2}, "rebuild must be .*, got 2"),
+        ({"rebuild": ""}, "rebuild must be .*, got ''"),
+        ({"content_type": 5}, "content_type must be .*, got 5"),
+        ({"metadata": {"a": 5}}, "metadata must be .*, got {'a': 5}\\."),
+        ({"metadata": ["a"]}, "metadata must be .*, got \\['a'\\]"),
+        ({"headers": {"a": 5}}, "headers must be .*, got {'a': 5}\\."),
+        ({"chunk_size": 0}, "chunk_size must be .*, got 0"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidOptionError) as error:
         Bucket("results").publisher("name", **options)
-    assert message in str(error.value)
+    assert re.search(message, str(error.value))
     assert "Bucket 'results', publisher('name')" in str(error.value)
 
 

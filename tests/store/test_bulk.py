@@ -331,5 +331,5 @@ async def test_missing_folder_is_an_error_before_anything_is_deleted(
 
 
 async def test_concurrency_that_cannot_work_is_refused(store: ObjectStore) -> None:
-    with pytest.raises(InvalidOptionError, match="concurrency=0"):
+    with pytest.raises(InvalidOptionError, match="concurrency must be a number from 1, got 0"):
         await store.delete_all(prefix="a", concurrency=0)

@@ -26,7 +26,7 @@ from faststream_objstore.standing import Standings
 __all__ = ("ConsoleASGI", "make_console_asgi")
 
 Authorize: TypeAlias = Callable[[Request], bool | Awaitable[bool]]
-"""Whether somebody may use the console."""
+"""Decides whether a request may use the console."""
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
@@ -59,7 +59,7 @@ def make_console_asgi(
     max_fill: float | None = None,
     timeout: float = 5.0,
 ) -> "ConsoleASGI":
-    """An ASGI app with a page that shows the declared buckets and their subscribers.
+    """Make an ASGI app with a page that shows the declared buckets and their subscribers.
 
     The size and fill of each bucket, its objects by folder with a preview, each durable with
     its lag, and changes as they happen. Nothing is loaded from elsewhere.
@@ -73,16 +73,16 @@ def make_console_asgi(
     ```
 
     Args:
-        buckets: Whose.
+        buckets: The buckets to show.
         authorize: Called with each request, before anything is read. Sync or async. It returns
             `True`, or `False` for a 403, or raises Starlette's `HTTPException`.
         writable: Whether objects can be uploaded and deleted.
-        max_lag: As for `make_health_asgi`; what it says is wrong stands on the page.
+        max_lag: As for `make_health_asgi`; problems are shown on the page.
         max_fill: As for `make_health_asgi`.
-        timeout: Seconds that NATS may take to say how buckets and durables stand.
+        timeout: How many seconds NATS may take to report on buckets and durables.
 
     Raises:
-        InvalidOptionError: If an option cannot work.
+        InvalidOptionError: If an option is invalid.
     """
     return ConsoleASGI(
         buckets,
@@ -93,15 +93,15 @@ def make_console_asgi(
 
 
 class ConsoleASGI:
-    """What `make_console_asgi` makes; see there."""
+    """The ASGI app that `make_console_asgi` makes; see there."""
 
     def __init__(
         self, buckets: Buckets, *, authorize: Authorize, writable: bool, limits: HealthLimits
     ) -> None:
         if not isinstance(buckets, Buckets) or not callable(authorize):
             msg = (
-                f"make_console_asgi({buckets!r}, authorize={authorize!r}) cannot work; give a "
-                "Buckets, and a function that says who may see everything in them."
+                "make_console_asgi takes a Buckets, and a function authorize that decides who "
+                f"may see everything in them, got {buckets!r} and authorize={authorize!r}."
             )
             raise InvalidOptionError(msg)
         self.methods: tuple[str, ...] = METHODS if writable else METHODS[:2]
