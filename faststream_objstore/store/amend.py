@@ -96,7 +96,8 @@ async def amend(
         modes.require(backend.bucket, name, entry, condition)
         changed = change(require(backend, name, entry))
         # A move that was begun step by step, and broken off, is finished so.
-        begun = entry.move is not None and entry.move.other == changed.name
+        move = entry.move
+        begun = move is not None and move.other == changed.name and move.awaited is not None
         if changed.name != name and backend.atomic and not begun:
             return await atomic.rename(backend, name, change, mark, condition)
         if changed.name != name:

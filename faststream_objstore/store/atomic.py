@@ -21,7 +21,7 @@ from ..models import ObjectInfo, ObjectLink
 from . import kept, links, modes
 from .batch import Write, require_count, write_all
 from .lifetime import aged, with_age
-from .metadata import Entry, find, marker, new_nuid, noted, require, subject_of
+from .metadata import Entry, Move, find, marker, new_nuid, noted, require, subject_of
 from .rename import Change, Mark, settle
 from .together import each
 
@@ -213,7 +213,7 @@ async def commit(
             for step in steps:
                 await step(view)
             continue
-        await _settle(backend, planned, [message.sequence for _, message in written])
+        await _settle(backend, planned, by=written[-1][1].sequence)
         return view, written
     msg = "unreachable: the last attempt returns or raises"
     raise AssertionError(msg)
@@ -236,12 +236,13 @@ def _lost(view: View, now: View, attempts: int) -> RevisionMismatchError:
     return RevisionMismatchError(msg, bucket=bucket, name=name)
 
 
-async def _settle(backend: Backend, planned: list[_Planned], sequences: list[int]) -> None:
-    async def settle_one(replaced: tuple[_Planned, int]) -> None:
-        planned, sequence = replaced
-        await kept.settle(backend, planned.before, planned.plan, by=sequence)
+async def _settle(backend: Backend, planned: list[_Planned], *, by: int) -> None:
+    # All of it was replaced in one moment, the last message's: what another name of a rename
+    # holds since is not later.
+    async def settle_one(replaced: _Planned) -> None:
+        await kept.settle(backend, replaced.before, replaced.plan, by=by)
 
-    await each(zip(planned, sequences, strict=True), settle_one)
+    await each(planned, settle_one)
 
 
 # --- the changes
@@ -315,8 +316,12 @@ async def move(
         raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=to)
     raw = noted(before.raw, None)
     moved = replace(change(info), name=to)
+    # As a rename step by step does: one that is under way knows by it what has become of the
+    # version. What is new here, or is back at its name, came from nowhere.
+    came_from = source.info.name if source is not None and source.info is not None else to
+    arrived = raw if came_from == to else noted(raw, Move(came_from, None))
     require_count(backend, len(view.changed.keys() | {name, to}))
-    view.set(to, moved, raw=raw, content=content, unique=False)
+    view.set(to, moved, raw=arrived, content=content, unique=False)
     view.set(name, marker(mark(info), new_nuid()), raw=raw)
     return moved
 

@@ -22,7 +22,7 @@ from faststream_objstore.models import ObjectInfo, ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore, metadata
 
 BUCKET = "interleaved"
-STEPS = frozenset({"last_message", "publish_metadata", "purge"})
+STEPS = frozenset({"last_message", "publish_metadata", "publish_batch", "purge"})
 
 OLD = b"the old content"
 
@@ -71,6 +71,8 @@ class Stepped:
     def __init__(self, inner: Any, turn: Callable[[], Awaitable[None]]) -> None:
         self._inner = inner
         self._turn = turn
+        # What it asks for side by side is one step after the other.
+        self._one = asyncio.Lock()
         self.seen: list[object] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -79,7 +81,8 @@ class Stepped:
             return value
 
         async def step(*args: Any, **options: Any) -> Any:
-            await self._turn()
+            async with self._one:
+                await self._turn()
             try:
                 result = await value(*args, **options)
             except Exception as error:
@@ -284,14 +287,18 @@ async def orders_of(
     acts: list[str],
     judge: Callable[..., Awaitable[None]],
     switches: int | None,
+    *,
+    known_acts: dict[str, Act] = ACTS,
+    atomic: bool = False,
 ) -> int:
-    """Try every order; how many there were."""
+    """Try every order; how many there were. With `atomic`, the bucket has transactions."""
     choices: list[int] | None = []
     orders = 0
     known: set[object] = set()
     while choices is not None:
         bucket = await Bucket.fresh()
         await before(bucket.store)
+        bucket.server.find(BUCKET).config["allow_atomic"] = atomic
 
         def whole(bucket: Bucket = bucket) -> None:
             bucket.contents()
@@ -309,7 +316,7 @@ async def orders_of(
         try:
             results = await order.run(
                 [
-                    named(str(number), ACTS[act](ObjectStore.on(stepped[number])))
+                    named(str(number), known_acts[act](ObjectStore.on(stepped[number])))
                     for number, act in enumerate(acts)
                 ]
             )
