@@ -133,11 +133,13 @@ class PlainSubscriber(StreamSubscriber):
     @property
     def makes_objects_only(self) -> bool:
         """Whether all that its handlers are known for is the objects they make."""
-        return all(
-            call.handler._publishers
-            and all(getattr(one, "stores_objects", False) for one in call.handler._publishers)
-            for call in self.calls
-        )
+        for call in self.calls:
+            publishers = call.handler._publishers
+            if not publishers or not all(
+                getattr(one, "stores_objects", False) for one in publishers
+            ):
+                return False
+        return bool(self.calls)
 
     def prepare(self) -> None:
         """Build the handlers' models, if a broker that started has not done so."""

@@ -333,7 +333,7 @@ def _is_subject_of(info: ObjectInfo, subject: str) -> bool:
     except InvalidObjectNameError:
         return False
     # Other clients omit the padding.
-    return subject.rstrip("=") == canonical.rstrip("=")
+    return subject == canonical or subject.rstrip("=") == canonical.rstrip("=")
 
 
 def _letter(

@@ -227,9 +227,9 @@ class ChangeSubscriber(PlainSubscriber):
         """Whether a change that comes again has all the results that its handler makes."""
         if not change.replayed and change.receipt.deliveries == 1:
             return False
-        publishers = self.object_publishers
-        if not publishers or not self.makes_objects_only:
+        if not self.makes_objects_only:
             return False
+        publishers = self.object_publishers
         backend = await self.backend()
         for publisher in publishers:
             if not await publisher.is_done(change, backend):
