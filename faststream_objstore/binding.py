@@ -71,6 +71,8 @@ class Attached(InContext):
         InvalidOptionError: If an observer is not one.
     """
 
+    broker: NatsBroker | None
+
     def __init__(
         self,
         extension: object,

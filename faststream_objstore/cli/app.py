@@ -22,7 +22,7 @@ from faststream_objstore.models import BulkResult
 
 __all__ = ("app",)
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="The objects of NATS Object Store buckets. Exit codes: 0, 1 for what failed, "
