@@ -51,12 +51,17 @@ def picture(number: int, side: int = 240) -> bytes:
     ).encode()
 
 
-def build(url: str, *, writable: bool) -> tuple[AsgiFastStream, Buckets]:
-    photos = Bucket("photos", description="Uploads", max_bytes=1_000_000)
-    thumbs = Bucket("thumbs", description="What the thumbnailer makes", max_bytes=200_000)
+def build(url: str, *, writable: bool, slow: float = 0.9) -> tuple[AsgiFastStream, Buckets]:
+    photos = Bucket("photos", description="Uploads", max_bytes=2_000_000)
+    thumbs = Bucket("thumbs", description="What the thumbnailer makes", max_bytes=2_000_000)
     reports = Bucket("reports", description="What the indexer says")
 
-    @photos.on_put("{user}/{name:path}", durable="thumbnailer", retry=Retry(4, delays=(2, 5)))
+    @photos.on_put(
+        "{user}/{name:path}",
+        durable="thumbnailer",
+        max_workers=4,
+        retry=Retry(4, delays=(2, 5)),
+    )
     async def make_thumbnail(
         image: Annotated[bytes, FromObject()],
         user: Annotated[str, Path()],
@@ -75,7 +80,7 @@ def build(url: str, *, writable: bool) -> tuple[AsgiFastStream, Buckets]:
     async def write_report(
         info: ObjectInfo, store: Annotated[ObjectStore, FromBucket("reports")]
     ) -> None:
-        await asyncio.sleep(0.9)
+        await asyncio.sleep(slow)
         if info.revision % 17 == 0:
             msg = f"no index for {info.name}"
             raise ValueError(msg)
@@ -96,7 +101,9 @@ def build(url: str, *, writable: bool) -> tuple[AsgiFastStream, Buckets]:
     registry = CollectorRegistry()
     broker = NatsBroker(url, logger=logging.getLogger("console"))
     observer = PrometheusObserver(registry)
-    buckets = Buckets(broker, photos, thumbs, reports, observers=[observer], sweep=Sweep())
+    # Otherwise the markers of what is deleted fill the bucket in a day.
+    often = Sweep(every=timedelta(minutes=1), markers_older_than=timedelta(minutes=1))
+    buckets = Buckets(broker, photos, thumbs, reports, observers=[observer], sweep=often)
     app = AsgiFastStream(
         broker,
         asgi_routes=[
@@ -138,12 +145,13 @@ async def main() -> None:
     parser.add_argument("--nats", metavar="URL", help="use this server, not one of its own")
     parser.add_argument("--read-only", action="store_true", help="no uploads, no deletions")
     parser.add_argument("--every", type=float, default=0.7, help="seconds between uploads")
+    parser.add_argument("--slow", type=float, default=0.9, help="seconds of the indexer")
     parser.add_argument("--no-uploads", action="store_true", help="only handle changes")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     async with contextlib.AsyncExitStack() as stack:
         url = given.nats or (await stack.enter_async_context(NatsServer())).url
-        app, buckets = build(url, writable=not given.read_only)
+        app, buckets = build(url, writable=not given.read_only, slow=given.slow)
         uploads: set[asyncio.Task[None]] = set()
         if not given.no_uploads:
 

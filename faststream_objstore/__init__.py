@@ -37,6 +37,7 @@ from .models import (
 )
 from .params import FromBucket, FromObject, LiveObject, OpenObject, StatObject
 from .store import Listing, ObjectReader, ObjectStore, ObjectWatcher
+from .sweeping import Sweep
 
 if TYPE_CHECKING:
     from .middlewares import ClaimCheckMiddleware
@@ -82,6 +83,7 @@ __all__ = (
     "RevisionMismatchError",
     "StatObject",
     "StoreTimeoutError",
+    "Sweep",
 )
 
 

@@ -12,6 +12,7 @@ let writable = false;
 let chosen = null;
 let listings = 0;
 let listingTook = 0;
+let listedAt = 0;
 let stale = 0;
 
 function element(tag, properties = {}, ...children) {
@@ -76,12 +77,12 @@ function crumbs() {
   $("crumbs").replaceChildren(...links.flatMap((link, index) => (index ? ["/", link] : [link])));
 }
 
-async function list(from = null) {
+async function list(from = null, quiet = false) {
   const number = ++listings;
   const began = performance.now();
   const query = new URLSearchParams({ prefix, delimiter: "/", limit: PAGE });
   if (from !== null) query.set("after", from);
-  say("Loading");
+  if (!quiet) say("Loading");
   let page;
   try {
     const response = await fetch(`objects/${bucket}/?${query}`);
@@ -90,7 +91,8 @@ async function list(from = null) {
     page = await response.json();
   } catch (error) { say(`The service does not answer: ${error.message}`, "bad"); return; }
   if (number !== listings) return;
-  listingTook = performance.now() - began;
+  listedAt = performance.now();
+  listingTook = listedAt - began;
   stale = 0;
   const rows = [
     ...page.folders.map((name) => [name, folderRow(name)]),
@@ -104,7 +106,7 @@ async function list(from = null) {
   }
   after = page.after;
   $("more").hidden = after === null;
-  say($("objects").rows.length ? "" : "There is nothing here.");
+  if (!quiet) say($("objects").rows.length ? "" : "There is nothing here.");
 }
 
 function row(name, label, act, ...cells) {
@@ -150,8 +152,8 @@ async function preview(object) {
       object.modified = head.headers.get("last-modified");
     }
     type = (head.headers.get("content-type") ?? "").split(";")[0];
-    facts({ Type: type, Size: `${size(object.size)} (${object.size.toLocaleString()} bytes)`, Modified: when(object.modified), ETag: object.etag });
     if (!head.ok) throw new Error(head.statusText || `status ${head.status}`);
+    facts({ Type: type, Size: `${size(object.size)} (${object.size.toLocaleString()} bytes)`, Modified: when(object.modified), ETag: object.etag });
     body = await shown(object, url, type);
   } catch (error) { body = element("p", { className: "bad", textContent: `It cannot be shown: ${error.message}` }); }
   if (chosen === object) $("preview-body").replaceChildren(body);
@@ -325,10 +327,11 @@ function follow() {
   });
 }
 
-// A listing that takes long, of a bucket with very many objects, is not repeated by itself.
+// A listing that takes long, of a bucket with very many objects, is repeated seldom.
 function keepListing() {
   const first = $("objects").rows.length <= PAGE;
-  if (stale && first && listingTook < 300 && !document.hidden) list();
+  const rested = performance.now() - listedAt > 10 * listingTook;
+  if (stale && first && rested && !document.hidden) list(null, true);
 }
 
 $("more").addEventListener("click", () => list(after));
