@@ -24,12 +24,19 @@ from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
 from prometheus_client import CollectorRegistry
 
-from faststream_objstore import Bucket, Buckets, FromBucket, FromObject, ObjectStore, Retry
+from faststream_objstore import (
+    Bucket,
+    Buckets,
+    FromBucket,
+    FromObject,
+    ObjectStore,
+    Retry,
+    Sweep,
+)
 from faststream_objstore.health import make_health_asgi
 from faststream_objstore.http import make_console_asgi, mount
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.observers.prometheus import PrometheusObserver, make_metrics_asgi
-from faststream_objstore.sweeping import Sweep
 from faststream_objstore.testing import NatsServer
 
 USERS = ("ann", "bob", "cy", "dee")

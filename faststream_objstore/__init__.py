@@ -37,11 +37,11 @@ from .models import (
 )
 from .params import FromBucket, FromObject, LiveObject, OpenObject, StatObject
 from .store import Listing, ObjectReader, ObjectStore, ObjectWatcher
-from .sweeping import Sweep
 
 if TYPE_CHECKING:
     from .middlewares import ClaimCheckMiddleware
     from .publishers import ObjectResponse
+    from .sweeping import Sweep
 
 __all__ = (
     "Bucket",
@@ -88,7 +88,11 @@ __all__ = (
 
 
 # Few services need them, and they are most of what those would import in vain.
-_LATE = {"ClaimCheckMiddleware": "middlewares", "ObjectResponse": "publishers"}
+_LATE = {
+    "ClaimCheckMiddleware": "middlewares",
+    "ObjectResponse": "publishers",
+    "Sweep": "sweeping",
+}
 
 
 def __getattr__(name: str) -> Any:
