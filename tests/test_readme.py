@@ -38,5 +38,5 @@ def test_files_that_the_readme_links_to_exist() -> None:
 def test_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     commands = re.findall(r"^\$ make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text()
-    assert commands == ["demo", "gallery", "test"]
+    assert commands == ["demo", "gallery", "console", "test"]
     assert all(re.search(rf"^{command}:", makefile, re.MULTILINE) for command in commands)
