@@ -35,6 +35,8 @@ caller are also `ValueError`s (or `TypeError`s, where a type is wrong).
     │   └── InvalidPatternError
     ├── UnsupportedDataError            TypeError
     ├── BulkError                       some objects failed, the others succeeded
+    ├── InvalidDumpError                ValueError; a file is no dump, or is damaged
+    ├── BulkError                       some of many objects; the rest is done
     ├── TransactionEndedError           RuntimeError; used after its block
     ├── StoreTimeoutError               nats-py's TimeoutError
     │   ├── ConnectionLostError         the connection was lost before the answer came
@@ -71,6 +73,7 @@ __all__ = (
     "IncompleteObjectError",
     "InvalidBucketNameError",
     "InvalidClaimError",
+    "InvalidDumpError",
     "InvalidLinkError",
     "InvalidObjectNameError",
     "InvalidOptionError",
@@ -281,6 +284,10 @@ class InvalidPatternError(InvalidOptionError):
 
 class UnsupportedDataError(ObjStoreError, TypeError):
     """`put` was given something that is not bytes, text, a file or an iterable."""
+
+
+class InvalidDumpError(ObjStoreError, ValueError):
+    """A file is no dump of a bucket, or it is cut off or damaged."""
 
 
 class BulkError(ObjStoreError):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from faststream_objstore.cli.archive import add_archive
 from faststream_objstore.cli.operation import add_operation
 from faststream_objstore.cli.output import (
     as_json,
@@ -14,11 +15,10 @@ from faststream_objstore.cli.output import (
     emit,
     line_of,
     printable,
-    said_of,
+    say,
     size_of,
 )
 from faststream_objstore.cli.session import Address, Session, run, usage
-from faststream_objstore.models import BulkResult
 
 __all__ = ("app",)
 
@@ -155,7 +155,7 @@ def get(
                 done = await store.get_dir(
                     at.name, file, concurrency=concurrency, progress=progress
                 )
-        _say(done, "fetched", json=json)
+        say(done, "fetched", json=json)
 
     async def one() -> None:
         async with session.store(at.bucket) as store:
@@ -207,7 +207,7 @@ def put(
                 done = await store.put_dir(
                     source, at.name, concurrency=concurrency, progress=progress
                 )
-        _say(done, "stored", json=json)
+        say(done, "stored", json=json)
 
     async def one() -> None:
         name = at.name + source.name if at.is_folder else at.name
@@ -257,7 +257,7 @@ def cp(
                         concurrency=concurrency,
                         progress=progress,
                     )
-                _say(done, "copied", json=json)
+                say(done, "copied", json=json)
                 return
             name = _named(target, at)
             copied = await store.copy(at.name, name, bucket=target.bucket)
@@ -367,7 +367,7 @@ def sync(
                 done = await store.sync(
                     folder, at.name, delete=delete, concurrency=concurrency, progress=progress
                 )
-        _say(done, "stored", json=json)
+        say(done, "stored", json=json)
 
     run(work)
 
@@ -377,16 +377,5 @@ def _named(target: Address, source: Address) -> str:
     return target.name + source.name.rpartition("/")[2] if target.is_folder else target.name
 
 
-def _say(done: BulkResult, what: str, *, json: bool) -> None:
-    if json:
-        emit(said_of(done))
-        return
-    said = f"{len(done.done)} {what}, {size_of(done.size)}"
-    if done.unchanged:
-        said += f"; {len(done.unchanged)} unchanged"
-    if done.deleted:
-        said += f"; {len(done.deleted)} deleted"
-    print(said)
-
-
+add_archive(app)
 add_operation(app)

@@ -20,7 +20,7 @@ from rich.progress import (
 from faststream_objstore.models import BulkResult, ObjectInfo
 from faststream_objstore.store.put import Progress as Report
 
-__all__ = ("as_json", "bar", "emit", "line_of", "printable", "said_of", "size_of")
+__all__ = ("as_json", "bar", "emit", "line_of", "printable", "say", "size_of")
 
 
 def printable(text: str) -> str:
@@ -74,7 +74,7 @@ def line_of(info: ObjectInfo) -> str:
     return f"{info.size:>12}  {when:<16}  {printable(info.name + arrow)}"
 
 
-def said_of(result: BulkResult) -> dict[str, Any]:
+def _said_of(result: BulkResult) -> dict[str, Any]:
     """What scripts get of many objects."""
     return {
         "done": result.done,
@@ -82,6 +82,19 @@ def said_of(result: BulkResult) -> dict[str, Any]:
         "deleted": result.deleted,
         "size": result.size,
     }
+
+
+def say(done: BulkResult, what: str, *, json: bool) -> None:
+    """What was done with many objects."""
+    if json:
+        emit(_said_of(done))
+        return
+    said = f"{len(done.done)} {what}, {size_of(done.size)}"
+    if done.unchanged:
+        said += f"; {len(done.unchanged)} unchanged"
+    if done.deleted:
+        said += f"; {len(done.deleted)} deleted"
+    print(said)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from .amend import delete
 from .beside import BesideVerbs
 from .bulk import BulkVerbs
 from .declare import bind_bucket
+from .dump import DumpVerbs
 from .folders import Listing, fold, require_page
 from .get import Version, content, newest, require_size, verified
 from .given import AnyMeta, Headers
@@ -52,7 +53,9 @@ __all__ = ("ObjectStore", "PutMode")
 Infos: TypeAlias = list[ObjectInfo]
 
 
-class ObjectStore(TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, BesideVerbs):
+class ObjectStore(
+    TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, DumpVerbs, BesideVerbs
+):
     """The objects of one bucket.
 
     A superset of nats-py's `ObjectStore`, with the same names. Every method may raise

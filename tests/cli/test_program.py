@@ -142,6 +142,20 @@ def test_what_is_refused_is_named_and_the_rest_is_fetched(
     assert not (tmp_path / "up").exists()
 
 
+def test_bucket_is_dumped_and_restored(objstore: Program, bucket: str) -> None:
+    assert objstore("dump", bucket, "b.tgz") == "1 dumped, 5 B\n"
+    assert objstore("restore", "b.tgz", f"{bucket}-new", "--create") == "1 restored, 5 B\n"
+    assert objstore.run("get", f"{bucket}-new/first", "-").stdout == b"first"
+    assert 'mode="create" does not replace it' in objstore.failing("restore", "b.tgz", bucket)
+    (done,) = objstore.values("restore", "b.tgz", bucket, "--mode", "missing")
+    assert (done["done"], done["unchanged"]) == ([], ["first"])
+    dumped = objstore.run("dump", bucket, "-").stdout
+    assert objstore("restore", "-", bucket, "--mode", "overwrite", given=dumped) == (
+        "1 restored, 5 B\n"
+    )
+    assert "is no dump" in objstore.failing("restore", __file__, bucket)
+
+
 def test_watch_ends_with_an_interrupt(objstore: Program, bucket: str) -> None:
     watching = objstore.start("watch", bucket)
     assert watching.stdout is not None

@@ -32,6 +32,9 @@ async def test_calls_of_the_page_on_many_objects(
             for name in ("ann/a", "ann/2025/b", "../up"):
                 await store.put(name, name)
             assert await page["show"](store) == ["ann/2025/", "ann/a"]
+            other = ObjectStoreConfig(bucket=f"{bucket_name}-moved")
+            target = await ObjectStore.bind(client, other, declare=True)
+            assert await page["move"](target, store, tmp_path / "b.tgz") == 5
             (failed,) = await page["mirror"](store, tmp_path / "mirror")
             assert failed.startswith("../up: ")
     finally:

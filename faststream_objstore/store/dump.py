@@ -1,0 +1,277 @@
+"""Dump and restore: a bucket as a tar, which any tar can read.
+
+`bucket.json` comes first, with the settings. For each object there is `metadata/N.json`, and
+behind it the content: `objects/NAME`, or `objects-by-number/N` where the name cannot be a path
+everywhere. `end.json` comes last, so that a dump that was cut off is told from a whole one.
+"""
+
+import asyncio
+import io
+import json
+import tarfile
+import tempfile
+from datetime import timedelta
+from os import PathLike
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from ..exceptions import (
+    BulkError,
+    InvalidObjectNameError,
+    InvalidOptionError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    ObjStoreError,
+)
+from ..models import BulkResult, ObjectInfo, ObjectStoreStatus
+from . import paths
+from .handle import StoreHandle
+from .put import Progress, report
+from .restore import FORMAT, VERSION, Restore, RestoreMode, failures, reading
+
+if TYPE_CHECKING:
+    from .store import ObjectStore
+
+__all__ = ("DumpVerbs",)
+
+# An object goes to disk before it goes into the tar, where its size comes first: it may be
+# replaced while it is read, and what is in a tar cannot be taken back.
+_IN_MEMORY = 4 * 1024 * 1024
+_ATTEMPTS = 20
+
+
+class DumpVerbs(StoreHandle):
+    """The verbs of `ObjectStore` that write it to a file, and read it again."""
+
+    async def dump(
+        self, target: str | PathLike[str] | IO[bytes], *, progress: Progress | None = None
+    ) -> BulkResult:
+        """Write all objects, with what is said of them, links and settings, to a tar.
+
+        Each object is one version, whole and verified; objects that change meanwhile are
+        in it as they were when their turn came. Memory is constant; the largest object
+        has to fit on the disk of temporary files.
+
+        Args:
+            target: A path, which appears when the dump is complete, compressed if it ends
+                with `.gz` or `.tgz`; or a file that is open for binary writing.
+            progress: Called with the number of objects done, and in all.
+
+        Returns:
+            What was dumped.
+
+        Raises:
+            OSError: If the file cannot be written.
+            BulkError: If some objects could not be read; the others are in the dump.
+
+        Example:
+            ```python
+            await store.dump("photos.tar")
+            ```
+        """
+        store = cast("ObjectStore", self)
+        if not isinstance(target, (str, PathLike)):
+            if not callable(getattr(target, "write", None)):
+                self._refuse(f"{target!r} is neither a path nor a file open for writing")
+            return await _Dump(store, target, "", None).run(progress)
+        path = Path(target)
+        temporary = path.with_name(f".{path.name[:50]}.part")
+        failed: BulkError | None = None
+        file = await asyncio.to_thread(temporary.open, "wb")
+        try:
+            with file:
+                compression = "gz" if path.suffix in {".gz", ".tgz"} else ""
+                try:
+                    result = await _Dump(store, file, compression, path.parent).run(progress)
+                except BulkError as error:
+                    failed, result = error, error.result
+            await asyncio.to_thread(temporary.replace, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if failed is not None:
+            raise failed
+        return result
+
+    async def restore(
+        self,
+        source: str | PathLike[str] | IO[bytes],
+        *,
+        mode: RestoreMode = "create",
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Put the objects of a dump into this bucket, verified.
+
+        An object whose content is not what the dump says is not put. Links come last.
+        Nothing is written but objects of this bucket, whatever is in the file.
+
+        Args:
+            source: A path, or a file that is open for binary reading; compressed or not.
+            mode: What is done about objects that are there: `"create"` fails for them,
+                `"overwrite"` replaces them, `"missing"` lets them be.
+            progress: Called with the number of objects done, and in all.
+
+        Returns:
+            What was put; what was there with `"missing"` is in `unchanged`.
+
+        Raises:
+            InvalidDumpError: If it is no dump, or it is cut off; what came before that has
+                been put.
+            BulkError: If some objects could not be put.
+        """
+        if mode not in {"create", "overwrite", "missing"}:
+            self._refuse(f'mode={mode!r} cannot work; give "create", "overwrite" or "missing"')
+        async with reading(source) as tar:
+            return await Restore(cast("ObjectStore", self), tar, mode).run(progress)
+
+    def _refuse(self, problem: str) -> None:
+        msg = f"Bucket '{self._bucket}': {problem}."
+        raise InvalidOptionError(msg, bucket=self._bucket)
+
+
+class _Dump:
+    """One dump under way."""
+
+    def __init__(
+        self, store: "ObjectStore", file: IO[bytes], compression: str, folder: Path | None
+    ) -> None:
+        self._store = store
+        self._file = file
+        self._mode: Any = f"w|{compression}"
+        self._folder = None if folder is None else str(folder)
+
+    async def run(self, progress: Progress | None) -> BulkResult:
+        result = BulkResult()
+        size = 0
+        settings = _settings(await self._store.status(count=False))
+        infos = await self._store.list()
+        apart = paths.collisions(info.name for info in infos)
+        with tarfile.open(
+            fileobj=self._file, mode=self._mode, format=tarfile.PAX_FORMAT
+        ) as tar:
+            await asyncio.to_thread(_add_json, tar, "bucket.json", settings)
+            for number, listed in enumerate(infos, 1):
+                try:
+                    info = await self._add(tar, listed, number, apart)
+                except ObjectNotFoundError:
+                    # It is gone, and so it is not in the dump.
+                    info = None
+                except ObjStoreError as error:
+                    result.failed[listed.name] = error
+                    info = None
+                if info is not None:
+                    result.done.append(info.name)
+                    size += info.size
+                if progress is not None:
+                    await report(progress, number, len(infos))
+            end = {"objects": len(result.done)}
+            await asyncio.to_thread(_add_json, tar, "end.json", end)
+        result = BulkResult(done=result.done, failed=result.failed, size=size)
+        if result.failed:
+            raise failures(self._store.bucket, "dumped", result)
+        return result
+
+    async def _add(
+        self, tar: tarfile.TarFile, listed: ObjectInfo, number: int, apart: dict[str, str]
+    ) -> ObjectInfo:
+        for _ in range(_ATTEMPTS):
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=self._folder) as content:
+                try:
+                    info = await self._store.get_info(listed.name)
+                    if not info.is_link():
+                        await self._store.get(info, cast("IO[bytes]", content))
+                except ObjectChangedError:
+                    continue
+                path = None if info.is_link() else _path_of(info.name, number, apart)
+                said = _said_of(info, path)
+                content.seek(0)
+
+                def write(
+                    said: dict[str, Any] = said,
+                    path: str | None = path,
+                    info: ObjectInfo = info,
+                    content: Any = content,
+                ) -> None:
+                    _add_json(tar, f"metadata/{number}.json", said)
+                    if path is not None:
+                        _add_file(tar, path, info, content)
+
+                await asyncio.to_thread(write)
+                return info
+        msg = (
+            f"Bucket '{listed.bucket}', object {listed.name!r} changes faster than it can be "
+            "read; dump it again."
+        )
+        raise ObjectChangedError(msg, bucket=listed.bucket, name=listed.name)
+
+
+def _settings(status: ObjectStoreStatus) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "bucket": status.bucket,
+        "description": status.description,
+        "ttl": _seconds(status.ttl),
+        "max_bytes": status.max_bytes,
+        "storage": status.storage,
+        "replicas": status.replicas,
+        "compression": status.compressed,
+        "metadata": status.metadata,
+        "keep_replaced": _seconds(status.keep_replaced),
+    }
+
+
+def _seconds(time: timedelta | None) -> float | None:
+    return None if time is None else time.total_seconds()
+
+
+def _path_of(name: str, number: int, apart: dict[str, str]) -> str:
+    try:
+        paths.relative(name)
+        name.encode()
+    except (InvalidObjectNameError, UnicodeEncodeError):
+        return f"objects-by-number/{number}"
+    # Nor where tar programs and file systems have their limits.
+    if (
+        name in apart
+        or "\\" in name
+        or any(len(one.encode()) > 255 for one in name.split("/"))
+    ):
+        return f"objects-by-number/{number}"
+    return f"objects/{name}"
+
+
+def _said_of(info: ObjectInfo, path: str | None) -> dict[str, Any]:
+    link = info.link
+    return {
+        "name": info.name,
+        "path": path,
+        "size": info.size,
+        "sha256": info.hexdigest,
+        "chunk_size": info.options.max_chunk_size if info.options else None,
+        "description": info.description,
+        "headers": info.headers,
+        "metadata": info.metadata,
+        "link": link and {"bucket": link.bucket, "name": link.name},
+        "modified": info.mtime and info.mtime.isoformat(),
+        "revision": info.revision,
+    }
+
+
+def _add_json(tar: tarfile.TarFile, name: str, value: dict[str, Any]) -> None:
+    data = json.dumps(value).encode()
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    member.mode = 0o644
+    tar.addfile(member, io.BytesIO(data))
+    # It keeps all members that it has written.
+    tar.members.clear()  # type: ignore[attr-defined]
+
+
+def _add_file(tar: tarfile.TarFile, path: str, info: ObjectInfo, content: IO[bytes]) -> None:
+    member = tarfile.TarInfo(path)
+    member.size = info.size
+    member.mode = 0o644
+    member.mtime = int(info.mtime.timestamp()) if info.mtime else 0
+    tar.addfile(member, content)
+    tar.members.clear()  # type: ignore[attr-defined]

@@ -1,0 +1,329 @@
+"""Restore: what a dump says, believed as far as it can be checked."""
+
+import asyncio
+import hashlib
+import json
+import tarfile
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from os import PathLike
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+
+from ..exceptions import (
+    BulkError,
+    DigestMismatchError,
+    InvalidDumpError,
+    InvalidOptionError,
+    ObjectAlreadyExists,
+    ObjStoreError,
+)
+from ..models import (
+    BulkResult,
+    ObjectInfo,
+    ObjectLink,
+    ObjectMeta,
+    ObjectMetaOptions,
+    ObjectStoreConfig,
+)
+from .modes import PutMode
+from .put import Progress, report
+
+if TYPE_CHECKING:
+    from .store import ObjectStore
+
+__all__ = (
+    "FORMAT",
+    "VERSION",
+    "Restore",
+    "RestoreMode",
+    "config_of_dump",
+    "failures",
+    "reading",
+)
+
+T = TypeVar("T")
+RestoreMode: TypeAlias = Literal["create", "overwrite", "missing"]
+"""What is done about objects that are there: an error, they are replaced, they stay."""
+
+FORMAT = "faststream-objstore-dump"
+VERSION = 1
+_READ = 1024 * 1024
+_LARGEST_JSON = 16 * 1024 * 1024
+
+
+async def config_of_dump(
+    source: str | PathLike[str] | IO[bytes], bucket: str
+) -> ObjectStoreConfig:
+    """The settings of the bucket that was dumped, for a bucket to restore into.
+
+    Args:
+        source: The dump.
+        bucket: The name of the new bucket.
+
+    Raises:
+        InvalidDumpError: If it is no dump.
+    """
+    async with reading(source) as tar:
+        settings = await asyncio.to_thread(_header, tar)
+    try:
+        return ObjectStoreConfig(
+            bucket=bucket,
+            description=settings["description"],
+            ttl=settings["ttl"],
+            max_bytes=settings["max_bytes"],
+            storage=settings["storage"],
+            replicas=settings["replicas"],
+            compression=settings["compression"] or None,
+            metadata=settings["metadata"] or None,
+            keep_replaced=settings["keep_replaced"],
+        )
+    except (KeyError, InvalidOptionError) as error:
+        msg = f"The dump's settings cannot be read: {error}"
+        raise InvalidDumpError(msg) from error
+
+
+def failures(bucket: str, what: str, result: BulkResult) -> BulkError:
+    """The error of a call in which some objects failed."""
+    shown = [f"{name!r} ({why})" for name, why in islice(result.failed.items(), 3)]
+    msg = (
+        f"Bucket '{bucket}': {len(result.failed)} objects could not be {what}: "
+        f"{', '.join(shown)}. The rest is done; `result` of this error says all."
+    )
+    return BulkError(msg, bucket=bucket, result=result)
+
+
+@asynccontextmanager
+async def reading(
+    source: str | PathLike[str] | IO[bytes],
+) -> AsyncGenerator[tarfile.TarFile, None]:
+    """The tar, read as a stream; not closed if it was open."""
+
+    def opened() -> tarfile.TarFile:
+        if isinstance(source, (str, PathLike)):
+            return tarfile.open(source, "r|*")
+        return tarfile.open(fileobj=source, mode="r|*")
+
+    with_errors = _saying_what(opened)
+    tar = await asyncio.to_thread(with_errors)
+    try:
+        yield tar
+    finally:
+        await asyncio.to_thread(tar.close)
+
+
+def _saying_what(work: Callable[[], T]) -> Callable[[], T]:
+    """`work`, with the errors of tarfile and of decompression as one of ours."""
+
+    def call() -> T:
+        try:
+            return work()
+        except (tarfile.TarError, EOFError) as error:
+            msg = f"The file is no dump, or it is cut off or damaged: {error}"
+            raise InvalidDumpError(msg) from error
+        except OSError as error:
+            # gzip's, of damaged data; those of the system have a number.
+            if error.errno is not None:
+                raise
+            msg = f"The dump is damaged: {error}"
+            raise InvalidDumpError(msg) from error
+
+    return call
+
+
+def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    member = _saying_what(tar.next)()
+    tar.members.clear()  # type: ignore[attr-defined]
+    if member is not None and not member.isreg():
+        msg = f"The dump has a member {member.name!r} that is no file; it is not restored."
+        raise InvalidDumpError(msg)
+    return member
+
+
+def _json_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
+    value: object = None
+    if member.size <= _LARGEST_JSON:
+        try:
+            value = json.loads(_read(tar, member))
+        except ValueError:
+            value = None
+    if not isinstance(value, dict):
+        msg = f"The dump's {member.name!r} is no JSON object; the dump is damaged."
+        raise InvalidDumpError(msg)
+    return value
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return b"" if file is None else _saying_what(file.read)()
+
+
+def _header(tar: tarfile.TarFile) -> dict[str, Any]:
+    member = _next(tar)
+    settings = _json_of(tar, member) if member and member.name == "bucket.json" else {}
+    if settings.get("format") != FORMAT:
+        msg = "The file is no dump of a bucket: it does not begin with bucket.json."
+        raise InvalidDumpError(msg)
+    if settings.get("version") != VERSION:
+        msg = f"The dump has version {settings.get('version')!r}; this reads {VERSION}."
+        raise InvalidDumpError(msg)
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An object of a dump, as its JSON says; whoever wrote the file may have said anything."""
+
+    name: str
+    path: str | None
+    size: int
+    sha256: str | None
+    meta: ObjectMeta
+    link: ObjectLink | None = field(default=None)
+
+    @classmethod
+    def read(cls, raw: dict[str, Any], member: str) -> "_Entry":
+        try:
+            link = raw["link"] and ObjectLink(raw["link"]["bucket"], raw["link"]["name"])
+            size, chunk_size = int(raw["size"]), raw["chunk_size"]
+            entry = cls(
+                name=_text(raw["name"]),
+                path=raw["path"] and _text(raw["path"]),
+                size=size,
+                sha256=raw["sha256"] and _text(raw["sha256"]),
+                link=link or None,
+                meta=ObjectMeta(
+                    description=raw["description"] and _text(raw["description"]),
+                    headers=raw["headers"],
+                    metadata=raw["metadata"],
+                    options=ObjectMetaOptions(max_chunk_size=chunk_size and int(chunk_size)),
+                ),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"The dump's {member!r} does not say what an object is: {error!r}."
+            raise InvalidDumpError(msg) from error
+        if (entry.path is None) == (entry.link is None):
+            msg = f"The dump's {member!r} is neither a link nor an object."
+            raise InvalidDumpError(msg)
+        return entry
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        msg = f"{value!r} is no text"
+        raise TypeError(msg)
+    return value
+
+
+class Restore:
+    """One restore under way."""
+
+    def __init__(self, store: "ObjectStore", tar: tarfile.TarFile, mode: RestoreMode) -> None:
+        self._store = store
+        self._tar = tar
+        self._put_mode: PutMode = "overwrite" if mode == "overwrite" else "create"
+        self._keeps = mode == "missing"
+        self._result = BulkResult()
+        self._size = 0
+
+    async def run(self, progress: Progress | None) -> BulkResult:
+        """Restore all of it; raises as `ObjectStore.restore`."""
+        settings = await asyncio.to_thread(_header, self._tar)
+        links: list[_Entry] = []
+        count = 0
+        while True:
+            member = await asyncio.to_thread(_next, self._tar)
+            if member is None:
+                msg = f"The dump is cut off behind {count} objects: it has no end.json."
+                raise InvalidDumpError(msg)
+            raw = await asyncio.to_thread(_json_of, self._tar, member)
+            if member.name == "end.json":
+                break
+            entry = _Entry.read(raw, member.name)
+            count += 1
+            if entry.link is not None:
+                links.append(entry)
+                continue
+            content = await asyncio.to_thread(_next, self._tar)
+            if content is None or content.name != entry.path or content.size != entry.size:
+                msg = f"The dump has no content of {entry.name!r} behind {member.name!r}."
+                raise InvalidDumpError(msg)
+            await self._noting(entry, self._put(entry, content))
+            if progress is not None:
+                await report(progress, count - len(links), None)
+        if raw.get("objects") != count:
+            msg = f"The dump says that it has {raw.get('objects')!r} objects; it has {count}."
+            raise InvalidDumpError(msg)
+        for number, entry in enumerate(links, count - len(links) + 1):
+            await self._noting(entry, self._link(entry, settings.get("bucket")))
+            if progress is not None:
+                await report(progress, number, count)
+        result = BulkResult(
+            done=sorted(self._result.done),
+            unchanged=sorted(self._result.unchanged),
+            failed=self._result.failed,
+            size=self._size,
+        )
+        if result.failed:
+            raise failures(self._store.bucket, "restored", result)
+        return result
+
+    async def _noting(self, entry: _Entry, work: Any) -> None:
+        try:
+            await work
+        except ObjectAlreadyExists as error:
+            if self._keeps:
+                self._result.unchanged.append(entry.name)
+            else:
+                self._result.failed[entry.name] = error
+        except InvalidDumpError:
+            raise
+        except ObjStoreError as error:
+            self._result.failed[entry.name] = error
+        else:
+            self._result.done.append(entry.name)
+            self._size += entry.size
+
+    async def _put(self, entry: _Entry, content: tarfile.TarInfo) -> None:
+        await self._store.put(
+            entry.name, self._content(entry, content), entry.meta, mode=self._put_mode
+        )
+
+    async def _content(
+        self, entry: _Entry, member: tarfile.TarInfo
+    ) -> AsyncGenerator[bytes, None]:
+        file = self._tar.extractfile(member)
+        digest = hashlib.sha256()
+        while file is not None:
+            piece = await asyncio.to_thread(_saying_what(lambda: file.read(_READ)))
+            if not piece:
+                break
+            digest.update(piece)
+            yield piece
+        if entry.sha256 is not None and digest.hexdigest() != entry.sha256:
+            msg = (
+                f"Bucket '{self._store.bucket}', object {entry.name!r}: the dump has content "
+                f"of the SHA-256 {digest.hexdigest()} and says {entry.sha256}; it is not put."
+            )
+            raise DigestMismatchError(msg, bucket=self._store.bucket, name=entry.name)
+
+    async def _link(self, entry: _Entry, dumped: object) -> None:
+        link = cast("ObjectLink", entry.link)
+        # A link within the bucket stays within the bucket, whatever that is called now.
+        bucket = self._store.bucket if link.bucket == dumped else link.bucket
+        if link.name is None:
+            info = await self._store.add_bucket_link(entry.name, bucket, mode=self._put_mode)
+        else:
+            target = ObjectInfo(name=link.name, bucket=bucket)
+            info = await self._store.add_link(entry.name, target, mode=self._put_mode)
+        meta = entry.meta
+        if meta.description or meta.headers or meta.metadata:
+            said = ObjectMeta(
+                name=entry.name,
+                description=meta.description,
+                headers=meta.headers,
+                metadata=meta.metadata,
+                options=info.options,
+            )
+            await self._store.update_meta(entry.name, said)

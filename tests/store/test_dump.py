@@ -1,0 +1,333 @@
+"""A bucket as a tar: whole, verified, readable by any tar; and back."""
+
+import asyncio
+import io
+import json
+import subprocess
+import tarfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faststream_objstore import BulkError, BulkResult, ObjectMeta, ObjectStore
+from faststream_objstore.backends.base import Backend
+from faststream_objstore.backends.memory import MemoryServer
+from faststream_objstore.exceptions import (
+    DigestMismatchError,
+    InvalidDumpError,
+    InvalidOptionError,
+    ObjectAlreadyExists,
+)
+from faststream_objstore.models import ObjectLink, ObjectStoreConfig
+from faststream_objstore.store.declare import bind_bucket
+from faststream_objstore.store.restore import config_of_dump
+from tests.store.conftest import CreateBucket
+from tests.store.support import MIB, Audit, layout, pattern_bytes, soon, spied, write_chunks
+
+
+async def memory_bucket(name: str) -> ObjectStore:
+    backend = await bind_bucket(MemoryServer(), ObjectStoreConfig(bucket=name))
+    return ObjectStore.on(backend)
+
+
+async def test_bucket_comes_back_as_it_was(
+    create_bucket: CreateBucket, bucket_name: str, other_store: ObjectStore, tmp_path: Path
+) -> None:
+    store = ObjectStore.on(
+        await create_bucket(bucket_name, ttl=timedelta(days=7), description="text")
+    )
+    await store.put(
+        "a/large",
+        pattern_bytes(5 * MIB),
+        description="described",
+        headers={"k": ["v", "w"]},
+        metadata={"key": "täxt"},
+        chunk_size=100_000,
+    )
+    await store.put("empty", b"")
+    await store.put("gone", b"x")
+    await store.delete("gone")
+    await store.add_link("link", "empty")
+    await store.update_meta("link", ObjectMeta(description="of the link"))
+    await store.add_bucket_link("bucket", other_store.bucket)
+
+    dumped = await soon(store.dump(tmp_path / "b.tar"))
+    expected = ["a/large", "bucket", "empty", "link"]
+    assert dumped == BulkResult(done=expected, size=5 * MIB)
+    assert [one.name for one in tmp_path.iterdir()] == ["b.tar"]
+
+    target = ObjectStore.on(await create_bucket(f"{bucket_name}-restored"))
+    assert await soon(target.restore(tmp_path / "b.tar")) == dumped
+    for name in ("a/large", "empty", "link"):
+        before, after = await store.get_info(name), await target.get_info(name)
+        for said in ("size", "chunks", "digest", "description", "headers", "metadata"):
+            assert getattr(after, said) == getattr(before, said), (name, said)
+    assert await target.get("a/large") == pattern_bytes(5 * MIB)
+    assert (await target.get_info("link")).link == ObjectLink(target.bucket, "empty")
+    assert (await target.get_info("bucket")).link == ObjectLink(other_store.bucket)
+    assert not await target.exists("gone")
+
+    config = await config_of_dump(tmp_path / "b.tar", "new")
+    assert (config.bucket, config.ttl, config.description) == (
+        "new",
+        timedelta(days=7),
+        "text",
+    )
+
+
+async def test_dump_of_a_server_is_a_fixture_in_memory(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    await store.put("x", b"content")
+    await soon(store.dump(tmp_path / "b.tgz"))
+
+    memory = await memory_bucket("fixture")
+    await memory.restore(tmp_path / "b.tgz")
+    assert await memory.get("x") == b"content"
+
+
+async def test_any_tar_reads_it_and_nothing_lands_outside(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    for name in ("good/name", "../../up", "/abs", "a", "a/b", "Case", "case", "nul\0", "x/"):
+        await store.put(name, name)
+    await soon(store.dump(tmp_path / "b.tar"))
+
+    folder = tmp_path / "deep" / "folder"
+    folder.mkdir(parents=True)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["tar", "-xPf", str(tmp_path / "b.tar")],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (folder / "objects" / "good" / "name").read_text() == "good/name"
+    apart = [one.read_text() for one in (folder / "objects-by-number").iterdir()]
+    assert sorted(apart) == sorted(
+        ["../../up", "/abs", "a", "a/b", "Case", "case", "nul\0", "x/"]
+    )
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["b.tar", "deep"]
+
+    again = await memory_bucket("again")
+    await again.restore(tmp_path / "b.tar")
+    assert [info.name for info in await again.list()] == [i.name for i in await store.list()]
+
+
+async def test_object_that_is_replaced_while_it_is_dumped_is_whole(
+    backend: Backend, tmp_path: Path
+) -> None:
+    store, spy = spied(backend)
+    await store.put("x", pattern_bytes(MIB))
+    new = bytes(MIB)
+    replaced = asyncio.Event()
+
+    async def replace() -> None:
+        await ObjectStore.on(backend).put("x", new)
+        replaced.set()
+
+    inner = store.get_info
+
+    async def get_info(name: str, show_deleted: bool = False) -> Any:
+        info = await inner(name, show_deleted)
+        if not replaced.is_set():
+            await replace()
+        return info
+
+    store.get_info = get_info  # type: ignore[method-assign]
+    await soon(store.dump(tmp_path / "b.tar"))
+    assert spy.calls
+
+    memory = await memory_bucket("again")
+    await memory.restore(tmp_path / "b.tar")
+    assert await memory.get("x") == new
+
+
+async def test_damaged_object_is_named_and_the_rest_is_dumped(
+    backend: Backend, store: ObjectStore, audit: Audit, tmp_path: Path
+) -> None:
+    audit.orphans = True
+    info = await store.put("bad", pattern_bytes(MIB))
+    await store.put("good", b"1")
+    await write_chunks(backend, info.nuid, b"one chunk too many")
+
+    with pytest.raises(BulkError, match="1 objects could not be dumped: 'bad'"):
+        await soon(store.dump(tmp_path / "b.tar"))
+    memory = await memory_bucket("again")
+    assert (await memory.restore(tmp_path / "b.tar")).done == ["good"]
+
+
+async def test_mode_says_what_happens_to_what_is_there(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    await store.put("a", b"dumped")
+    await store.put("b", b"dumped")
+    file = io.BytesIO()
+    await soon(store.dump(file))
+    await store.put("a", b"newer")
+    await store.delete("b")
+
+    def dumped() -> io.BytesIO:
+        return io.BytesIO(file.getvalue())
+
+    assert await store.restore(dumped(), mode="missing") == BulkResult(
+        done=["b"], unchanged=["a"], size=6
+    )
+    assert await store.get("a") == b"newer"
+    with pytest.raises(BulkError) as raised:
+        await store.restore(dumped())
+    assert {type(one) for one in raised.value.result.failed.values()} == {ObjectAlreadyExists}
+    assert (await store.restore(dumped(), mode="overwrite")).done == ["a", "b"]
+    assert await store.get("a") == b"dumped"
+    with pytest.raises(InvalidOptionError, match="mode='all'"):
+        await store.restore(dumped(), mode="all")  # type: ignore[arg-type]
+
+
+async def dump_of(**objects: bytes) -> bytes:
+    store = await memory_bucket("source")
+    for name, content in objects.items():
+        await store.put(name, content)
+    file = io.BytesIO()
+    await store.dump(file)
+    return file.getvalue()
+
+
+async def test_content_that_is_not_what_the_dump_says_is_not_put(
+    backend: Backend, store: ObjectStore
+) -> None:
+    dump = await dump_of(a=b"as it was put", b=b"another one!!")
+    file = io.BytesIO(dump.replace(b"as it was put", b"as it was not"))
+
+    with pytest.raises(BulkError) as raised:
+        await store.restore(file)
+    assert type(raised.value.result.failed["a"]) is DigestMismatchError
+    assert raised.value.result.done == ["b"]
+    assert await layout(backend) == {"b": 1}
+
+
+async def test_dump_that_is_cut_off_is_told_from_a_whole_one(store: ObjectStore) -> None:
+    dump = await dump_of(a=bytes(10_000), b=bytes(10_000))
+
+    for size in (0, 100, 3000, 8000, 16_000, 25_000):
+        with pytest.raises(InvalidDumpError):
+            await store.restore(io.BytesIO(dump[:size]), mode="overwrite")
+    # After a whole member, tar itself takes it for the end.
+    with tarfile.open(fileobj=io.BytesIO(dump)) as tar:
+        end = tar.getmember("end.json").offset
+    with pytest.raises(InvalidDumpError, match="cut off behind 2 objects"):
+        await store.restore(io.BytesIO(dump[:end] + bytes(1024)), mode="overwrite")
+
+
+def tar_of(*members: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    file.seek(0)
+    return file
+
+
+def member_of(name: str, content: object, **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(member, field, value)
+    return member, content if isinstance(content, bytes) else json.dumps(content).encode()
+
+
+HEADER = member_of("bucket.json", {"format": "faststream-objstore-dump", "version": 1})
+SAID = {
+    "name": "x",
+    "path": "../../x",
+    "size": 3,
+    "sha256": None,
+    "chunk_size": None,
+    "description": None,
+    "headers": None,
+    "metadata": None,
+    "link": None,
+}
+
+
+@pytest.mark.parametrize(
+    "members, said",
+    [
+        ([], "no dump"),
+        ([member_of("../../etc/passwd", b"root")], "does not begin with bucket.json"),
+        ([member_of("bucket.json", b"not json")], "no JSON object"),
+        (
+            [member_of("bucket.json", {"format": "faststream-objstore-dump", "version": 2})],
+            "version 2",
+        ),
+        ([HEADER, member_of("/x", b"", type=tarfile.SYMTYPE, linkname="/etc")], "no file"),
+        (
+            [HEADER, member_of("x", b"", type=tarfile.LNKTYPE, linkname="/etc/passwd")],
+            "no file",
+        ),
+        ([HEADER, member_of("x", b"", type=tarfile.CHRTYPE)], "no file"),
+        (
+            [HEADER, member_of("metadata/1.json", {"name": 5})],
+            "does not say what an object is",
+        ),
+        (
+            [HEADER, member_of("metadata/1.json", SAID), member_of("y", b"abc")],
+            "no content of",
+        ),
+        (
+            [HEADER, member_of("metadata/1.json", SAID), member_of("../../x", b"abcd")],
+            "no content of",
+        ),
+        ([HEADER, member_of("end.json", {"objects": 1})], "says that it has 1 objects"),
+    ],
+)
+async def test_hostile_dump_is_refused_and_nothing_is_written(
+    members: list[tuple[tarfile.TarInfo, bytes]],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "deep" / "folder"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    store = await memory_bucket("target")
+
+    with pytest.raises(InvalidDumpError, match=said):
+        await store.restore(tar_of(*members))
+    assert await store.list() == []
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+
+
+async def test_path_that_leads_outside_is_only_where_the_content_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "deep" / "folder"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    store = await memory_bucket("target")
+
+    file = tar_of(
+        HEADER,
+        member_of("metadata/1.json", SAID),
+        member_of("../../x", b"abc"),
+        member_of("end.json", {"objects": 1}),
+    )
+    await store.restore(file)
+    assert await store.get("x") == b"abc"
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+
+
+async def test_dump_that_fails_leaves_the_old_one(store: ObjectStore, tmp_path: Path) -> None:
+    path = tmp_path / "b.tar"
+    path.write_text("old")
+    await store.put("x", b"1")
+
+    def fail(done: int, total: int | None) -> None:
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        await store.dump(path, progress=fail)
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["b.tar"]
