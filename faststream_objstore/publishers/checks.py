@@ -1,6 +1,5 @@
 """What is wrong with publishers of objects, found before the first message."""
 
-import logging
 from collections import Counter
 from typing import Any
 
@@ -12,18 +11,21 @@ from faststream_objstore._faststream.publishing import (
     published_by,
 )
 from faststream_objstore.changes.subscriber import ChangeSubscriber
-from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
+from faststream_objstore.exceptions import (
+    BucketNotDeclaredError,
+    InvalidOptionError,
+    InvalidPatternError,
+)
 from faststream_objstore.publishers.publisher import ObjectPublisher
 
 __all__ = ("check_publishers",)
-
-_logger = logging.getLogger("faststream_objstore")
 
 
 def check_publishers(broker: NatsBroker) -> None:
     """Compare the publishers of a broker's handlers with what their subscribers hear.
 
     Raises:
+        BucketNotDeclaredError: If a publisher's bucket belongs to no `Buckets`.
         InvalidPatternError: If a name asks for what the pattern or the subject does not
             capture, or if results would fire the handler that makes them.
         InvalidOptionError: If two publishers of a handler write to one name.
@@ -31,16 +33,20 @@ def check_publishers(broker: NatsBroker) -> None:
     for handler in published_by(broker):
         publishers = [one for one in handler.publishers if isinstance(one, ObjectPublisher)]
         for publisher in publishers:
-            if not publisher.is_attached:
-                _logger.warning(
-                    "%s stores its results in bucket '%s', which is not declared; pass the "
-                    "Bucket to Buckets(broker, ...), or each of its messages fails.",
-                    handler.name,
-                    publisher.bucket,
-                )
+            _require_attached(handler, publisher)
             _require_captures(handler, publisher)
             _require_no_loop(handler, publisher)
         _require_distinct(handler, publishers)
+
+
+def _require_attached(handler: PublishedBy, publisher: ObjectPublisher) -> None:
+    # A `Buckets` without a broker will do: it may be attached before a message comes.
+    if not publisher.is_attached:
+        msg = (
+            f"{handler.name}: {publisher.declaration}: the Bucket belongs to no Buckets; pass "
+            "it to the Buckets(broker, ...) of this broker, or nothing can be stored in it."
+        )
+        raise BucketNotDeclaredError(msg, bucket=publisher.bucket)
 
 
 def _require_captures(handler: PublishedBy, publisher: ObjectPublisher) -> None:

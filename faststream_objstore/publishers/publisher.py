@@ -326,7 +326,7 @@ class ObjectPublisher(PlainPublisher):
         returned: Any,
     ) -> ObjectInfo:
         async def send(sent: Any) -> ObjectInfo | None:
-            data, encoding = await content.encoded(self._broker(), sent.body)
+            data, encoding = await self._encoded(sent.body, name)
             headers = dict(sent.headers)
             if sent.correlation_id:
                 headers.setdefault("correlation_id", sent.correlation_id)
@@ -355,6 +355,19 @@ class ObjectPublisher(PlainPublisher):
 
         stored: ObjectInfo | None = await self.through_middlewares(command, send, middlewares)
         return stored or ObjectInfo(name=name, bucket=self.bucket, deleted=True)
+
+    async def _encoded(self, body: Any, name: str) -> tuple[Any, str | None]:
+        broker = self._broker()
+        try:
+            return await content.encoded(broker, body)
+        except (TypeError, ValueError) as error:
+            # What codecs raise for it names neither the bucket nor the object.
+            msg = (
+                f"Bucket '{self.bucket}', object {name!r}: the broker cannot encode a result "
+                f"of type {type(body).__name__} ({error}). Return bytes, str, a Path, a "
+                "stream, or what it can encode, such as a dict or a pydantic model."
+            )
+            raise UnsupportedDataError(msg, bucket=self.bucket, name=name) from error
 
     @staticmethod
     def _given_type(headers: Mapping[str, str]) -> str | None:

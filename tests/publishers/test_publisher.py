@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import logging
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +25,7 @@ from faststream_objstore import (
     OpenObject,
 )
 from faststream_objstore.exceptions import (
+    BucketNotDeclaredError,
     InvalidObjectNameError,
     InvalidOptionError,
     InvalidPatternError,
@@ -713,9 +713,7 @@ async def test_two_publishers_of_one_name_on_a_handler_are_refused() -> None:
             pass
 
 
-async def test_bucket_that_is_not_declared_is_warned_of(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_start_is_refused_where_the_bucket_is_not_declared() -> None:
     sources, results = Bucket("sources"), Bucket("results")
 
     @sources.on_put()
@@ -723,12 +721,33 @@ async def test_bucket_that_is_not_declared_is_warned_of(
     async def handler() -> bytes:
         return b""
 
-    with caplog.at_level(logging.WARNING, "faststream_objstore"):
-        async with in_memory(sources) as service:
-            with pytest.raises(NotConnectedError, match="Bucket 'results', publisher"):
-                await (await service.store(sources)).put("a", b"")
-    assert (
-        "handler stores its results in bucket 'results', which is not declared" in caplog.text
+    with pytest.raises(BucketNotDeclaredError) as caught:
+        async with in_memory(sources):
+            pass
+    assert caught.value.bucket == "results"
+    assert str(caught.value) == (
+        "handler: Bucket 'results', publisher('a'): the Bucket belongs to no Buckets; pass it "
+        "to the Buckets(broker, ...) of this broker, or nothing can be stored in it."
+    )
+
+
+async def test_result_that_cannot_be_encoded_is_named_with_its_bucket_and_object() -> None:
+    sources, results = Bucket("sources"), Bucket("results")
+
+    @sources.on_put("{stem}.txt")
+    @results.publisher("{stem}.json")
+    async def handler() -> Any:
+        return object()
+
+    async with in_memory(sources, results) as service:
+        with pytest.raises(UnsupportedDataError) as caught:
+            await (await service.store(sources)).put("a.txt", b"")
+        assert await names(await service.store(results)) == []
+    assert (caught.value.bucket, caught.value.name) == ("results", "a.json")
+    assert str(caught.value) == (
+        "Bucket 'results', object 'a.json': the broker cannot encode a result of type object "
+        "(Unable to serialize unknown type: <class 'object'>). Return bytes, str, a Path, a "
+        "stream, or what it can encode, such as a dict or a pydantic model."
     )
 
 
