@@ -1,10 +1,10 @@
-"""The seam: what a store needs of the stream under a bucket.
+"""The interface between a store and the stream under its bucket.
 
-A backend knows subjects, sequences and messages. It knows nothing of objects: names,
-versions, digests and links are the store's, written once for every backend.
+A backend knows subjects, sequences and messages. It knows nothing about objects: names,
+versions, digests and links are up to the store, which is written once for all backends.
 
-Errors are this package's own (`exceptions.py`); a backend lets none of nats-py's through.
-Every wait is bounded by `timeout`, except a followed `MessageStream`.
+A backend raises only errors of this package (`exceptions.py`), never nats-py's.
+Every wait is bounded by `timeout`, except on a followed `MessageStream`.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class StreamState(NamedTuple):
         bytes: Bytes stored, subjects and headers included.
         last_sequence: Sequence of the newest message ever stored.
         created: When it was made; tells a recreated bucket from the old one.
-        time_ns: What the server's clock said, nanoseconds since the epoch.
+        time_ns: The server's time, in nanoseconds since the epoch.
     """
 
     config: dict[str, Any]
@@ -72,7 +72,7 @@ class ConsumerState(NamedTuple):
     idle: bool
 
     def has_passed(self, subject: str, sequence: int) -> bool:
-        """Whether it needs a message no more, or never wanted it."""
+        """Whether it no longer needs a message, or never wanted it."""
         return (
             self.idle
             or self.floor >= sequence
@@ -120,9 +120,9 @@ class MetadataWrite(NamedTuple):
 
 
 class ChunkUpload(Protocol):
-    """The chunks of one object on their way into the stream.
+    """An upload of one object's chunks into the stream.
 
-    One task uses it, and ends it with `finish` or `abort`.
+    A single task uses it, and ends it with `finish` or `abort`.
     """
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
@@ -138,23 +138,23 @@ class ChunkUpload(Protocol):
         """
 
     async def finish(self) -> None:
-        """Wait until the stream has acknowledged every chunk; raises as `write`."""
+        """Wait until the stream has acknowledged every chunk; raises what `write` raises."""
 
     async def abort(self) -> None:
-        """Remove whatever was stored, also what is still in flight; never raises.
+        """Remove whatever was stored or is still in flight; never raises.
 
-        Safe to await from a cancelled task: it runs to its end, which is bounded.
+        Safe to await from a cancelled task: it runs to completion in bounded time.
         """
 
 
 class Room(Protocol):
-    """Memory that bodies are received into, one after the other."""
+    """Memory into which bodies are received, one after the other."""
 
     def reserve(self, size: int) -> memoryview | None:
-        """Where the next body goes, the same until `commit`; `None` if there is no room."""
+        """Memory for the next body, the same until `commit`; `None` if there is no room."""
 
     def commit(self, size: int) -> None:
-        """The next body is there."""
+        """Note that the next body has been received."""
 
 
 class MessageStream(Protocol):
@@ -192,25 +192,25 @@ class MessageStream(Protocol):
         """
 
     def limit(self, count: int) -> None:
-        """Stop after so many (not followed); no more are transferred.
+        """Stop after `count` messages (not followed), and transfer no more.
 
-        To be said before the first is asked for: until then, none is.
+        Call it before reading the first message; none is requested until then.
         """
 
     def place(self, room: Room) -> bool:
-        """Have the bodies that arrive from now on put into memory of the caller's.
+        """Receive the bodies that arrive from now on into memory of the caller.
 
-        To be said right after a `take`, before anything else is awaited. The messages then
-        come with an empty `data`, except for bodies that there was no room for.
+        Call it right after a `take`, before anything else is awaited. The messages then
+        have an empty `data`, except for bodies that did not fit.
 
         Returns:
-            Whether it is done; otherwise `data` goes on to be the body.
+            Whether this is supported; otherwise `data` is still the body.
         """
 
     async def take(self) -> list[StoredMessage]:
-        """All messages that have arrived, at least one; none at the end.
+        """Return all messages that have arrived, at least one; none at the end.
 
-        Waits and raises as `__anext__`. Cheaper where there are many.
+        Waits and raises as `__anext__` does. Cheaper if there are many.
         """
 
 

@@ -95,8 +95,8 @@ class ChangeLoop:
         self._stopping = False
         self._backoff = Backoff(
             log,
-            lost=f"{self._title}: no changes for now",
-            back=f"{self._title}: receives changes again",
+            lost=f"{self._title}: not receiving changes",
+            back=f"{self._title}: receiving changes again",
         )
 
     async def start(self) -> None:
@@ -203,7 +203,7 @@ class ChangeLoop:
         try:
             receipt = Receipt.of(message.reply)
         except ValueError as error:
-            self._log(logging.WARNING, f"{self._title}: passed over: {error}")
+            self._log(logging.WARNING, f"{self._title}: skipped a message: {error}")
             return
         self._position.received(receipt)
         self._puller.backlog = receipt.pending
@@ -286,7 +286,7 @@ class ChangeLoop:
             self._log(
                 logging.WARNING,
                 f"{self._title}: revision {receipt.sequence} was not acknowledged, "
-                f"so it will come again: {error!r}",
+                f"so it will be redelivered: {error!r}",
             )
 
     async def _share(self) -> None:
@@ -331,11 +331,11 @@ class ChangeLoop:
     def _tell_late(self, seconds: float) -> None:
         self._log(
             logging.WARNING,
-            f"{self._title}: the event loop stood still for {seconds:.1f} s while "
+            f"{self._title}: the event loop was blocked for {seconds:.1f} s while "
             f"{self._handler} was running, so its change could not be renewed in time and may "
-            f"be handled twice (ack_wait is {self._options.ack_seconds:g} s). A handler that "
-            "works for long without awaiting belongs in a `def` function, which FastStream "
-            "runs in a thread, or in `asyncio.to_thread`.",
+            f"be handled twice (ack_wait is {self._options.ack_seconds:g} s). Long work "
+            "without awaiting belongs in a `def` handler, which FastStream runs in a thread, "
+            "or in `asyncio.to_thread`.",
         )
 
     def _refreshed(self, info: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Asking a JetStream consumer for messages, as many as there is room for."""
+"""Pulling messages from a JetStream consumer, as many as there is room for."""
 
 import asyncio
 import json
@@ -153,7 +153,7 @@ class Puller:
         return self._room(self._requests.missing, self.backlog > 0)
 
     async def refill(self) -> None:
-        """Ask for as many as there is room for."""
+        """Request as many messages as there is room for."""
         wanted = self.wanted
         if wanted <= 0 or not self._next_subject or not self._connection.client.is_connected:
             return

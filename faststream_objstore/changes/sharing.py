@@ -1,4 +1,4 @@
-"""Changes that a process does not want, of a durable that others may share with it."""
+"""Changes that this process does not want, but others with the same durable may."""
 
 import asyncio
 import contextlib
@@ -84,10 +84,10 @@ class Sharing:
                     logging.WARNING,
                     f"{self._options.title}: the durable {self._options.durable!r} is "
                     f"declared in two ways: as {declared.own} in this process, and as "
-                    f"{shortened(str(other))} in another, which said so {age:.0f} s ago. "
-                    "What only that one wants is given back to it. Unless a deployment "
-                    "changes the pattern just now, give each subscriber a durable name of "
-                    "its own.",
+                    f"{shortened(str(other))} in another, last confirmed {age:.0f} s ago. "
+                    "Changes that only that one wants are given back to it. Unless a "
+                    "deployment is just changing the pattern, give each subscriber its own "
+                    "durable name.",
                 )
         self._known = set(others)
         return declared

@@ -155,7 +155,7 @@ class ChangeSubscriber(PlainSubscriber):
         return self._loop is not None and self._loop.running
 
     async def start(self) -> None:
-        """Make the consumer on the server and begin to receive; called by the broker."""
+        """Create the consumer on the server and start receiving; called by the broker."""
         if self._loop is not None:
             return
         await super().start()
@@ -303,7 +303,7 @@ class ChangeSubscriber(PlainSubscriber):
 
         Args:
             subject: Where to.
-            write: Makes a letter of at most so many bytes.
+            write: Makes a letter of at most the given number of bytes.
         """
         broker = self._attachment().broker
         client = None if broker is None else connection_of(broker)

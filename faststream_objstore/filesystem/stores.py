@@ -41,7 +41,7 @@ class Stores(Protocol):
         """The names of all buckets."""
 
     def forget(self, bucket: str) -> None:
-        """The bucket is gone; one of that name is another one."""
+        """Forget a deleted bucket; a new one with that name is a different bucket."""
 
     async def close(self) -> None:
         """Close what was opened."""

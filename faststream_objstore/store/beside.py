@@ -1,4 +1,4 @@
-"""From a store to what is beside it: other buckets, a link's target, a file system."""
+"""From a store to others: another bucket, a link's target, a file system."""
 
 import asyncio
 from typing import TYPE_CHECKING, cast
@@ -18,10 +18,13 @@ class BesideVerbs(StoreHandle):
     """The verbs of `ObjectStore` that lead out of its bucket."""
 
     async def beside(self, bucket: str) -> "ObjectStore":
-        """The store of another bucket of the same server.
+        """Open another bucket on the same server.
 
         Args:
             bucket: Its name.
+
+        Returns:
+            Its store.
 
         Raises:
             BucketNotFoundError: If it does not exist.
@@ -30,16 +33,19 @@ class BesideVerbs(StoreHandle):
         if validate_bucket_name(bucket) == self._bucket:
             return store
         backend = await (await self._source()).other(bucket)
-        # Not `type(self)`: a store that is observed is made in its own way.
-        from .store import ObjectStore  # noqa: PLC0415 - the store is made of this
+        # Not `type(self)`: an observed store has a different constructor.
+        from .store import ObjectStore  # noqa: PLC0415 - the store inherits from this
 
         return ObjectStore.on(backend, origin=self._origin)
 
     async def resolve(self, target: str | ObjectInfo) -> ObjectInfo:
-        """The object that a name means: of a link its target, which may be elsewhere.
+        """Find the object that a name refers to, following a link, also to other buckets.
 
         Args:
-            target: The name, or a version.
+            target: The name, or an `ObjectInfo`.
+
+        Returns:
+            The object, or the link's target.
 
         Raises:
             ObjectNotFoundError: If it does not exist.
@@ -49,15 +55,15 @@ class BesideVerbs(StoreHandle):
         return (await locate(await self._source(), target)).info
 
     def filesystem(self) -> "ObjectStoreFileSystem":
-        """The bucket as an fsspec file system, on this store's connection.
+        """Make an fsspec file system of the bucket, on this store's connection.
 
-        To be called in the event loop. pandas and what else is sync then runs in a thread
-        beside it; async code calls fsspec's async verbs, such as `await fs._cat_file(path)`.
-        Paths begin with the bucket. Needs the extra `fsspec`.
+        Call it in the event loop. pandas and other sync code then has to run in another
+        thread; async code uses fsspec's async methods, such as `await fs._cat_file(path)`.
+        Paths start with the bucket. Needs the extra `fsspec`.
 
         Returns:
-            The file system; it cannot be pickled, nor used in the loop's own thread by its
-            sync verbs.
+            The file system. It cannot be pickled, and its sync methods cannot be used in the
+            loop's own thread.
 
         Raises:
             ImportError: If fsspec is not installed.

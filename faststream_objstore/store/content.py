@@ -1,4 +1,4 @@
-"""The content of a large object, gathered in memory and hashed while it arrives."""
+"""The content of a large object, collected in memory and hashed while it arrives."""
 
 import asyncio
 import hashlib
@@ -13,17 +13,17 @@ from .digest import INLINE, BufferDigest
 
 __all__ = ("Content", "room_for")
 
-# What a thread hashes at a time: so much that the hand-overs do not count, and so little
-# that not much is left to hash once the last chunk has come.
+# What a thread hashes at a time: enough to make the hand-overs negligible, and little enough
+# that not much is left to hash when the last chunk has arrived.
 _LEAST = 4 * 1024 * 1024
 _MOST = 32 * 1024 * 1024
 
 
 class Content(Protocol):
-    """Where chunks are gathered."""
+    """Collects chunks."""
 
     filled: int
-    """Bytes that are there."""
+    """The number of bytes received."""
 
     @property
     def room(self) -> Room | None:
@@ -37,14 +37,14 @@ class Content(Protocol):
         """
 
     async def finish(self) -> tuple[ObjectData, bytes]:
-        """The whole, and its SHA-256."""
+        """Return the whole content and its SHA-256 digest."""
 
 
 def room_for(info: ObjectInfo, first: bytes) -> Content:
-    """A place for an object whose first chunk has come.
+    """Make room for an object whose first chunk has arrived.
 
-    Metadata can claim any size, and whoever may write it must not be able to exhaust the
-    reader's memory: room is made ahead only for what chunks like the first can hold.
+    Metadata can claim any size, and its writer must not be able to exhaust the reader's
+    memory: room is allocated in advance only for what chunks like the first one can hold.
 
     Raises:
         ObjectTooLargeError: If there is not enough memory.

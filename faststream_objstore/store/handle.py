@@ -1,4 +1,4 @@
-"""What every room of `ObjectStore` stands on: the bucket, its backend, whose doing it is."""
+"""The base of `ObjectStore` and its verbs: the bucket, its backend, the origin of changes."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,13 +11,13 @@ __all__ = ("StoreHandle", "announce")
 
 
 class StoreHandle:
-    """A bucket, and the way to the backend that is current; the verbs are in subclasses.
+    """A bucket, and access to its current backend; the verbs are in subclasses.
 
     Args:
         bucket: The bucket's name.
-        source: Gives the backend that is current; asked at the start of each call, so
+        source: Returns the current backend; called at the start of each operation, so that
             a handle outlives connections.
-        origin: Adds to each change whose doing it is; nothing if not given.
+        origin: Marks each change with its origin; no marks if not given.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class StoreHandle:
         return self._bucket
 
     def _amended(self, info: ObjectInfo) -> ObjectInfo:
-        """The version of a change that amends `info`, with this change's own origin."""
+        """Mark a change of `info` with its own origin."""
         return self._origin.mark(info, before=info)
 
 
 async def announce(backend: Backend, *messages: StoredMessage | None) -> None:
-    """Let in-process subscribers see the metadata messages of a change that is done."""
+    """Show the metadata messages of a completed change to in-process subscribers."""
     for message in messages:
         if message is not None:
             await backend.announce(message)

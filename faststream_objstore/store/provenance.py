@@ -1,4 +1,4 @@
-"""Whose doing a change is: headers that belong to the change, not to the object."""
+"""The origin of a change: headers that belong to the change, not to the object."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -14,25 +14,28 @@ def _unknown(given: Collection[str]) -> Mapping[str, str]:  # noqa: ARG001
 
 
 class Origin(NamedTuple):
-    """Marks each change with what it was made in: a trace, the message that is handled.
+    """Marks each change with its context: a trace, the message that is being handled.
 
-    A header of these names is of one change only. A delete, a rename, an update and a copy
-    carry their own, never those of the put that came before. What a caller gives is kept.
+    Headers with these names belong to a single change. A delete, a rename, an update and a
+    copy have their own, never those of the put before. Headers that a caller gives are kept.
 
     Attributes:
-        names: The headers that say it; none where nobody asks.
-        current: Called with the names that the caller has given; what to add to them.
+        names: The names of these headers; empty if changes are not marked.
+        current: Called with the names that the caller gave; returns the headers to add.
     """
 
     names: frozenset[str] = frozenset()
     current: Callable[[Collection[str]], Mapping[str, str]] = _unknown
 
     def mark(self, info: ObjectInfo, *, before: ObjectInfo | None = None) -> ObjectInfo:
-        """The version that a change makes.
+        """Mark the version that a change makes.
 
         Args:
-            info: What it says.
-            before: The version that it amends; what both say of their origin is old.
+            info: The version.
+            before: The version that it amends; origin headers that both have are outdated.
+
+        Returns:
+            The marked version.
         """
         if not self.names:
             return info
@@ -51,7 +54,7 @@ class Origin(NamedTuple):
         )
 
     def unmarked(self, info: ObjectInfo) -> ObjectInfo:
-        """The version without what says whose doing it was."""
+        """Remove the origin headers from a version."""
         headers = {
             name: values
             for name, values in (info.headers or {}).items()

@@ -1,4 +1,4 @@
-"""`retire`: a delete marker whose text is decided by what it replaces."""
+"""`retire`: a delete marker whose metadata depends on what it replaces."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,21 +14,21 @@ from .metadata import Entry
 __all__ = ("RetireVerbs",)
 
 Texts: TypeAlias = Callable[[Entry], Mapping[str, str] | None]
-"""What the marker's metadata shall be, by what is there; `None` leaves that alone."""
+"""Returns the marker's metadata, given the current entry; `None` leaves it alone."""
 
 
 class RetireVerbs(StoreHandle):
     """The verbs of `ObjectStore` that publishers need."""
 
     async def retire(self, name: str, decide: Texts) -> ObjectInfo | None:
-        """Leave a delete marker under a name, also where there has never been an object.
+        """Write a delete marker under a name, even if there has never been an object.
 
         Args:
             name: The name.
-            decide: Called with what is there, again after each lost race.
+            decide: Called with the current entry, and again after each lost race.
 
         Returns:
-            The version that went, or the marker that was there before; `None` for nothing.
+            The version that was replaced, which may be a marker; `None` if there was none.
         """
         backend = await self._source()
         went, message = await run_to_completion(_retire(backend, name, decide, self))

@@ -1,4 +1,4 @@
-"""`update_meta` and `rename`: another text, another name, the same content."""
+"""`update_meta` and `rename`: changing metadata or the name, but not the content."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,21 +22,24 @@ class UpdateVerbs(LinkVerbs):
     async def update_meta(
         self, name: str, meta: AnyMeta, *, mode: AmendMode = "overwrite"
     ) -> ObjectInfo:
-        """Replace description, headers and metadata; rename; or make a link.
+        """Replace description, headers and metadata; rename the object; or make a link.
 
-        The newest version is changed, whatever is put meanwhile; its content stays.
+        The newest version is changed, whatever is put in the meantime; its content stays.
 
         Args:
-            name: The object.
-            meta: What it shall say; what it leaves out is removed, but for the name.
-                Another name renames the object. A link in its options is stored, as
-                `add_link` does, and then `name` need not exist.
+            name: The object's name.
+            meta: The new metadata. Fields that are left out are removed, except the name. A
+                different name renames the object. A link in its options is stored, as by
+                `add_link`; in that case `name` need not exist.
             mode: Which version may be changed: `"overwrite"` for any, or the revision
                 (or the `ObjectInfo`) that must be the newest.
 
+        Returns:
+            The new version.
+
         Raises:
-            RevisionMismatchError: If the object is at another revision than `mode`.
-            ObjectNotFoundError: If there is no such object, or it is deleted.
+            RevisionMismatchError: If the object is not at the revision given by `mode`.
+            ObjectNotFoundError: If the object does not exist or has been deleted.
             ObjectAlreadyExists: If the new name is taken.
         """
         given = Given.of(meta)
@@ -53,7 +56,8 @@ class UpdateVerbs(LinkVerbs):
                 if given.name not in {None, "", name}:
                     msg = (
                         f"Bucket '{self._bucket}', object {name!r}: a new link and the new "
-                        f"name {given.name!r} in one; make the link under that name."
+                        f"name {given.name!r} cannot be combined; make the link under that "
+                        "name."
                     )
                     raise InvalidOptionError(msg, bucket=self._bucket, name=name)
                 await self._require_target(backend, name, link)
@@ -79,7 +83,7 @@ class UpdateVerbs(LinkVerbs):
         return change
 
     async def rename(self, name: str, to: str, *, mode: AmendMode = "overwrite") -> ObjectInfo:
-        """Give an object another name; no content is moved.
+        """Rename an object; its content is not moved.
 
         Watchers see the old name deleted and the new one put.
 

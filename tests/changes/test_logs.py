@@ -76,13 +76,13 @@ async def test_handler_that_blocks_the_event_loop_is_named_in_a_warning(
         await calls.wait_for(1)
 
         async def told() -> None:
-            while not lines(caplog, "stood still"):
+            while not lines(caplog, "event loop was blocked"):
                 await asyncio.sleep(0.05)
 
         await soon(told())
     finally:
         await soon(broker.stop())
-    warning = lines(caplog, "stood still")[0]
+    warning = lines(caplog, "event loop was blocked")[0]
     assert "block" in warning.lower()
     assert "ack_wait is 0.3 s" in warning
     assert "asyncio.to_thread" in warning

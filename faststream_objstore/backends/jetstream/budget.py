@@ -1,4 +1,4 @@
-"""How much a server may have under way to a client."""
+"""How much data a server may have in flight to a client."""
 
 import asyncio
 import math
@@ -94,7 +94,7 @@ class Budget:
                 share.release(share.size)
 
     def release(self, size: int) -> None:
-        """So many bytes have come, or never will."""
+        """Note that this many bytes have arrived, or never will."""
         self._taken -= size
         if self._waiting:
             self._moved = asyncio.get_running_loop().time()
@@ -128,11 +128,11 @@ class Share:
         self.heard: float = math.inf
 
     def take(self, size: int) -> bool:
-        """Take so many, if they are there and nobody waits."""
+        """Take that many bytes, if they are available and nobody is waiting."""
         return self._budget._take(self, size)  # noqa: SLF001 - one thing with its parts
 
     async def acquire(self, size: int, seconds: float) -> bool:
-        """Take so many, as soon as they are there.
+        """Take that many bytes, as soon as they are available.
 
         Returns:
             Whether that was before nothing had come for anybody for so many seconds.
@@ -140,14 +140,14 @@ class Share:
         return await self._budget._acquire(self, size, seconds)  # noqa: SLF001
 
     def add(self, size: int) -> None:
-        """So many were given."""
+        """Note that this many bytes were granted."""
         if self._epoch != self._budget.epoch:
             self._epoch, self.size = self._budget.epoch, 0
         self.size += size
         self.heard = asyncio.get_running_loop().time()
 
     def release(self, size: int) -> None:
-        """So many have come, or never will."""
+        """Note that this many bytes have arrived, or never will."""
         budget = self._budget
         budget.renew()
         if self._epoch != budget.epoch:

@@ -301,7 +301,7 @@ class OrderedConsumer:
             self.fault = str(error)
 
     async def _reserve(self, count: int) -> bool:
-        """Whether so many may be asked for now; waits where nothing else would come."""
+        """Whether that many may be requested now; waits if nothing else would arrive."""
         size = count * (self._largest or self._connection.client.max_payload)
         if self._size is not None:
             size = min(size, self._size + count * _OVERHEAD_BYTES)
@@ -313,7 +313,7 @@ class OrderedConsumer:
         return True
 
     async def wait(self, seconds: float) -> None:
-        """Wait until something arrives, or goes wrong, or so many seconds."""
+        """Wait until something arrives or fails, or until the timeout."""
         if self.buffer or self.fault is not None or self.dry:
             return
         self._wake = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""What the server refuses a user.
+"""The subjects that the server denies a user.
 
 It does not answer what it refuses, only the connection hears of it: nats-py hands the
 error to the client's `error_cb`, with the subject in lower case.

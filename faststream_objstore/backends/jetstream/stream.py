@@ -167,13 +167,13 @@ class JetStreamMessages:
         return message
 
     def limit(self, count: int) -> None:
-        """Stop after so many; see `MessageStream`."""
+        """Stop after `count` messages; see `MessageStream`."""
         self._left = count
         if self._consumer is not None:
             self._consumer.limit = count
 
     def place(self, room: Room) -> bool:
-        """Have bodies put into memory of the caller's; see `MessageStream`."""
+        """Receive bodies into memory of the caller; see `MessageStream`."""
         self._room = room
         if self._consumer is not None:
             self._consumer.room = room

@@ -20,7 +20,7 @@ def _expire(future: "asyncio.Future[Any]") -> None:
 
 
 async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
-    """The future's result, or `None` after so many seconds.
+    """Wait for a future's result; `None` after `seconds`.
 
     `asyncio.wait_for` of Python 3.10 and 3.11 loses a cancellation that arrives together
     with the result; this one does not.

@@ -103,7 +103,7 @@ class MemoryReader:
         raise StopAsyncIteration
 
     def limit(self, count: int) -> None:
-        """Stop after so many; see `MessageStream`."""
+        """Stop after `count` messages; see `MessageStream`."""
         self._limit = count
         self._ended = self._ended or not self._goes_on(len(self._queue))
 
