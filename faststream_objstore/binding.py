@@ -64,7 +64,7 @@ class Attached(InContext):
 
     Args:
         extension: The `Buckets`, which the context offers to handlers and hooks.
-        observers: Who is told of operations and changes.
+        observers: The observers of operations and changes.
         sweep: When the buckets are swept.
 
     Raises:
@@ -199,7 +199,7 @@ class Attached(InContext):
                 )
                 raise BucketInUseError(msg, bucket=name)
         if makes_objects(broker):
-            # Services without publishers do without it.
+            # Imported late: services without publishers do not need it.
             from faststream_objstore.publishers.checks import (  # noqa: PLC0415
                 check_publishers,
             )

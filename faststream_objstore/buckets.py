@@ -49,7 +49,7 @@ class Buckets:
     Args:
         broker: The broker, or the first bucket if `attach` provides the broker later.
         *buckets: The declarations.
-        observers: Who is told of every operation and every change, such as a
+        observers: The observers of every operation and every change, such as a
             `PrometheusObserver`.
         sweep: Have one replica of many sweep each bucket at intervals; nobody if not given.
 
@@ -263,7 +263,7 @@ class Buckets:
 
         Raises:
             BucketConfigMismatchError: If it exists with other settings.
-            InvalidOptionError: If a setting cannot work, or there are two names.
+            InvalidOptionError: If a setting is invalid, or there are two names.
         """
         if config is None:
             return await self.create("" if bucket is None else bucket, **settings)

@@ -108,6 +108,6 @@ def refuse_twin(bucket: Bucket, declared: Mapping[str, Bucket]) -> None:
             if other is not bucket and getattr(other, option) == getattr(bucket, option):
                 msg = (
                     f"Bucket '{bucket.name}': this broker has another Bucket of the same "
-                    f"{option}; share one declaration, or give it another one."
+                    f"{option}; share one declaration, or give it a different one."
                 )
                 raise BucketInUseError(msg, bucket=bucket.name)

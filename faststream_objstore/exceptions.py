@@ -27,7 +27,7 @@ caller are also `ValueError`s (or `TypeError`s, where a type is wrong).
     │   ├── InvalidClaimError           a message's reference is malformed or not allowed
     │   ├── InvalidLinkError            ValueError
     │   ├── LinkIsABucketError          nats-py's
-    │   ├── BadObjectMetaError          nats-py's: metadata that does not parse
+    │   ├── BadObjectMetaError          nats-py's: metadata that cannot be parsed
     │   └── CorruptObjectError
     │       ├── IncompleteObjectError   chunks are missing, or there are too many
     │       └── DigestMismatchError     nats-py's

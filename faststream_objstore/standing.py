@@ -224,7 +224,7 @@ class Standings:
     """Reads where the buckets of one `Buckets` stand.
 
     Args:
-        attached: Whose.
+        attached: The extension.
         count_every: Seconds between two counts of a bucket's objects, which read the metadata
             of each of them. A bucket that has not changed is not counted again, and one whose
             count takes long is counted less often.
@@ -350,7 +350,7 @@ class _Count:
 
 
 async def _count(backend: Backend) -> int:
-    # By subject: what changes meanwhile comes again.
+    # By subject: what changes in the meantime is read again.
     live: set[str] = set()
     async with aclosing(
         entries(backend, matches=lambda _: True, include_deleted=True)

@@ -115,7 +115,7 @@ class Sweeper:
                     logging.WARNING,
                     f"Bucket '{bucket}' was not swept, trying again: {error}",
                 )
-            except Exception as error:  # noqa: BLE001 - the loop outlives a surprise
+            except Exception as error:  # noqa: BLE001 - the loop survives any error
                 self._attached.log(
                     logging.ERROR, f"Bucket '{bucket}' was not swept, trying again: {error!r}"
                 )
@@ -129,7 +129,7 @@ class Sweeper:
                 markers_older_than=self._options.markers_older_than,
             )
         except BaseException:
-            # For this replica, or another one, to try again.
+            # So that this replica, or another, tries again.
             await asyncio.shield(self._give_back(server, bucket))
             raise
         self._attached.log(logging.INFO, f"Bucket '{bucket}' is swept: {freed} bytes freed.")

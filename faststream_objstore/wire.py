@@ -434,7 +434,7 @@ def metadata_json(info: ObjectInfo, raw: Mapping[str, Any] | None = None) -> byt
     """The body of a metadata message.
 
     Args:
-        info: What it shall say. `mtime` and `revision` are the server's to say.
+        info: Its content. `mtime` and `revision` are set by the server.
         raw: The JSON of the version it amends: keys that this package does not know
             are kept, in the options too.
     """

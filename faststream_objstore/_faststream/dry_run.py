@@ -47,7 +47,7 @@ class DryRun:
         return self._broker() is broker and self.fake is not None
 
     def enter(self) -> None:
-        """Make it what this task, and what it starts, sees from now on."""
+        """Make this task, and those it starts, see it from now on."""
         _entered.set((*(one for one in _entered.get() if one.fake is not None), self))
 
     def leave(self) -> None:

@@ -140,7 +140,7 @@ class PlainPublisher(LogicPublisher):
             result: What it has returned.
 
         Returns:
-            What FastStream shall take for its result.
+            What FastStream receives as its result.
         """
         raise NotImplementedError
 

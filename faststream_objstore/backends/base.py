@@ -420,7 +420,7 @@ class Server(Protocol):
         Nothing happens if it exists with this very configuration.
 
         Raises:
-            BucketConfigMismatchError: If it exists with another one.
+            BucketConfigMismatchError: If it exists with a different one.
             StoreAPIError: If the server refuses the configuration.
         """
 

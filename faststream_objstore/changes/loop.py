@@ -183,10 +183,10 @@ class ChangeLoop:
                 lost = await self._puller.run(self._on_server.next_subject)
             except (ObjStoreError, nats.errors.Error, OSError) as error:
                 lost = str(error)
-            except Exception as error:  # noqa: BLE001 - the loop outlives a surprise
+            except Exception as error:  # noqa: BLE001 - the loop survives any error
                 lost = repr(error)
             made = False
-            # They come again, and from a bucket that was made again others may come.
+            # They are redelivered; from a recreated bucket, different ones may arrive.
             await self._give_back()
             if self._client.is_closed:
                 self._log(
@@ -302,7 +302,7 @@ class ChangeLoop:
                 await self._give_back()
 
     async def _give_back(self) -> None:
-        """Let others have what has not begun; it comes again, and that is no attempt."""
+        """Give back what has not begun; it is redelivered, which is not an attempt."""
         waiting, self._waiting = self._waiting, {}
         for sequence, (message, _) in waiting.items():
             self._returned[sequence] = self._returned.get(sequence, 0) + 1

@@ -79,7 +79,7 @@ class Puller:
         """
         await self._subscribe(next_subject)
         self._checking = asyncio.get_running_loop().create_future()
-        # JSON that does not parse is answered at once with a status 400, and takes nothing.
+        # Malformed JSON is answered at once with a status 400, and takes nothing.
         # (Text that is no JSON at all asks for one message.)
         await self._connection.publish(
             next_subject, b"{", reply=f"{self._inbox}.{_CHECK}", bucket=self._bucket

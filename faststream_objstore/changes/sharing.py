@@ -29,7 +29,7 @@ _ASK_SECONDS = 0.05
 _AGAIN_SECONDS = 1.0
 _VERIFY_EVERY_SECONDS = 0.25
 # A change that another process wants comes back after a quarter of a second, then half, and
-# so on; deliveries are counted, so there shall not be many.
+# so on; deliveries are counted, so they must stay few.
 _DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.25, 5.0
 # No longer than that, a change that has killed its process each time is taken for shared.
 _MOST_DELIVERIES = 500

@@ -65,7 +65,7 @@ class Attachment(Protocol):
 
     @property
     def observers(self) -> Observers | None:
-        """Who is told of changes; `None` for nobody."""
+        """The observers of changes, if any."""
 
     async def server_of(self, bucket: str) -> Server:
         """Where the bucket is, once it is bound."""
@@ -94,8 +94,8 @@ class ChangeSubscriber(PlainSubscriber):
     Args:
         bucket: The bucket's declaration.
         options: What is wanted.
-        title: AsyncAPI's title.
-        description: AsyncAPI's description.
+        title: The title in AsyncAPI.
+        description: The description in AsyncAPI.
         include_in_schema: Whether AsyncAPI shows it.
         no_reply: Not to answer requests.
     """
@@ -164,7 +164,7 @@ class ChangeSubscriber(PlainSubscriber):
         server = await self._attachment().server_of(self.options.bucket)
         # In test mode there is nothing to receive: puts call the handlers.
         if isinstance(server, JetStreamServer):
-            # Services without change handlers, and tests in memory, do without it.
+            # Imported late: without change handlers, or in memory, it is not needed.
             from faststream_objstore.changes.loop import ChangeLoop  # noqa: PLC0415
 
             loop = ChangeLoop(
@@ -224,7 +224,7 @@ class ChangeSubscriber(PlainSubscriber):
         )
 
     async def _is_done(self, change: ChangeMessage) -> bool:
-        """Whether a change that comes again has all the results that its handler makes."""
+        """Whether a redelivered change has all the results that its handler makes."""
         if not change.replayed and change.receipt.deliveries == 1:
             return False
         if not self.makes_objects_only:
@@ -386,7 +386,7 @@ class ChangeSubscriber(PlainSubscriber):
                 msg = (
                     f"{self.options.declaration}: {handler} asks for the Path() parameter "
                     f"{name!r}, but the pattern captures {listed}. Write {{{name}}} where "
-                    "the pattern shall capture it, or give the parameter a default."
+                    "the pattern should capture it, or give the parameter a default."
                 )
                 raise InvalidPatternError(msg, bucket=self.options.bucket)
 

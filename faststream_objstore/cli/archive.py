@@ -25,7 +25,7 @@ def dump(
     ],
     json: Json = False,
 ) -> None:
-    """Write a bucket to a tar: objects, what is said of them, links and settings."""
+    """Write a bucket to a tar archive: objects, their metadata, links and settings."""
     bucket = Address.of_bucket(bucket)
     if file == "-" and json:
         usage("stdout is for the dump then; leave --json out")
@@ -64,7 +64,7 @@ def restore(
         "missing": "missing",
     }
     if mode not in modes:
-        usage(f"--mode {mode} cannot work; give create, overwrite or missing")
+        usage(f"--mode must be create, overwrite or missing, got {mode}")
     if file == "-" and create:
         usage("the settings cannot be read from stdin; make the bucket first, or give a file")
     session: Session = context.obj

@@ -26,7 +26,7 @@ def watch(
     updates_only: Annotated[
         bool, typer.Option("--updates-only", help="Leave out what is there now.")
     ] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many.")] = None,
     json: Json = False,
 ) -> None:
     """Show what is there, then each change, until interrupted."""

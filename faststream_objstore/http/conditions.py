@@ -83,7 +83,7 @@ def is_range_wanted(headers: Headers, etag: str) -> bool:
 
 
 def _entity_tags(value: str) -> list[tuple[bool, str]]:
-    """The etags of a list, each with whether it is weak; none if it does not parse."""
+    """The etags of a list, each with whether it is weak; none if it is malformed."""
     found: list[tuple[bool, str]] = []
     at = 0
     while at < len(value):

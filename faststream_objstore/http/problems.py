@@ -1,4 +1,4 @@
-"""What a client is told of an error: a status, and JSON as RFC 9457 has it."""
+"""The response for an error: a status, and JSON in the format of RFC 9457."""
 
 import json
 import logging

@@ -141,13 +141,13 @@ class PrometheusObserver:
 
     def follow(self, standings: Standings) -> None:
         """Show where these buckets stand, too."""
-        gauges = self._first._gauges  # noqa: SLF001 - another one of this class
+        gauges = self._first._gauges  # noqa: SLF001 - another instance of this class
         gauges[:] = [one for one in gauges if one.standings is not standings]
         gauges.append(Gauges(standings, timeout=self._timeout))
 
     async def refresh(self) -> None:
         """Read the gauges now, for whoever collects next."""
-        for gauges in self._first._gauges:  # noqa: SLF001 - another one of this class
+        for gauges in self._first._gauges:  # noqa: SLF001 - another instance of this class
             await gauges.refresh()
 
     def operation(self, event: OperationEvent) -> None:

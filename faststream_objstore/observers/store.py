@@ -57,9 +57,9 @@ class ObservedStore(ObjectStore):
 
     Args:
         bucket: The bucket's name.
-        source: Gives the backend that is current.
-        origin: Adds to each change whose doing it is.
-        observers: Who is told.
+        source: Returns the current backend.
+        origin: Marks each change with its origin.
+        observers: The observers to notify.
     """
 
     def __init__(

@@ -88,8 +88,8 @@ class ObjectPublisher(PlainPublisher):
         headers: Headers of each object.
         metadata: Metadata of each object.
         chunk_size: Bytes of a chunk.
-        title: AsyncAPI's title.
-        description: AsyncAPI's description.
+        title: The title in AsyncAPI.
+        description: The description in AsyncAPI.
         include_in_schema: Whether AsyncAPI shows it.
     """
 

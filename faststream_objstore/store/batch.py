@@ -34,7 +34,7 @@ class Write(NamedTuple):
 
     Attributes:
         subject: The object's metadata subject.
-        info: What it shall say.
+        info: Its content.
         replaces: The revision that it replaces.
         raw: The JSON of the version it amends.
         unique: Whether nobody else can have written the same.

@@ -46,7 +46,7 @@ class DumpVerbs(StoreHandle):
     async def dump(
         self, target: str | PathLike[str] | IO[bytes], *, progress: Progress | None = None
     ) -> BulkResult:
-        """Write all objects, with what is said of them, links and settings, to a tar.
+        """Write all objects, with their metadata, links and settings, to a tar archive.
 
         Each object is one version, whole and verified; objects that change meanwhile are
         in it as they were when their turn came. Memory is constant; the largest object
@@ -120,7 +120,7 @@ class DumpVerbs(StoreHandle):
             BulkError: If some objects could not be put.
         """
         if mode not in {"create", "overwrite", "missing"}:
-            self._refuse(f'mode={mode!r} cannot work; give "create", "overwrite" or "missing"')
+            self._refuse(f'mode must be "create", "overwrite" or "missing", got {mode!r}')
         async with reading(source) as tar:
             return await Restore(cast("ObjectStore", self), tar, mode).run(progress)
 

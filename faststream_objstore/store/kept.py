@@ -162,7 +162,7 @@ class _Removals:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, name: str, version: wire.Replaced, seconds: float, by: int) -> None:
-        """Remove a version after so many seconds."""
+        """Remove a version after a delay in seconds."""
         if len(self._due) >= _AWAITED:
             # Whoever replaces the object next removes it, or sweep.
             return

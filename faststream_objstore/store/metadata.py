@@ -108,9 +108,9 @@ class Entry(NamedTuple):
 
     Attributes:
         revision: Sequence of its newest metadata message; 0 where there is none.
-        info: What that message says; `None` where there is none, or it does not parse.
+        info: What that message says; `None` if there is none, or it cannot be parsed.
         raw: Its JSON, unknown keys included.
-        error: Why it does not parse.
+        error: Why it cannot be parsed.
         expired: Whether the object has expired; nothing else is said of it then.
     """
 
@@ -152,7 +152,7 @@ def noted(raw: dict[str, Any] | None, move: Move | None) -> dict[str, Any]:
 
 
 async def find(backend: Backend, subject: str, *, leader: bool = False) -> Entry:
-    """What is under a metadata subject now; metadata that does not parse included."""
+    """The current entry of a metadata subject, even if it cannot be parsed."""
     message = await backend.last_message(subject, leader=leader)
     if message is None:
         return Entry()
@@ -173,7 +173,7 @@ async def read(
     Raises:
         ObjectNotFoundError: If nothing was ever put under it.
         ObjectDeletedError: If it was deleted and `show_deleted` is false.
-        BadObjectMetaError: If its metadata does not parse.
+        BadObjectMetaError: If its metadata cannot be parsed.
     """
     subject = subject_of(backend, name)
     entry = await find(backend, subject, leader=leader)
@@ -250,7 +250,7 @@ async def write(
     Args:
         backend: The bucket.
         subject: The object's metadata subject.
-        info: What it shall say.
+        info: Its content.
         replaces: The revision that it replaces.
         raw: The JSON of the version it amends.
         again: Whether the same may have been written already.
@@ -311,7 +311,7 @@ def encoded(
 
     Args:
         backend: The bucket.
-        info: What it shall say.
+        info: Its content.
         raw: The JSON of the version it amends.
         more: Bytes of headers beside the usual ones.
 

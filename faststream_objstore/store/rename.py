@@ -48,7 +48,7 @@ Change: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
 """Makes the new metadata of a version."""
 
 Mark: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
-"""Says of an amended version whose doing that is; see `Origin`."""
+"""Marks an amended version with its origin; see `Origin`."""
 
 
 async def rename(

@@ -61,7 +61,7 @@ async def test_parameter_that_is_not_captured_is_refused_at_start(
     assert str(caught.value) == (
         f"Bucket '{bucket_name}', on_put('{{user}}/{{file}}.png'): {handler.__name__} asks "
         "for the Path() parameter 'usr', but the pattern captures 'user', 'file'. Write {usr} "
-        "where the pattern shall capture it, or give the parameter a default."
+        "where the pattern should capture it, or give the parameter a default."
     )
     assert caught.value.bucket == bucket_name
     if mode == "server":

@@ -503,7 +503,7 @@ class JetStreamBackend:
         return state
 
     async def seal(self) -> None:
-        """Make the stream read-only for ever."""
+        """Make the stream permanently read-only."""
         config = (await self.state()).config
         if not config.get("sealed"):
             await self._call("STREAM.UPDATE", {**config, "sealed": True})

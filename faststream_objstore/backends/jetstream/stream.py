@@ -339,7 +339,7 @@ class JetStreamMessages:
             window=self._window,
             timeout=self._timeout,
             room=self._room,
-            # What was counted may have been overwritten, and come again behind.
+            # What was counted may have been overwritten, and be stored again further on.
             wait_for_more=self._begin_snapshot is not None,
         )
         await self._consumer.open()

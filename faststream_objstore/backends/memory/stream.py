@@ -139,7 +139,7 @@ class Stream:
         self.config = copy.deepcopy(config)
 
     def seal(self) -> None:
-        """Make it read-only for ever."""
+        """Make it permanently read-only."""
         self.config.update(_SEALED)
 
     def last(self, subject: str) -> StoredMessage | None:

@@ -17,7 +17,7 @@ __all__ = ("Lanes",)
 
 _LOGGER = logging.getLogger("faststream_objstore")
 
-# From here on a transfer, or a read of so many messages, is worth opening a lane for.
+# Transfers of this size, or reads of this many messages, are worth opening a lane for.
 _LARGE_BYTES = 8 * 1024 * 1024
 _MANY_MESSAGES = 2_000
 # So many steps within a second are worth it, too.

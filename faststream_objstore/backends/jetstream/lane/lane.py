@@ -23,7 +23,7 @@ class Lane:
     """A connection that reads bodies into their destination and writes them without a copy.
 
     It has those members of a nats-py `Client` that `Connection` uses. It never reconnects:
-    once lost it is closed, and another one is opened for the next transfer.
+    once lost it is closed, and a new one is opened for the next transfer.
     """
 
     def __init__(self, client: Client) -> None:

@@ -40,7 +40,7 @@ Receive: TypeAlias = Callable[[LaneMessage], None]
 """Takes a message; called inside the event loop's read, so it must not block."""
 
 Destination: TypeAlias = Callable[[int], "memoryview | None"]
-"""Where the body of the next message goes, of so many bytes; `None` for fresh `bytes`."""
+"""Memory for the next body, given its size; `None` for new `bytes`."""
 
 
 class LaneProtocol(asyncio.BufferedProtocol):
