@@ -47,7 +47,7 @@ async def test_line_of_a_retry_names_handler_durable_attempt_and_object(
         await calls.wait_for(3)
     finally:
         await soon(broker.stop())
-    first, second = lines(caplog, "called again")
+    first, second = lines(caplog, "retrying in")
     for line, attempt in ((first, "attempt 1 of 3"), (second, "attempt 2 of 3")):
         assert "MakeThumbnail" in line or "make_thumbnail" in line
         assert repr(LONG_NAME) in line

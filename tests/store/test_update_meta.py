@@ -140,11 +140,11 @@ async def test_update_meta_of_what_is_not_live_is_an_error(
 @pytest.mark.parametrize(
     "meta, named",
     [
-        ("text", "meta='text'"),
-        ({"description": "d"}, "meta="),
-        (ObjectMeta(description=5), "description=5"),  # type: ignore[arg-type]
-        (ObjectMeta(headers={"h": 1}), "header 'h': 1"),  # type: ignore[dict-item]
-        (ObjectMeta(metadata={"m": 1}), "metadata={'m': 1}"),  # type: ignore[dict-item]
+        ("text", "got 'text'"),
+        ({"description": "d"}, "meta must be an ObjectMeta, got"),
+        (ObjectMeta(description=5), "description must be a str, got 5"),  # type: ignore[arg-type]
+        (ObjectMeta(headers={"h": 1}), "header 'h' must be a str or a list of str, got 1"),  # type: ignore[dict-item]
+        (ObjectMeta(metadata={"m": 1}), "str to str, got {'m': 1}"),  # type: ignore[dict-item]
     ],
 )
 async def test_meta_that_cannot_work_is_refused(
