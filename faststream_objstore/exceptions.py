@@ -34,9 +34,8 @@ caller are also `ValueError`s (or `TypeError`s, where a type is wrong).
     ├── InvalidOptionError              ValueError
     │   └── InvalidPatternError
     ├── UnsupportedDataError            TypeError
-    ├── BulkError                       some objects failed, the others succeeded
     ├── InvalidDumpError                ValueError; a file is no dump, or is damaged
-    ├── BulkError                       some of many objects; the rest is done
+    ├── BulkError                       some objects failed, the others succeeded
     ├── TransactionEndedError           RuntimeError; used after its block
     ├── StoreTimeoutError               nats-py's TimeoutError
     │   ├── ConnectionLostError         the connection was lost before the answer came

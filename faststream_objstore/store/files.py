@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import io
 import os
-import secrets
 from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,12 +107,16 @@ async def save(
 
 
 def save_now(path: Path, data: bytes) -> None:
-    """Like `save`, for content in memory, and without yielding to the event loop."""
+    """As `save`, of a content that is there, without giving way."""
     temporary, descriptor = _beside(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        temporary.replace(path)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)  # noqa: PTH105 - half of the time is the path's
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -122,7 +125,7 @@ def save_now(path: Path, data: bytes) -> None:
 def _beside(path: Path) -> tuple[Path, int]:
     """A new temporary file in the same folder, open."""
     # File names may have 255 bytes, and a character may take four of them.
-    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")
+    temporary = path.with_name(f".{path.name[:50]}.{os.urandom(6).hex()}.part")
     # Not `tempfile`: its files are private to the user whatever the umask says.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return temporary, os.open(temporary, flags, 0o666)
