@@ -176,6 +176,7 @@ class Stores(RuleBasedStateMachine):
     """The machine; `url` is set by the test."""
 
     url: ClassVar[str]
+    transactions: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,7 +199,9 @@ class Stores(RuleBasedStateMachine):
             servers: list[Server] = [MemoryServer(), JetStreamServer(self.client)]
             for server in servers:
                 for name in (bucket, f"{bucket}-other"):
-                    config = ObjectStoreConfig(bucket=name, storage="memory")
+                    config = ObjectStoreConfig(
+                        bucket=name, storage="memory", transactions=self.transactions
+                    )
                     await server.create(name, wire.stream_config(config))
                 self.backends.append(await server.open(bucket))
             self.stores = [ObjectStore.on(backend) for backend in self.backends]
@@ -397,7 +400,7 @@ class Stores(RuleBasedStateMachine):
 
         results = self.both("rename", expected, *(rename(store) for store in self.stores))
         if expected is None:
-            if name != to:
+            if name != to and not self.transactions:
                 # The note of the move, under the old name.
                 self.model.sequence += 1
             entry = self.model.write(to, replace(before))
@@ -569,6 +572,113 @@ class Stores(RuleBasedStateMachine):
         """The raw state of memory after each step; of the server's at the end."""
         if self.backends:
             assert self.run(layout(self.backends[0])) == self.model.layout()
+
+
+changes = st.tuples(
+    st.sampled_from(["put", "put", "delete", "rename", "update_meta"]), names, names, contents
+)
+
+
+class Transactions(Stores):
+    """The same in buckets with transactions, and several changes in one."""
+
+    transactions = True
+
+    @rule(
+        # Several: it is one rule of many.
+        rounds=st.lists(st.lists(changes, min_size=1, max_size=5), min_size=4, max_size=8),
+        failing=st.integers(0, 12),
+    )
+    def transact(self, rounds: list[list[tuple[str, str, str, bytes]]], failing: int) -> None:
+        for number, changes in enumerate(rounds):
+            self._transact(changes, fails=number == failing)
+
+    def _transact(self, changes: list[tuple[str, str, str, bytes]], *, fails: bool) -> None:
+        async def transact(store: ObjectStore) -> None:
+            async with store.transaction() as tx:
+                for verb, name, to, content in changes:
+                    if verb == "put":
+                        await tx.put(name, content, chunk_size=5)
+                    elif verb == "delete":
+                        await tx.delete(name)
+                    elif verb == "rename":
+                        await tx.rename(name, to)
+                    else:
+                        await tx.update_meta(name, ObjectMeta(description=to))
+                if fails:
+                    raise ObjStoreError("given up")
+
+        expected: type[ObjStoreError] | None = ObjStoreError if fails else None
+        now = dict(self.model.entries)
+        changed: dict[str, None] = {}
+        try:
+            for change in changes:
+                for name in self._changed(now, *change):
+                    changed.pop(name, None)
+                    changed[name] = None
+        except ObjStoreError as error:
+            expected = type(error)
+        self.both("transaction", expected, *(transact(store) for store in self.stores))
+        if expected is not None:
+            return
+        for name in changed:
+            before = self.model.entries.get(name)
+            if not now[name].deleted or (before is not None and not before.deleted):
+                self.model.write(name, now[name])
+
+    def _changed(
+        self, now: dict[str, Entry], verb: str, name: str, to: str, content: bytes
+    ) -> tuple[str, ...]:
+        """Make a change in a dict; the names that it changes."""
+        if verb == "put":
+            self.model.versions += 1
+            now[name] = Entry(0, content, 5, version=self.model.versions)
+            # Sent at once, whatever becomes of the rest.
+            self.model.sequence += now[name].chunks
+            return (name,)
+        before = now.get(name)
+        if before is None:
+            raise ObjectNotFoundError(name)
+        if before.deleted and verb == "delete":
+            return ()
+        if before.deleted:
+            raise ObjectDeletedError(name)
+        if verb == "delete":
+            now[name] = replace(before, deleted=True)
+            return (name,)
+        if verb == "update_meta":
+            now[name] = replace(before, description=to, headers=None)
+            return (name,)
+        if name == to:
+            now[name] = replace(before)
+            return (name,)
+        taken = now.get(to)
+        if taken is not None and not taken.deleted:
+            raise ObjectAlreadyExists(to)
+        now[to], now[name] = replace(before), replace(before, deleted=True)
+        return to, name
+
+
+@pytest.mark.once
+@pytest.mark.timeout(110)
+def test_transactions_are_the_same_on_both_backends_and_a_dict(
+    nats_server: NatsServer,
+) -> None:
+    Transactions.url = nats_server.url
+    machine = Transactions.TestCase
+    machine.settings = settings(
+        max_examples=EXAMPLES // 3,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=[*HealthCheck],
+        database=None,
+        print_blob=True,
+    )
+    _tried.clear()
+    machine().runTest()
+    print(f"{_tried['transaction']} transactions")
+
+    assert _tried["transaction"] > EXAMPLES / 2
 
 
 @pytest.mark.once
