@@ -33,6 +33,30 @@ async def test_put_runs_the_handler_inline_with_captures() -> None:
     assert users == ["ann"]
 
 
+async def test_a_transaction_runs_the_handlers_in_its_order_when_all_of_it_is_there() -> None:
+    bucket = Bucket("photos", transactions=True)
+    broker = NatsBroker()
+    buckets = Buckets(broker, bucket)
+    seen: list[tuple[str, bool]] = []
+
+    @bucket.on_change()
+    async def handle(
+        info: ObjectInfo, store: Annotated[ObjectStore, FromBucket("photos")]
+    ) -> None:
+        assert await store.get("index") == b"b"
+        seen.append((info.name, info.deleted))
+
+    async with TestNatsBroker(broker):
+        store = await buckets.open("photos")
+        async with store.transaction() as tx:
+            await tx.put("a", b"1")
+            await tx.rename("a", "b")
+            await tx.put("index", b"b")
+            assert seen == []
+
+    assert seen == [("b", False), ("index", False)]
+
+
 async def test_handler_error_surfaces_from_the_put_that_caused_it() -> None:
     bucket = Bucket("photos")
     broker = NatsBroker()

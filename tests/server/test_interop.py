@@ -404,3 +404,31 @@ async def test_every_client_reads_what_every_other_one_wrote(
                 assert await reader.get(bucket, "shared") == contents[client.name]
             info = await store.put("shared", await store.get("shared"), mode="overwrite")
             assert type(info) is ObjectInfo
+
+
+async def test_a_bucket_with_transactions_is_any_other_bucket_to_another_client(
+    nats_client: Client, bucket_name: str, foreign: Foreign
+) -> None:
+    config = ObjectStoreConfig(bucket=bucket_name, transactions=True)
+    server = JetStreamServer(nats_client)
+    store = ObjectStore.on(await bind_bucket(server, config, declare=True))
+    try:
+        await store.put("moving", b"moved", chunk_size=CHUNK)
+        async with store.transaction() as tx:
+            await tx.put("one", b"first", chunk_size=CHUNK)
+            await tx.put("gone", b"gone", chunk_size=CHUNK)
+            await tx.rename("moving", "moved")
+
+        assert await foreign.get(bucket_name, "one") == b"first"
+        assert await foreign.get(bucket_name, "moved") == b"moved"
+        await foreign.put(bucket_name, "one", b"second", chunk_size=CHUNK)
+        await foreign.put(bucket_name, "two", b"two", chunk_size=CHUNK)
+        async with store.transaction() as tx:
+            await tx.rename("two", "three")
+            await tx.delete("gone")
+
+        assert await store.get("one") == b"second"
+        assert await foreign.get(bucket_name, "three") == b"two"
+        await require_no_orphans(nats_client, store)
+    finally:
+        await server.delete(bucket_name)
