@@ -265,7 +265,7 @@ class BucketASGI:
             if mode == "create":
                 # There is none, or it would have to be missing.
                 await store.get_info(name)
-                msg = "There is an object of this name."
+                msg = "An object with this name already exists."
                 raise refusal(HTTPStatus.PRECONDITION_FAILED, msg)
             was_live = await store.delete(name, mode=mode)
         else:

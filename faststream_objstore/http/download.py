@@ -206,7 +206,7 @@ class DownloadResponse(Response):
             request.headers, request.method, etag=etag, modified=info.mtime
         )
         if status == HTTPStatus.PRECONDITION_FAILED:
-            msg = "The object has another version than the request is for."
+            msg = "The object is not at the version that the request is for."
             raise refusal(status, msg, {"ETag": etag})
         if status == HTTPStatus.NOT_MODIFIED:
             said = {name: value for name, value in said.items() if name in _WITH_304}

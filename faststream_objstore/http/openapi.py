@@ -11,7 +11,7 @@ _ERRORS = {
     "403": "Not allowed",
     "404": "No such object",
     "410": "The object has been deleted",
-    "412": "The object has another version than the condition names",
+    "412": "The object is not at the version that the condition names",
 }
 
 

@@ -161,7 +161,7 @@ async def conditional_mode(
 
 
 def _moved_on() -> Exception:
-    msg = "The object has another version than the request is for."
+    msg = "The object is not at the version that the request is for."
     return refusal(HTTPStatus.PRECONDITION_FAILED, msg)
 
 
