@@ -14,7 +14,8 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import ConsumerState, StreamState, WrongRevision
-from faststream_objstore.backends.jetstream.connection import Connection, in_bucket, status_of
+from faststream_objstore.backends.jetstream.connection import Connection, status_of
+from faststream_objstore.backends.jetstream.errors import in_bucket
 from faststream_objstore.backends.jetstream.lane import Lanes
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,

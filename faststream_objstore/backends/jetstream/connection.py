@@ -12,18 +12,15 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from faststream_objstore.backends.jetstream.budget import Budget, Share
+from faststream_objstore.backends.jetstream.errors import REFUSALS, ConnectionErrors, in_bucket
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
 from faststream_objstore.backends.jetstream.waiting import Answer, Waiting
 from faststream_objstore.exceptions import (
-    ConnectionLostError,
-    NotConnectedError,
-    ObjStoreError,
     PermissionDeniedError,
     StoreAPIError,
-    StoreTimeoutError,
 )
 
-__all__ = ("Connection", "Destination", "Receive", "in_bucket", "status_of")
+__all__ = ("Connection", "Destination", "Receive", "status_of")
 
 Receive = Callable[[Msg], None]
 Destination = Callable[[int], "memoryview | None"]
@@ -46,27 +43,10 @@ _UNDER_WAY_BYTES = 16 * 1024 * 1024
 _SMALL_UNDER_WAY_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 1024 * 1024
 
-_CONNECTION_ERRORS = (
-    nats.errors.ConnectionClosedError,
-    nats.errors.ConnectionDrainingError,
-    nats.errors.ConnectionReconnectingError,
-    nats.errors.OutboundBufferLimitError,
-)
-
-# nats-py writes to a socket that has just broken; the last three are asyncio's own ways to
-# say so (Python 3.12 and later raise a TypeError there).
-_SOCKET_ERRORS = (OSError, RuntimeError, AttributeError, TypeError)
-_REFUSALS = (nats.errors.Error, *_SOCKET_ERRORS)
-
 
 def _retrieve(task: "asyncio.Task[None]") -> None:
     if not task.cancelled():
         task.exception()
-
-
-def in_bucket(bucket: str | None) -> str:
-    """How a message of an error begins."""
-    return f"Bucket '{bucket}': " if bucket else ""
 
 
 def status_of(message: Msg) -> str | None:
@@ -96,7 +76,7 @@ def _undo(undone: list[Callable[[], None]]) -> None:
         undo()
 
 
-class Connection:
+class Connection(ConnectionErrors):
     """A NATS client; replies come over one wildcard subscription, routed by token.
 
     nats-py's own `request` makes a NUID, a task and three closures for each call. Here a
@@ -266,15 +246,6 @@ class Connection:
         for subject, bucket, denied in tuple(self._watched.get(lowered, ())):
             denied(self.denied(subject, bucket))
 
-    @staticmethod
-    def denied(subject: str, bucket: str | None) -> PermissionDeniedError:
-        """The error for a subject that the server refuses."""
-        msg = (
-            f"{in_bucket(bucket)}the server does not permit this user to use {subject!r}; "
-            "give it the rights that docs/buckets.md lists."
-        )
-        return PermissionDeniedError(msg, bucket=bucket, subject=subject)
-
     @property
     def generation(self) -> int:
         """Counts connections: what is published now goes out on this one."""
@@ -336,37 +307,6 @@ class Connection:
             if not resend:
                 raise self.lost("the answer to a message", bucket)
 
-    def held_up(self, seconds: float, bucket: str | None) -> StoreTimeoutError:
-        """The error for a read whose turn did not come."""
-        msg = (
-            f"{in_bucket(bucket)}the other reads of this connection have all under way that a "
-            f"connection may have, and nothing came for {seconds:g} s; try again."
-        )
-        return StoreTimeoutError(msg, bucket=bucket)
-
-    def lost(self, what: str, bucket: str | None) -> ConnectionLostError:
-        """The error for something that a lost connection took with it."""
-        msg = (
-            f"{in_bucket(bucket)}{what} was lost with the connection, which is back; it may "
-            "have arrived or not, so look, or do it again."
-        )
-        return ConnectionLostError(msg, bucket=bucket)
-
-    def timed_out(
-        self, what: str, seconds: float, bucket: str | None
-    ) -> StoreTimeoutError | NotConnectedError:
-        """The error for something that did not come in time."""
-        where = in_bucket(bucket)
-        if self.client.is_closed:
-            msg = f"{where}{what}: the NATS connection is closed; connect the broker again."
-            return NotConnectedError(msg, bucket=bucket)
-        state = "" if self.client.is_connected else " (the client is reconnecting)"
-        msg = (
-            f"{where}{what} within {seconds:g} s{state}; check the connection and the "
-            "server, or allow a longer timeout."
-        )
-        return StoreTimeoutError(msg, bucket=bucket)
-
     async def publish(
         self,
         subject: str,
@@ -401,7 +341,7 @@ class Connection:
                 await sending
             else:
                 await asyncio.shield(asyncio.ensure_future(sending))
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise self._refused(error, bucket) from error
 
     async def subscribe(
@@ -436,22 +376,9 @@ class Connection:
             return await client.subscribe(
                 subject, cb=call, pending_msgs_limit=0, pending_bytes_limit=0
             )
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise self._refused(error, bucket) from error
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription; nothing happens if the connection is gone."""
         await _unsubscribe(subscription)
-
-    def _refused(self, error: Exception, bucket: str | None) -> ObjStoreError:
-        if isinstance(error, (*_CONNECTION_ERRORS, *_SOCKET_ERRORS)):
-            return self._not_connected(str(error), bucket)
-        msg = f"{in_bucket(bucket)}NATS refused a message: {error}."
-        return StoreAPIError(msg, bucket=bucket)
-
-    def _not_connected(self, what: str, bucket: str | None) -> NotConnectedError:
-        msg = (
-            f"{in_bucket(bucket)}there is no NATS connection ({what}); "
-            "start the broker, or wait until it has reconnected."
-        )
-        return NotConnectedError(msg, bucket=bucket)
