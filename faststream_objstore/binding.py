@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from faststream.nats import NatsBroker
@@ -22,9 +21,8 @@ from faststream_objstore._faststream import (
     on_lifespan,
 )
 from faststream_objstore.backends.base import Backend, Server
-from faststream_objstore.bucket import TAKEN_OVER, Bucket, not_declared
+from faststream_objstore.bucket import Bucket
 from faststream_objstore.connection import Binding
-from faststream_objstore.context import InContext, refuse_twin
 from faststream_objstore.declarations import BucketField, check_handlers
 from faststream_objstore.exceptions import (
     BucketInUseError,
@@ -35,6 +33,7 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.live import LiveField, LiveSource, LiveValue
 from faststream_objstore.origin import origin_on
+from faststream_objstore.ownership import TAKEN_OVER, BucketOwner, is_live, not_declared
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.wire import bucket_of_stream
@@ -57,7 +56,7 @@ def attached_to(broker: NatsBroker) -> "list[Attached]":
     return [one for one in BrokerHook.attached_to(broker) if isinstance(one, Attached)]
 
 
-class Attached(InContext):
+class Attached(BucketOwner):
     """The declared buckets of one `Buckets`, and where they are at this moment.
 
     The broker's hook, the fields and the change subscribers use it; users call `Buckets`.
@@ -85,7 +84,6 @@ class Attached(InContext):
         self._tests: weakref.WeakKeyDictionary[object, Binding] = weakref.WeakKeyDictionary()
         self._was_connected = False
         self._late: set[asyncio.Task[None]] = set()
-        self._taken_over: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
         self._origin = origin_on(lambda: self.broker)
         self._standings: Standings | None = None
@@ -99,11 +97,6 @@ class Attached(InContext):
 
     def __repr__(self) -> str:
         return f"Buckets({', '.join(map(repr, self._declared.values()))})"
-
-    @property
-    def declared(self) -> Mapping[str, Bucket]:
-        """The declared buckets by name."""
-        return MappingProxyType(self._declared)
 
     @property
     def live_values(self) -> tuple[LiveValue, ...]:
@@ -135,7 +128,7 @@ class Attached(InContext):
             if not isinstance(bucket, Bucket):
                 msg = f"Buckets takes a NatsBroker and then Bucket(...), got {bucket!r}."
                 raise InvalidOptionError(msg)
-        if broker is not None and self.broker not in {None, broker} and _is_live(self.broker):
+        if broker is not None and self.broker not in {None, broker} and is_live(self.broker):
             msg = "This Buckets belongs to a broker that is running; stop that one first."
             raise BucketInUseError(msg)
         target = broker or self.broker
@@ -382,21 +375,6 @@ class Attached(InContext):
             return self._tests.get(connection)
         return self._live if self._live is not None and self._live.is_of(connection) else None
 
-    def _require_free(self, bucket: Bucket, broker: NatsBroker) -> None:
-        """Refuse a bucket that another broker, another `Buckets` or the context holds."""
-        for other in attached_to(broker):
-            refuse_twin(bucket, other.declared)
-        holder = bucket.attachment
-        if isinstance(holder, Attached) and holder is not self:
-            held_by = holder.broker
-            if held_by is not None and held_by is not broker and _is_live(held_by):
-                msg = (
-                    f"Bucket '{bucket.name}' belongs to another broker, which is running; "
-                    "stop that one first, or declare a second Bucket of this name."
-                )
-                raise BucketInUseError(msg, bucket=bucket.name)
-        self._require_free_key(bucket, broker.context)
-
     def _claim(self, bucket: Bucket, broker: NatsBroker) -> None:
         holder = bucket.attachment
         if isinstance(holder, Attached) and holder is not self:
@@ -404,23 +382,12 @@ class Attached(InContext):
         broker.include_router(bucket.router)
         bucket.attachment = self
 
-    def release(self, bucket: Bucket) -> None:
-        """Forget a bucket that goes to another `Buckets`."""
-        if self._declared.pop(bucket.name, None) is not None:
-            self._taken_over.add(bucket.name)
-        if not self._declared and self.broker is not None:
-            BrokerHook.of(self.broker).discard(self)
-
-    def has_lost(self, bucket: str) -> bool:
-        """Whether a bucket was declared here until another `Buckets` took it over."""
-        return bucket in self._taken_over
-
     def _announce(self, broker: NatsBroker) -> None:
         BrokerHook.of(broker).add(self)
         self._register(broker.context)
         for app in self._apps:
             self._register(app.context)
-        if _is_live(broker):
+        if is_live(broker):
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
@@ -460,10 +427,6 @@ class Attached(InContext):
 
 def _is_waiting(bucket: str) -> bool:
     return any(one.broker is None and bucket in one.declared for one in _known)
-
-
-def _is_live(broker: NatsBroker | None) -> bool:
-    return broker is not None and (broker.running or connection_of(broker) is not None)
 
 
 def _sweeper_of(attached: Attached, sweep: "Sweep") -> "Sweeper":

@@ -11,7 +11,6 @@ from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.retry import Retry, seconds_of
 from faststream_objstore.exceptions import (
     BucketInUseError,
-    BucketNotDeclaredError,
     InvalidOptionError,
 )
 from faststream_objstore.models import ObjectStoreConfig, Storage, validate_bucket_name
@@ -20,12 +19,7 @@ if TYPE_CHECKING:
     from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
     from faststream_objstore.publishers.publisher import ObjectPublisher
 
-__all__ = ("TAKEN_OVER", "Bucket", "name_of", "not_declared")
-
-TAKEN_OVER = (
-    "it was taken over by another Buckets, because a Bucket belongs to one Buckets at a "
-    "time. Use that one, or declare a Bucket for each."
-)
+__all__ = ("Bucket", "name_of")
 
 # FastStream's own, which a global of the same name would hide.
 _TAKEN_KEYS = frozenset(
@@ -41,30 +35,6 @@ _TAKEN_KEYS = frozenset(
     }
 )
 _RETRY = Retry()
-
-
-def not_declared(
-    bucket: str, declared: Iterable[str], *, taken_over: bool = False
-) -> BucketNotDeclaredError:
-    """Make the error for a bucket that is not declared.
-
-    Args:
-        bucket: Its name.
-        declared: The names of the declared buckets.
-        taken_over: Whether it was declared until another `Buckets` took it over.
-
-    Returns:
-        The error.
-    """
-    if taken_over:
-        msg = f"Bucket '{bucket}' is not declared here any more: {TAKEN_OVER}"
-        return BucketNotDeclaredError(msg, bucket=bucket)
-    listed = ", ".join(f"'{one}'" for one in sorted(declared)) or "none"
-    msg = (
-        f"Bucket '{bucket}' is not declared here (declared: {listed}). Pass "
-        f"Bucket({bucket!r}) to the Buckets(broker, ...) of this broker."
-    )
-    return BucketNotDeclaredError(msg, bucket=bucket)
 
 
 class Bucket:

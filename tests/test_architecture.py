@@ -15,7 +15,7 @@ FLOORS = [
     {"store", "filesystem"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin", "observers", "health", "standing", "sweeping"}
-    | {"_faststream", "connection", "context", "declarations"},
+    | {"_faststream", "connection", "context", "declarations", "ownership"},
     {"http"},
     {"cli", "testing", "pytest_plugin", "__init__"},
 ]

@@ -98,7 +98,7 @@ class BrokerHook:
         if extension not in self._extensions:
             self._extensions.append(extension)
 
-    def discard(self, extension: Extension) -> None:
+    def discard(self, extension: object) -> None:
         """Undo `add`."""
         if extension in self._extensions:
             self._extensions.remove(extension)

@@ -11,29 +11,23 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import suppress
-from dataclasses import replace
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 from ..exceptions import (
-    BucketNotFoundError,
-    BucketSealedError,
-    BulkError,
     InvalidObjectNameError,
     InvalidOptionError,
-    NotConnectedError,
     ObjectNotFoundError,
     ObjectTooLargeError,
-    ObjStoreError,
     RevisionMismatchError,
     UnsupportedDataError,
 )
 from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
 from . import files, paths
+from .bulk_run import BulkRun, require_concurrency
 from .handle import StoreHandle
-from .put import Progress, report
+from .put import Progress
 
 if TYPE_CHECKING:
     from .store import ObjectStore
@@ -93,12 +87,12 @@ class BulkVerbs(StoreHandle):
         """
         if not prefix and not pattern:
             self._refuse('delete_all() needs a prefix or a pattern; pattern="**" means all')
-        run = _Run(self, concurrency, progress)
+        run = BulkRun(self, concurrency, progress)
         infos = await self._store.list(prefix=prefix, pattern=pattern)
         await run.each(infos, self._delete_listed(run), key=lambda info: info.name)
         return len(run.end("deleted").deleted)
 
-    def _delete_listed(self, run: "_Run") -> Callable[[ObjectInfo], Awaitable[None]]:
+    def _delete_listed(self, run: BulkRun) -> Callable[[ObjectInfo], Awaitable[None]]:
         async def delete(info: ObjectInfo) -> None:
             # Put again, or expired: what was listed is gone either way.
             with suppress(RevisionMismatchError, ObjectNotFoundError):
@@ -136,7 +130,7 @@ class BulkVerbs(StoreHandle):
         """
         if bucket in {None, self._bucket} and to == prefix:
             self._refuse("copy_all() onto the same names; give another bucket, or `to`")
-        run = _Run(self, concurrency, progress)
+        run = BulkRun(self, concurrency, progress)
         infos = await self._store.list(prefix=prefix, pattern=pattern)
 
         async def copy(info: ObjectInfo) -> None:
@@ -177,7 +171,7 @@ class BulkVerbs(StoreHandle):
             ```
         """
         self._require_folder(prefix)
-        run = _Run(self, concurrency, progress)
+        run = BulkRun(self, concurrency, progress)
         found = await asyncio.to_thread(paths.walk, Path(path))
 
         async def put(file: paths.Found) -> None:
@@ -215,7 +209,7 @@ class BulkVerbs(StoreHandle):
             BulkError: If some could not be fetched, or were refused.
         """
         self._require_folder(prefix)
-        run = _Run(self, concurrency, progress)
+        run = BulkRun(self, concurrency, progress)
         infos = await self._store.list(prefix=prefix)
         folder = await asyncio.to_thread(paths.Folder, Path(path))
         colliding = paths.collisions(info.name[len(prefix) :] for info in infos)
@@ -266,7 +260,7 @@ class BulkVerbs(StoreHandle):
             BulkError: If some files could not be stored, or objects deleted.
         """
         self._require_folder(prefix)
-        run = _Run(self, concurrency, progress)
+        run = BulkRun(self, concurrency, progress)
         found = await asyncio.to_thread(paths.walk, Path(path))
         listed = {info.name: info for info in await self._store.list(prefix=prefix)}
 
@@ -309,7 +303,7 @@ class BulkVerbs(StoreHandle):
                 print(data.info.name, json.loads(data))
             ```
         """
-        _require_concurrency(self._bucket, concurrency)
+        require_concurrency(self._bucket, concurrency)
         wanted = names if isinstance(names, AsyncIterable) else _async(names)
         ahead: list[asyncio.Task[ObjectData]] = []
         try:
@@ -362,96 +356,6 @@ class BulkVerbs(StoreHandle):
     def _refuse(self, problem: str) -> NoReturn:
         msg = f"Bucket '{self._bucket}': {problem}."
         raise InvalidOptionError(msg, bucket=self._bucket)
-
-
-class _Run:
-    """One call of a bulk verb: what is done so far, and what failed."""
-
-    def __init__(
-        self, handle: StoreHandle, concurrency: int, progress: Progress | None
-    ) -> None:
-        _require_concurrency(handle.bucket, concurrency)
-        self.result: BulkResult = BulkResult()
-        self._bucket = handle.bucket
-        self._concurrency = concurrency
-        self._progress = progress
-        self._size = 0
-
-    def did(self, name: str, size: int) -> None:
-        self.result.done.append(name)
-        self._size += size
-
-    async def each(
-        self,
-        items: list[T],
-        act: Callable[[T], Awaitable[None]],
-        *,
-        key: Callable[[T], str],
-    ) -> None:
-        """Do `act` with each item, some at a time; note what fails, and go on."""
-        waiting = iter(items)
-        done = 0
-
-        async def work() -> None:
-            nonlocal done
-            for item in waiting:
-                try:
-                    await act(item)
-                except (ObjStoreError, OSError) as error:
-                    if self._stops(error):
-                        raise
-                    self.result.failed[key(item)] = error
-                done += 1
-                if self._progress is not None:
-                    await report(self._progress, done, len(items))
-
-        workers = [
-            asyncio.ensure_future(work()) for _ in range(min(self._concurrency, len(items)))
-        ]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-
-    def _stops(self, error: Exception) -> bool:
-        """Whether it would be the same with each of the others."""
-        if isinstance(error, (BucketNotFoundError, BucketSealedError)):
-            # A link may lead into a bucket that is gone; that is one object's trouble.
-            return error.bucket == self._bucket
-        return isinstance(error, NotConnectedError)
-
-    def end(self, what: str) -> BulkResult:
-        """The result, sorted.
-
-        Raises:
-            BulkError: If something failed.
-        """
-        result = replace(
-            self.result,
-            done=sorted(self.result.done),
-            unchanged=sorted(self.result.unchanged),
-            deleted=sorted(self.result.deleted),
-            failed=dict(sorted(self.result.failed.items())),
-            size=self._size,
-        )
-        if result.failed:
-            shown = [f"{name!r} ({why})" for name, why in islice(result.failed.items(), 3)]
-            more = len(result.failed) - len(shown)
-            rest = f" and {more} more" if more else ""
-            msg = (
-                f"Bucket '{self._bucket}': {len(result.failed)} of them could not be {what}: "
-                f"{', '.join(shown)}{rest}. The rest is done; `result` of this error says all."
-            )
-            raise BulkError(msg, bucket=self._bucket, result=result)
-        return result
-
-
-def _require_concurrency(bucket: str, concurrency: int) -> None:
-    if type(concurrency) is not int or concurrency < 1:
-        msg = f"Bucket '{bucket}': concurrency must be a number from 1, got {concurrency!r}."
-        raise InvalidOptionError(msg, bucket=bucket)
 
 
 async def _async(items: Iterable[T]) -> AsyncGenerator[T, None]:

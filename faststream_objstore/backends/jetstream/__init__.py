@@ -1,5 +1,6 @@
 """Buckets on a NATS server with JetStream, over nats-py's public `Client`."""
 
-from faststream_objstore.backends.jetstream.backend import JetStreamBackend, JetStreamServer
+from faststream_objstore.backends.jetstream.backend import JetStreamBackend
+from faststream_objstore.backends.jetstream.server import JetStreamServer
 
 __all__ = ("JetStreamBackend", "JetStreamServer")

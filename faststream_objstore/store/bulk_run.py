@@ -1,0 +1,122 @@
+"""One call for many objects: each on its own, a few at a time, and what failed is noted."""
+
+import asyncio
+from collections.abc import (
+    Awaitable,
+    Callable,
+)
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+from ..exceptions import (
+    BucketNotFoundError,
+    BucketSealedError,
+    BulkError,
+    InvalidOptionError,
+    NotConnectedError,
+    ObjStoreError,
+)
+from ..models import BulkResult
+from .handle import StoreHandle
+from .put import Progress, report
+
+__all__ = ("BulkRun", "require_concurrency")
+
+T = TypeVar("T")
+
+
+class BulkRun:
+    """One call of a bulk verb: what is done so far, and what failed."""
+
+    def __init__(
+        self, handle: StoreHandle, concurrency: int, progress: Progress | None
+    ) -> None:
+        require_concurrency(handle.bucket, concurrency)
+        self.result: BulkResult = BulkResult()
+        self._bucket = handle.bucket
+        self._concurrency = concurrency
+        self._progress = progress
+        self._size = 0
+
+    def did(self, name: str, size: int) -> None:
+        """Note what is done, and how large it is."""
+        self.result.done.append(name)
+        self._size += size
+
+    async def each(
+        self,
+        items: list[T],
+        act: Callable[[T], Awaitable[None]],
+        *,
+        key: Callable[[T], str],
+    ) -> None:
+        """Do `act` with each item, some at a time; note what fails, and go on."""
+        waiting = iter(items)
+        done = 0
+
+        async def work() -> None:
+            nonlocal done
+            for item in waiting:
+                try:
+                    await act(item)
+                except (ObjStoreError, OSError) as error:
+                    if self._stops(error):
+                        raise
+                    self.result.failed[key(item)] = error
+                done += 1
+                if self._progress is not None:
+                    await report(self._progress, done, len(items))
+
+        workers = [
+            asyncio.ensure_future(work()) for _ in range(min(self._concurrency, len(items)))
+        ]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    def _stops(self, error: Exception) -> bool:
+        """Whether it would be the same with each of the others."""
+        if isinstance(error, (BucketNotFoundError, BucketSealedError)):
+            # A link may lead into a bucket that is gone; that is one object's trouble.
+            return error.bucket == self._bucket
+        return isinstance(error, NotConnectedError)
+
+    def end(self, what: str) -> BulkResult:
+        """The result, sorted.
+
+        Raises:
+            BulkError: If something failed.
+        """
+        result = replace(
+            self.result,
+            done=sorted(self.result.done),
+            unchanged=sorted(self.result.unchanged),
+            deleted=sorted(self.result.deleted),
+            failed=dict(sorted(self.result.failed.items())),
+            size=self._size,
+        )
+        if result.failed:
+            shown = [f"{name!r} ({why})" for name, why in islice(result.failed.items(), 3)]
+            more = len(result.failed) - len(shown)
+            rest = f" and {more} more" if more else ""
+            msg = (
+                f"Bucket '{self._bucket}': {len(result.failed)} of them could not be {what}: "
+                f"{', '.join(shown)}{rest}. The rest is done; `result` of this error says all."
+            )
+            raise BulkError(msg, bucket=self._bucket, result=result)
+        return result
+
+
+def require_concurrency(bucket: str, concurrency: int) -> None:
+    """Refuse what cannot be a number of things done at a time.
+
+    Raises:
+        InvalidOptionError: If it is not a number from 1.
+    """
+    if type(concurrency) is not int or concurrency < 1:
+        msg = f"Bucket '{bucket}': concurrency must be a number from 1, got {concurrency!r}."
+        raise InvalidOptionError(msg, bucket=bucket)
