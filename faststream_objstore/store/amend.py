@@ -99,7 +99,7 @@ async def amend(
         move = entry.move
         begun = move is not None and move.other == changed.name and move.awaited is not None
         if changed.name != name and backend.atomic and not begun:
-            return await atomic.rename(backend, name, change, mark, condition)
+            return await atomic.rename(backend, name, entry, change, mark, condition)
         if changed.name != name:
             moved, messages, ours = await rename(
                 backend, name, changed.name, change, mark, condition=condition

@@ -344,6 +344,7 @@ async def link(
 async def rename(
     backend: Backend,
     name: str,
+    entry: Entry,
     change: Change,
     mark: Mark,
     condition: modes.Condition,
@@ -354,6 +355,7 @@ async def rename(
         await amend(view, name, change, mark, condition)
 
     view = View(backend)
+    view.before[name] = entry
     await step(view)
     _, written = await commit(view, (step,), attempts=None)
     return written[0][0], [message for _, message in written]
