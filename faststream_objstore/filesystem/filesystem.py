@@ -5,44 +5,32 @@ import errno
 import inspect
 import os
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fsspec.asyn import sync, sync_wrapper
+from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
-from fsspec.core import has_magic
-from fsspec.utils import isfilelike, stringify_path
+from fsspec.utils import isfilelike
 
-from faststream_objstore.exceptions import (
-    BucketError,
-    BucketNotFoundError,
-    InvalidBucketNameError,
-    LinkIsABucketError,
-    ObjectAlreadyExists,
-    ObjectNotFoundError,
-    PermissionDeniedError,
-)
-from faststream_objstore.filesystem.bases import AsyncFileSystem
+from faststream_objstore.filesystem.changes import ChangeVerbs
 from faststream_objstore.filesystem.files import AsyncObjectFile, ObjectFile, Upload
+from faststream_objstore.filesystem.listing import ListingVerbs
 from faststream_objstore.filesystem.stores import (
     ConnectedStores,
     OneStore,
     Stores,
     default_servers,
 )
-from faststream_objstore.models import ObjectInfo, validate_bucket_name
+from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore, PutMode
 from faststream_objstore.store.paths import relative
 
 __all__ = ("ObjectStoreFileSystem",)
 
-_CONCURRENCY = 16
 
-
-class ObjectStoreFileSystem(AsyncFileSystem):
+class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
     """The buckets of a server: `objstore://bucket/name`.
 
     `fsspec`, pandas, pyarrow, dask and zarr find it by the protocol; in a handler,
@@ -98,178 +86,6 @@ class ObjectStoreFileSystem(AsyncFileSystem):
             )
             raise TypeError(msg)
         return super().__reduce__()
-
-    @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
-        if isinstance(path, list):
-            return [cls._strip_protocol(one) for one in path]
-        text: str = stringify_path(path)
-        return text.removeprefix("objstore://").lstrip("/").rstrip("/")
-
-    @staticmethod
-    def split(path: str) -> tuple[str, str]:
-        """The bucket and the object's name; either may be empty."""
-        bucket, _, name = ObjectStoreFileSystem._strip_protocol(path).partition("/")
-        return bucket, name
-
-    @asynccontextmanager
-    async def _at(self, path: str) -> AsyncGenerator[tuple[ObjectStore, str], None]:
-        """The store and the name of a path; errors are as Python's of files."""
-        bucket, name = self.split(path)
-        try:
-            # Not a bucket of this name, and not there either.
-            yield await self._stores.open(validate_bucket_name(bucket)), name
-        except (ObjectNotFoundError, BucketNotFoundError, InvalidBucketNameError) as error:
-            if isinstance(error, BucketError):
-                self._stores.forget(bucket)
-            raise FileNotFoundError(errno.ENOENT, str(error), path) from error
-        except ObjectAlreadyExists as error:
-            raise FileExistsError(errno.EEXIST, str(error), path) from error
-        except LinkIsABucketError as error:
-            raise IsADirectoryError(errno.EISDIR, str(error), path) from error
-        except PermissionDeniedError as error:
-            raise PermissionError(errno.EACCES, str(error), path) from error
-
-    @staticmethod
-    def _require_name(path: str, name: str) -> None:
-        if not name:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-
-    # What is there
-
-    async def _entry(self, store: ObjectStore, info: ObjectInfo) -> dict[str, Any]:
-        """What fsspec says of an object; of a link, what its target is."""
-        target = info
-        kind = "file"
-        if info.is_link():
-            try:
-                target = await store.resolve(info)
-            except (ObjectNotFoundError, BucketNotFoundError, LinkIsABucketError):
-                kind = "other"
-        return {
-            "name": f"{info.bucket}/{info.name}",
-            "size": target.size,
-            "type": kind,
-            "mtime": info.mtime,
-            "digest": target.digest,
-            "revision": info.revision,
-            "metadata": dict(info.metadata or {}),
-            "info": info,
-        }
-
-    @staticmethod
-    def _directory(path: str) -> dict[str, Any]:
-        return {"name": path, "size": 0, "type": "directory"}
-
-    async def _info(self, path: str, **_: Any) -> dict[str, Any]:
-        path = self._strip_protocol(path)
-        if not path:
-            return self._directory("")
-        async with self._at(path) as (store, name):
-            if not name:
-                # A bucket that was looked up before may be gone.
-                await store.status(count=False)
-                return self._directory(path)
-            try:
-                return await self._entry(store, await store.get_info(name))
-            except ObjectNotFoundError:
-                async with aclosing(store.iter(prefix=name + "/")) as infos:
-                    async for _info in infos:
-                        return self._directory(path)
-                raise
-
-    async def _ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        path = self._strip_protocol(path)
-        entries: list[dict[str, Any]]
-        if not path:
-            entries = [self._directory(one) for one in await self._stores.names()]
-        else:
-            async with self._at(path) as (store, name):
-                prefix = name + "/" if name else ""
-                page = await store.list(prefix=prefix, delimiter="/")
-                entries = [
-                    self._directory(f"{store.bucket}/{one[:-1]}") for one in page.folders
-                ]
-                entries += [
-                    await self._entry(store, info)
-                    for info in page.objects
-                    if info.name != prefix
-                ]
-                if not entries and name:
-                    entries = [await self._info(path)]
-                    if entries[0]["type"] == "directory":
-                        entries = []
-        entries.sort(key=lambda entry: str(entry["name"]))
-        return entries if detail else [entry["name"] for entry in entries]
-
-    async def _find(
-        self,
-        path: str,
-        maxdepth: int | None = None,
-        withdirs: bool = False,
-        detail: bool = False,
-        prefix: str = "",
-        **_: Any,
-    ) -> Any:
-        """All below a path, with one listing of each bucket."""
-        if maxdepth is not None and maxdepth < 1:
-            msg = "maxdepth must be at least 1"
-            raise ValueError(msg)
-        path = self._strip_protocol(path)
-        bucket, name = self.split(path)
-        buckets = [bucket] if bucket else await self._stores.names()
-        found: dict[str, dict[str, Any]] = {}
-        for one in buckets:
-            if not path and not one.startswith(prefix):
-                continue
-            if not path and withdirs:
-                found[one] = self._directory(one)
-            if not path and maxdepth == 1:
-                continue
-            beginning = (name + "/" if name else "") + (prefix if path else "")
-            with suppress(FileNotFoundError):
-                async with self._at(one) as (store, _name):
-                    for info in await store.list(prefix=beginning):
-                        await self._add(store, info, path, maxdepth, withdirs, found)
-        if name:
-            with suppress(FileNotFoundError):
-                entry = await self._info(path)
-                if entry["type"] != "directory" or (withdirs and not prefix):
-                    found[path] = entry
-        elif path and withdirs and not prefix and await self._isdir(path):
-            found[path] = self._directory(path)
-        names = sorted(found)
-        return {one: found[one] for one in names} if detail else names
-
-    async def _add(
-        self,
-        store: ObjectStore,
-        info: ObjectInfo,
-        path: str,
-        maxdepth: int | None,
-        withdirs: bool,
-        found: dict[str, dict[str, Any]],
-    ) -> None:
-        full = f"{info.bucket}/{info.name}"
-        below = full[len(path) + 1 :] if path else full
-        segments = below.split("/")
-        if withdirs:
-            for depth in range(1, len(segments)):
-                if maxdepth is None or depth <= maxdepth:
-                    folder = "/".join([*([path] if path else []), *segments[:depth]])
-                    found.setdefault(folder, self._directory(folder))
-        # A name that ends with a slash is what some clients make for a folder.
-        if (maxdepth is None or len(segments) <= maxdepth) and segments[-1]:
-            found[full] = await self._entry(store, info)
-
-    async def _modified(self, path: str) -> datetime:
-        mtime: datetime | None = (await self._info(path)).get("mtime")
-        if mtime is None:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        return mtime
-
-    modified: Any = sync_wrapper(_modified)
-    created: Any = modified
 
     # Content
 
@@ -368,102 +184,6 @@ class ObjectStoreFileSystem(AsyncFileSystem):
                 return
             self._require_name(path2, to)
             await store.copy(name, to, bucket=bucket)
-
-    # Changes
-
-    async def _rm_file(self, path: str, **_: Any) -> None:
-        async with self._at(path) as (store, name):
-            if not name or (not await store.exists(name) and await self._isdir(path)):
-                # A folder is gone with what was in it; a bucket stays.
-                return
-            if not await store.delete(name):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-
-    async def _rm(
-        self,
-        path: Any,
-        recursive: bool = False,
-        batch_size: int | None = None,
-        maxdepth: int | None = None,
-        **_: Any,
-    ) -> None:
-        given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-        paths = [self._strip_protocol(one) for one in given]
-        if not recursive or maxdepth is not None or any(has_magic(one) for one in paths):
-            expanded = await self._expand_path(paths, recursive=recursive, maxdepth=maxdepth)
-            if not recursive:
-                for one in expanded:
-                    if (await self._info(one))["type"] == "directory":
-                        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), one)
-                await asyncio.gather(*(self._rm_file(one) for one in expanded))
-                return
-            paths = expanded if maxdepth is None else []
-            if maxdepth is not None:
-                await asyncio.gather(*(self._rm_file(one) for one in expanded))
-        for one in paths:
-            await self._rm_tree(one, batch_size or self.batch_size or _CONCURRENCY)
-
-    async def _rm_tree(self, path: str, concurrency: int) -> None:
-        async with self._at(path) as (store, name):
-            if not name:
-                await store.delete_all(pattern="**", concurrency=concurrency)
-                return
-            deleted = await store.delete_all(prefix=name + "/", concurrency=concurrency)
-            if await store.exists(name):
-                await store.delete(name)
-            elif not deleted:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-
-    async def _mv_file(self, path1: str, path2: str, **_: Any) -> None:
-        """Rename within a bucket, which moves no content; copy and delete otherwise."""
-        bucket, to = self.split(path2)
-        async with self._at(path1) as (store, name):
-            self._require_name(path1, name)
-            self._require_name(path2, to)
-            if bucket == store.bucket:
-                with suppress(ObjectAlreadyExists):
-                    await store.rename(name, to)
-                    return
-            info = await store.get_info(name)
-            await store.copy(info.name, to, bucket=bucket)
-            await store.delete(info)
-
-    def mv(
-        self,
-        path1: Any,
-        path2: Any,
-        recursive: bool = False,
-        maxdepth: int | None = None,
-        **options: Any,
-    ) -> None:
-        """Move; a single object of a bucket is renamed, whatever its size."""
-        single = isinstance(path1, str) and isinstance(path2, str) and not recursive
-        if (
-            single
-            and not has_magic(path1)
-            and not path2.endswith("/")
-            and self.isfile(path1)
-            and not self.isdir(path2)
-        ):
-            sync(self.loop, self._mv_file, path1, path2)
-            return
-        super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **options)
-
-    async def _mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
-        """Make a bucket. Below one there is nothing to make."""
-        bucket, name = self.split(path)
-        if name or not create_parents:
-            return
-        if bucket in await self._stores.names():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-        await self._stores.create(bucket)
-
-    async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
-        try:
-            await self._mkdir(path)
-        except FileExistsError:
-            if not exist_ok:
-                raise
 
     # Open files
 

@@ -2,14 +2,22 @@
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from typing import TypeAlias, overload
 
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
 from ..exceptions import BadObjectMetaError
 from ..models import ObjectInfo
+from ..pattern import name_filter
+from .folders import Listing, fold, require_page
+from .handle import StoreHandle
 from .lifetime import Lifetimes
 
-__all__ = ("entries", "parsed", "present")
+__all__ = ("ListVerbs", "entries", "parsed", "present")
+
+# Inside the class, `list` is the method.
+Infos: TypeAlias = list[ObjectInfo]
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
@@ -89,3 +97,123 @@ async def entries(
             if matches is not None:
                 infos = [info for info in infos if matches(info.name)]
             yield infos
+
+
+class ListVerbs(StoreHandle):
+    """The verbs of `ObjectStore` that list objects."""
+
+    @overload
+    async def list(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+        ignore_deletes: bool | None = None,
+        delimiter: None = None,
+    ) -> Infos: ...
+
+    @overload
+    async def list(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+        ignore_deletes: bool | None = None,
+        delimiter: str,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Listing: ...
+
+    async def list(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+        ignore_deletes: bool | None = None,
+        delimiter: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Infos | Listing:
+        """List the objects, sorted by name.
+
+        An object that exists throughout the call is never missed.
+
+        Args:
+            prefix: Only names that start with it. It is taken literally: `*` is a star.
+            pattern: Only names that match this pattern, as in `on_put`.
+            include_deleted: Include delete markers.
+            ignore_deletes: nats-py's name for the opposite; takes precedence if given.
+            delimiter: Return a `Listing`, in which objects whose names contain the delimiter
+                after the prefix are grouped into folders: `"/"`, or `""` for pages without
+                folders.
+            after: Only what comes after this object or folder: the `after` of a page.
+            limit: The maximum number of objects and folders on a page.
+
+        Returns:
+            The objects; with a delimiter, a page of objects and folders.
+
+        Raises:
+            InvalidPatternError: If the pattern is malformed.
+            InvalidOptionError: If `after` or `limit` is invalid, or given without a
+                delimiter.
+
+        Example:
+            ```python
+            page = await store.list(prefix="ann/", delimiter="/", limit=100)
+            page.folders  # ["ann/2025/", "ann/2026/"]
+            page.objects  # what is in ann/ itself
+            ```
+        """
+        require_page(self._bucket, delimiter=delimiter, after=after, limit=limit)
+        if ignore_deletes is not None:
+            include_deleted = not ignore_deletes
+        found: dict[str, ObjectInfo] = {}
+        backend = await self._source()
+        matches = name_filter(prefix, pattern)
+        async with aclosing(
+            entries(backend, matches=matches, include_deleted=True)
+        ) as batches:
+            async for batch in batches:
+                found |= {info.name: info for info in batch}
+        infos = [
+            found[name] for name in sorted(found) if include_deleted or not found[name].deleted
+        ]
+        if delimiter is None:
+            return infos
+        return fold(
+            infos, prefix=prefix or "", delimiter=delimiter, after=after or "", limit=limit
+        )
+
+    async def iter(
+        self,
+        *,
+        prefix: str | None = None,
+        pattern: str | None = None,
+        include_deleted: bool = False,
+    ) -> AsyncGenerator[ObjectInfo, None]:
+        """Iterate over the objects in constant memory, in the order of their last change.
+
+        An object that changes during the iteration is yielded again, in its new version.
+
+        Args:
+            prefix: As for `list`.
+            pattern: As for `list`.
+            include_deleted: As for `list`.
+
+        Yields:
+            The objects.
+
+        Raises:
+            InvalidPatternError: If the pattern is malformed.
+        """
+        matches = name_filter(prefix, pattern)
+        backend = await self._source()
+        async with aclosing(
+            entries(backend, matches=matches, include_deleted=include_deleted)
+        ) as batches:
+            async for infos in batches:
+                for info in infos:
+                    yield info

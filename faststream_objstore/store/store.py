@@ -1,17 +1,14 @@
 """`ObjectStore`: the handle to a bucket's objects (ADR-20), on any backend."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias, overload
 
 from nats.aio.client import Client
 from typing_extensions import Unpack
 
-from .. import wire
 from ..backends.base import Backend
 from ..exceptions import (
     InvalidOptionError,
@@ -21,17 +18,14 @@ from ..models import (
     ObjectData,
     ObjectInfo,
     ObjectStoreConfig,
-    ObjectStoreStatus,
 )
-from ..pattern import name_filter
 from ..settling import run_to_completion
-from . import files, listing, metadata
+from . import files, metadata
 from .amend import delete
 from .beside import BesideVerbs
 from .bulk import BulkVerbs
 from .declare import bind_bucket
 from .dump import DumpVerbs
-from .folders import Listing, fold, require_page
 from .get import Version, content, newest, require_size, verified
 from .given import AnyMeta, Headers
 from .handle import announce
@@ -43,18 +37,23 @@ from .ranges import read_range
 from .reader import ObjectReader
 from .retire import RetireVerbs
 from .sources import PutData
+from .status import StatusVerbs
 from .sweep import SweepVerbs
 from .transaction import TransactionVerbs
-from .watch import ObjectWatch, ObjectWatcher
+from .watch import WatchVerbs
 
 __all__ = ("ObjectStore", "PutMode")
 
-# Inside the class, `list` is the method.
-Infos: TypeAlias = list[ObjectInfo]
-
 
 class ObjectStore(
-    TransactionVerbs, RetireVerbs, SweepVerbs, BulkVerbs, DumpVerbs, BesideVerbs
+    TransactionVerbs,
+    RetireVerbs,
+    SweepVerbs,
+    BulkVerbs,
+    DumpVerbs,
+    BesideVerbs,
+    WatchVerbs,
+    StatusVerbs,
 ):
     """The objects of one bucket.
 
@@ -468,122 +467,6 @@ class ObjectStore(
             return False
         return True
 
-    @overload
-    async def list(
-        self,
-        *,
-        prefix: str | None = None,
-        pattern: str | None = None,
-        include_deleted: bool = False,
-        ignore_deletes: bool | None = None,
-        delimiter: None = None,
-    ) -> Infos: ...
-
-    @overload
-    async def list(
-        self,
-        *,
-        prefix: str | None = None,
-        pattern: str | None = None,
-        include_deleted: bool = False,
-        ignore_deletes: bool | None = None,
-        delimiter: str,
-        after: str | None = None,
-        limit: int | None = None,
-    ) -> Listing: ...
-
-    async def list(
-        self,
-        *,
-        prefix: str | None = None,
-        pattern: str | None = None,
-        include_deleted: bool = False,
-        ignore_deletes: bool | None = None,
-        delimiter: str | None = None,
-        after: str | None = None,
-        limit: int | None = None,
-    ) -> Infos | Listing:
-        """List the objects, sorted by name.
-
-        An object that exists throughout the call is never missed.
-
-        Args:
-            prefix: Only names that start with it. It is taken literally: `*` is a star.
-            pattern: Only names that match this pattern, as in `on_put`.
-            include_deleted: Include delete markers.
-            ignore_deletes: nats-py's name for the opposite; takes precedence if given.
-            delimiter: Return a `Listing`, in which objects whose names contain the delimiter
-                after the prefix are grouped into folders: `"/"`, or `""` for pages without
-                folders.
-            after: Only what comes after this object or folder: the `after` of a page.
-            limit: The maximum number of objects and folders on a page.
-
-        Returns:
-            The objects; with a delimiter, a page of objects and folders.
-
-        Raises:
-            InvalidPatternError: If the pattern is malformed.
-            InvalidOptionError: If `after` or `limit` is invalid, or given without a
-                delimiter.
-
-        Example:
-            ```python
-            page = await store.list(prefix="ann/", delimiter="/", limit=100)
-            page.folders  # ["ann/2025/", "ann/2026/"]
-            page.objects  # what is in ann/ itself
-            ```
-        """
-        require_page(self._bucket, delimiter=delimiter, after=after, limit=limit)
-        if ignore_deletes is not None:
-            include_deleted = not ignore_deletes
-        found: dict[str, ObjectInfo] = {}
-        backend = await self._source()
-        matches = name_filter(prefix, pattern)
-        async with aclosing(
-            listing.entries(backend, matches=matches, include_deleted=True)
-        ) as batches:
-            async for batch in batches:
-                found |= {info.name: info for info in batch}
-        infos = [
-            found[name] for name in sorted(found) if include_deleted or not found[name].deleted
-        ]
-        if delimiter is None:
-            return infos
-        return fold(
-            infos, prefix=prefix or "", delimiter=delimiter, after=after or "", limit=limit
-        )
-
-    async def iter(
-        self,
-        *,
-        prefix: str | None = None,
-        pattern: str | None = None,
-        include_deleted: bool = False,
-    ) -> AsyncGenerator[ObjectInfo, None]:
-        """Iterate over the objects in constant memory, in the order of their last change.
-
-        An object that changes during the iteration is yielded again, in its new version.
-
-        Args:
-            prefix: As for `list`.
-            pattern: As for `list`.
-            include_deleted: As for `list`.
-
-        Yields:
-            The objects.
-
-        Raises:
-            InvalidPatternError: If the pattern is malformed.
-        """
-        matches = name_filter(prefix, pattern)
-        backend = await self._source()
-        async with aclosing(
-            listing.entries(backend, matches=matches, include_deleted=include_deleted)
-        ) as batches:
-            async for infos in batches:
-                for info in infos:
-                    yield info
-
     async def delete(self, name: str | ObjectInfo, *, mode: AmendMode = "overwrite") -> bool:
         """Delete an object: a marker replaces it, then its chunks are removed.
 
@@ -648,89 +531,3 @@ class ObjectStore(
                 return await target.put(to, chunks, meta)
 
         return await newest(backend, name, copy)
-
-    def watch(
-        self,
-        *,
-        updates_only: bool = False,
-        ignore_deletes: bool = False,
-        include_history: bool = False,
-        meta_only: bool = False,  # noqa: ARG002
-    ) -> ObjectWatch:
-        """Watch the bucket: its current state, then every change.
-
-        `async for info in store.watch()`, `async with store.watch() as watcher` and
-        `watcher = await store.watch()` all work; see `ObjectWatch`.
-
-        Args:
-            updates_only: Skip the current state.
-            ignore_deletes: Skip delete markers.
-            include_history: Include every stored metadata message, not only the newest of
-                each object. Only clients that do not use rollups leave more than one.
-            meta_only: Accepted for compatibility with nats-py; a watch never has content.
-
-        Returns:
-            The watch: await it, enter it, or iterate over it.
-
-        Raises:
-            InvalidOptionError: If `updates_only` and `include_history` are combined. It is
-                raised when the watch begins.
-
-        Example:
-            ```python
-            async for info in store.watch(updates_only=True):
-                print(info.name, "deleted" if info.deleted else info.size)
-            ```
-        """
-
-        async def start() -> ObjectWatcher:
-            return ObjectWatcher(
-                await self._source(),
-                updates_only=updates_only,
-                ignore_deletes=ignore_deletes,
-                include_history=include_history,
-            )
-
-        return ObjectWatch(start)
-
-    async def status(self, *, count: bool = True) -> ObjectStoreStatus:
-        """Get the bucket's settings and size, and the number of its objects.
-
-        Args:
-            count: Count the objects, which reads the metadata of each. With `False` the
-                call is a single request, however large the bucket is, and the result's
-                `count` is `None`.
-
-        Returns:
-            The bucket's status.
-        """
-        backend = await self._source()
-        state = await backend.state()
-        config = wire.config_of(state.config)
-        objects = len(await self.list()) if count else None
-        return ObjectStoreStatus(
-            bucket=self._bucket,
-            description=config.description or None,
-            ttl=config.ttl if isinstance(config.ttl, timedelta) and config.ttl else None,
-            storage=config.storage or "file",
-            replicas=config.replicas or 1,
-            sealed=bool(state.config.get("sealed")),
-            size=state.bytes,
-            count=objects,
-            backing_store=backend.name,
-            compressed=bool(config.compression),
-            metadata=dict(config.metadata or {}),
-            max_bytes=config.max_bytes if (config.max_bytes or -1) > 0 else None,
-            keep_replaced=wire.keep_replaced(state.config.get("metadata") or {}) or None,
-            transactions=bool(config.transactions),
-        )
-
-    async def seal(self) -> bool:
-        """Make the bucket permanently read-only. This cannot be undone.
-
-        Returns:
-            `True`, as in nats-py.
-        """
-        backend = await self._source()
-        await backend.seal()
-        return True

@@ -13,9 +13,10 @@ from ..backends.base import Backend, Deliver, MessageStream, StoredMessage
 from ..exceptions import InvalidOptionError, StoreTimeoutError
 from ..models import ObjectInfo
 from ..settling import run_to_completion
+from .handle import StoreHandle
 from .listing import present
 
-__all__ = ("ObjectWatch", "ObjectWatcher")
+__all__ = ("ObjectWatch", "ObjectWatcher", "WatchVerbs")
 
 
 class ObjectWatcher:
@@ -229,3 +230,51 @@ class ObjectWatch:
         async with self as watcher:
             async for info in watcher:
                 yield info
+
+
+class WatchVerbs(StoreHandle):
+    """The verb of `ObjectStore` that follows the changes of a bucket."""
+
+    def watch(
+        self,
+        *,
+        updates_only: bool = False,
+        ignore_deletes: bool = False,
+        include_history: bool = False,
+        meta_only: bool = False,  # noqa: ARG002
+    ) -> ObjectWatch:
+        """Watch the bucket: its current state, then every change.
+
+        `async for info in store.watch()`, `async with store.watch() as watcher` and
+        `watcher = await store.watch()` all work; see `ObjectWatch`.
+
+        Args:
+            updates_only: Skip the current state.
+            ignore_deletes: Skip delete markers.
+            include_history: Include every stored metadata message, not only the newest of
+                each object. Only clients that do not use rollups leave more than one.
+            meta_only: Accepted for compatibility with nats-py; a watch never has content.
+
+        Returns:
+            The watch: await it, enter it, or iterate over it.
+
+        Raises:
+            InvalidOptionError: If `updates_only` and `include_history` are combined. It is
+                raised when the watch begins.
+
+        Example:
+            ```python
+            async for info in store.watch(updates_only=True):
+                print(info.name, "deleted" if info.deleted else info.size)
+            ```
+        """
+
+        async def start() -> ObjectWatcher:
+            return ObjectWatcher(
+                await self._source(),
+                updates_only=updates_only,
+                ignore_deletes=ignore_deletes,
+                include_history=include_history,
+            )
+
+        return ObjectWatch(start)

@@ -1,0 +1,69 @@
+"""Paths of a file system: what each means, and its errors as Python's errors of files."""
+
+import errno
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fsspec.utils import stringify_path
+
+from faststream_objstore.exceptions import (
+    BucketError,
+    BucketNotFoundError,
+    InvalidBucketNameError,
+    LinkIsABucketError,
+    ObjectAlreadyExists,
+    ObjectNotFoundError,
+    PermissionDeniedError,
+)
+from faststream_objstore.filesystem.bases import AsyncFileSystem
+from faststream_objstore.filesystem.stores import (
+    Stores,
+)
+from faststream_objstore.models import validate_bucket_name
+from faststream_objstore.store import ObjectStore
+
+__all__ = ("ObjectPaths",)
+
+
+class ObjectPaths(AsyncFileSystem):
+    """What the verbs of the file system stand on: its stores, and what a path means."""
+
+    _stores: Stores
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        text: str = stringify_path(path)
+        return text.removeprefix("objstore://").lstrip("/").rstrip("/")
+
+    @staticmethod
+    def split(path: str) -> tuple[str, str]:
+        """The bucket and the object's name; either may be empty."""
+        bucket, _, name = ObjectPaths._strip_protocol(path).partition("/")
+        return bucket, name
+
+    @asynccontextmanager
+    async def _at(self, path: str) -> AsyncGenerator[tuple[ObjectStore, str], None]:
+        """The store and the name of a path; errors are as Python's of files."""
+        bucket, name = self.split(path)
+        try:
+            # Not a bucket of this name, and not there either.
+            yield await self._stores.open(validate_bucket_name(bucket)), name
+        except (ObjectNotFoundError, BucketNotFoundError, InvalidBucketNameError) as error:
+            if isinstance(error, BucketError):
+                self._stores.forget(bucket)
+            raise FileNotFoundError(errno.ENOENT, str(error), path) from error
+        except ObjectAlreadyExists as error:
+            raise FileExistsError(errno.EEXIST, str(error), path) from error
+        except LinkIsABucketError as error:
+            raise IsADirectoryError(errno.EISDIR, str(error), path) from error
+        except PermissionDeniedError as error:
+            raise PermissionError(errno.EACCES, str(error), path) from error
+
+    @staticmethod
+    def _require_name(path: str, name: str) -> None:
+        if not name:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)

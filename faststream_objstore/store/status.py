@@ -1,0 +1,55 @@
+"""A bucket's own state: its settings and size, and sealing it."""
+
+from datetime import timedelta
+
+from .. import wire
+from ..models import ObjectStoreStatus
+from .listing import ListVerbs
+
+__all__ = ("StatusVerbs",)
+
+
+class StatusVerbs(ListVerbs):
+    """The verbs of `ObjectStore` for the bucket as a whole."""
+
+    async def status(self, *, count: bool = True) -> ObjectStoreStatus:
+        """Get the bucket's settings and size, and the number of its objects.
+
+        Args:
+            count: Count the objects, which reads the metadata of each. With `False` the
+                call is a single request, however large the bucket is, and the result's
+                `count` is `None`.
+
+        Returns:
+            The bucket's status.
+        """
+        backend = await self._source()
+        state = await backend.state()
+        config = wire.config_of(state.config)
+        objects = len(await self.list()) if count else None
+        return ObjectStoreStatus(
+            bucket=self._bucket,
+            description=config.description or None,
+            ttl=config.ttl if isinstance(config.ttl, timedelta) and config.ttl else None,
+            storage=config.storage or "file",
+            replicas=config.replicas or 1,
+            sealed=bool(state.config.get("sealed")),
+            size=state.bytes,
+            count=objects,
+            backing_store=backend.name,
+            compressed=bool(config.compression),
+            metadata=dict(config.metadata or {}),
+            max_bytes=config.max_bytes if (config.max_bytes or -1) > 0 else None,
+            keep_replaced=wire.keep_replaced(state.config.get("metadata") or {}) or None,
+            transactions=bool(config.transactions),
+        )
+
+    async def seal(self) -> bool:
+        """Make the bucket permanently read-only. This cannot be undone.
+
+        Returns:
+            `True`, as in nats-py.
+        """
+        backend = await self._source()
+        await backend.seal()
+        return True
