@@ -46,7 +46,7 @@ caller are also `ValueError`s (or `TypeError`s, where a type is wrong).
     └── StoreAPIError                   nats-py's APIError: any other refusal
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import nats.errors
 import nats.js.errors
@@ -296,13 +296,20 @@ class BulkError(ObjStoreError):
         message: What happened.
         result: Which objects failed and why, and which succeeded.
         bucket: The bucket that the operation was on.
+        name: The object that the error is about, if there is one.
     """
 
     def __init__(
-        self, message: str, *, result: "BulkResult", bucket: str | None = None
+        self,
+        message: str,
+        *,
+        result: "BulkResult | None" = None,
+        bucket: str | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__(message, bucket=bucket)
-        self.result = result
+        super().__init__(message, bucket=bucket, name=name)
+        # Bulk operations always give one; pickle and copy make the error without it first.
+        self.result = cast("BulkResult", result)
 
 
 class TransactionEndedError(ObjStoreError, RuntimeError):

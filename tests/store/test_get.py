@@ -154,7 +154,7 @@ async def test_an_info_of_a_replaced_version_is_an_error(
 
     assert str(caught.value) == (
         f"Bucket '{backend.bucket}', object 'name': revision {info.revision} was replaced or "
-        "deleted; get it by name to read the newest version."
+        "deleted, or has expired; get it by name to read the newest version."
     )
 
 

@@ -220,6 +220,9 @@ async def test_nats_pys_meta_only_changes_nothing(store: ObjectStore) -> None:
 
 
 async def test_every_change_is_seen_in_the_order_of_the_stream(store: ObjectStore) -> None:
+    # A server shows the note that a rename leaves under the old name before the new one.
+    on_server = (await soon(store.status())).backing_store == "JetStream"
+    note = [("copy", False)] if on_server else []
     watcher = await store.watch(updates_only=True)
     infos = []
     for change, count in (
@@ -227,7 +230,7 @@ async def test_every_change_is_seen_in_the_order_of_the_stream(store: ObjectStor
         (store.update_meta("a", ObjectMeta(description="d")), 1),
         (store.add_link("link", "a"), 1),
         (store.copy("a", "copy"), 1),
-        (store.rename("copy", "moved"), 2),
+        (store.rename("copy", "moved"), 2 + len(note)),
         (store.delete("a"), 1),
     ):
         await soon(change)
@@ -238,6 +241,7 @@ async def test_every_change_is_seen_in_the_order_of_the_stream(store: ObjectStor
         ("a", False),
         ("link", False),
         ("copy", False),
+        *note,
         ("moved", False),
         ("copy", True),
         ("a", True),
