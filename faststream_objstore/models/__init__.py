@@ -1,0 +1,35 @@
+"""The data of an Object Store, as ADR-20 names it. Values only, no I/O."""
+
+from .buckets import (
+    ObjectStoreConfig,
+    ObjectStoreStatus,
+    Storage,
+    validate_bucket_name,
+)
+from .objects import (
+    DEFAULT_CHUNK_SIZE,
+    BulkResult,
+    ObjectData,
+    ObjectInfo,
+    ObjectLink,
+    ObjectMeta,
+    ObjectMetaOptions,
+    ObjectSource,
+    new_info,
+)
+
+__all__ = (
+    "DEFAULT_CHUNK_SIZE",
+    "BulkResult",
+    "ObjectData",
+    "ObjectInfo",
+    "ObjectLink",
+    "ObjectMeta",
+    "ObjectMetaOptions",
+    "ObjectSource",
+    "ObjectStoreConfig",
+    "ObjectStoreStatus",
+    "Storage",
+    "new_info",
+    "validate_bucket_name",
+)

@@ -1,0 +1,194 @@
+"""The settings of a bucket, and its state. Values only, no I/O."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from ..exceptions import InvalidBucketNameError, InvalidOptionError
+
+__all__ = (
+    "ObjectStoreConfig",
+    "ObjectStoreStatus",
+    "Storage",
+    "validate_bucket_name",
+)
+
+
+Storage = Literal["file", "memory"]
+
+
+_BUCKET_CHARACTERS = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+)
+
+
+def validate_bucket_name(bucket: object) -> str:
+    """Return `bucket` if it is a bucket name of ADR-20, `[A-Za-z0-9_-]+`.
+
+    Raises:
+        InvalidBucketNameError: If it is anything else.
+    """
+    if not isinstance(bucket, str) or not bucket or not _BUCKET_CHARACTERS.issuperset(bucket):
+        msg = (
+            f"{bucket!r} is not a bucket name: use one or more of the letters A-Z and a-z, "
+            "the digits, '_' and '-' (ADR-20)."
+        )
+        raise InvalidBucketNameError(msg, bucket=bucket if isinstance(bucket, str) else None)
+    return bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStoreConfig:
+    """How a bucket is made. `None` leaves a setting to the server, and uncompared.
+
+    Attributes:
+        bucket: `[A-Za-z0-9_-]+`.
+        description: Free text.
+        ttl: How long objects live after their put; a number is seconds; zero is for ever.
+        max_bytes: Limit of the bucket's size, bytes, metadata included; -1 is unlimited.
+        storage: `"file"` or `"memory"`.
+        replicas: 1 to 5, in a cluster.
+        placement: `{"cluster": ..., "tags": [...]}`, as the server takes it.
+        compression: S2 on disk (nats-server 2.10).
+        metadata: Free text by key, on the bucket.
+        keep_replaced: How long the chunks of a replaced or deleted version stay, so that
+            who is reading it can finish; a number is seconds; zero is not at all.
+        transactions: Whether `ObjectStore.transaction` works (nats-server 2.12).
+    """
+
+    bucket: str
+    description: str | None = None
+    ttl: timedelta | float | None = None
+    max_bytes: int | None = None
+    storage: Storage | None = None
+    replicas: int | None = None
+    placement: Mapping[str, Any] | None = None
+    compression: bool | None = None
+    metadata: Mapping[str, str] | None = None
+    keep_replaced: timedelta | float | None = None
+    transactions: bool | None = None
+
+    def __post_init__(self) -> None:
+        validate_bucket_name(self.bucket)
+
+        self._check(
+            self.description is None or isinstance(self.description, str),
+            "description",
+            "a str",
+        )
+        ttl = self.ttl
+        if isinstance(ttl, (int, float)) and not isinstance(ttl, bool):
+            # Neither infinity nor "not a number" is a timedelta; refused below.
+            with suppress(OverflowError, ValueError):
+                ttl = timedelta(seconds=ttl)
+        if ttl is not None:
+            self._check(
+                isinstance(ttl, timedelta) and (not ttl or ttl >= timedelta(milliseconds=100)),
+                "ttl",
+                "a timedelta or seconds, 100 ms at least (the server's limit), or 0 for ever",
+            )
+            object.__setattr__(self, "ttl", ttl)
+        keep: object = self.keep_replaced
+        if isinstance(keep, (int, float)) and not isinstance(keep, bool):
+            with suppress(OverflowError, ValueError):
+                keep = timedelta(seconds=keep)
+        if keep is not None:
+            self._check(
+                isinstance(keep, timedelta) and keep >= timedelta(0),
+                "keep_replaced",
+                "a timedelta or seconds, or 0 to keep nothing",
+            )
+            object.__setattr__(self, "keep_replaced", keep)
+        if self.max_bytes is not None:
+            self._check(
+                type(self.max_bytes) is int and (self.max_bytes > 0 or self.max_bytes == -1),
+                "max_bytes",
+                "a positive number of bytes, or -1 for no limit",
+            )
+        storage = getattr(self.storage, "value", self.storage)
+        self._check(storage in (None, "file", "memory"), "storage", "'file' or 'memory'")
+        object.__setattr__(self, "storage", storage)
+        if self.replicas is not None:
+            self._check(
+                type(self.replicas) is int and 1 <= self.replicas <= 5, "replicas", "1 to 5"
+            )
+        if self.placement is not None and not isinstance(self.placement, Mapping):
+            # nats-py's `Placement`
+            placement = {
+                key: value
+                for key in ("cluster", "tags")
+                if (value := getattr(self.placement, key, None)) is not None
+            }
+            object.__setattr__(self, "placement", placement)
+        self._check(
+            self.compression is None or isinstance(self.compression, bool),
+            "compression",
+            "True or False",
+        )
+        self._check(
+            self.transactions is None or isinstance(self.transactions, bool),
+            "transactions",
+            "True or False",
+        )
+        if self.metadata is not None:
+            self._check(
+                isinstance(self.metadata, Mapping)
+                and all(
+                    isinstance(k, str) and isinstance(v, str) for k, v in self.metadata.items()
+                ),
+                "metadata",
+                "a mapping of str to str",
+            )
+
+    def _check(self, holds: bool, option: str, wanted: str) -> None:
+        if not holds:
+            msg = (
+                f"Bucket '{self.bucket}': {option} must be {wanted}, got "
+                f"{getattr(self, option)!r}."
+            )
+            raise InvalidOptionError(msg, bucket=self.bucket)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStoreStatus:
+    """A bucket at one moment.
+
+    Attributes:
+        bucket: Its name.
+        description: Free text.
+        ttl: How long objects live; `None` is for ever.
+        storage: `"file"` or `"memory"`.
+        replicas: Copies in the cluster.
+        sealed: Whether it is read-only for ever.
+        size: Bytes stored, metadata and headers included.
+        count: Live objects and links; deleted ones are left out. `None` if they were not
+            counted.
+        backing_store: `"JetStream"`, or `"memory"` in test mode.
+        compressed: Whether it is compressed on disk.
+        metadata: Free text by key, the server's own `_nats.` keys left out.
+        max_bytes: Limit of `size`; `None` is unlimited.
+        keep_replaced: How long the chunks of replaced versions stay; `None` is not at all.
+        transactions: Whether `ObjectStore.transaction` works.
+    """
+
+    bucket: str
+    description: str | None
+    ttl: timedelta | None
+    storage: Storage
+    replicas: int
+    sealed: bool
+    size: int
+    count: int | None
+    backing_store: str
+    compressed: bool
+    metadata: dict[str, str]
+    max_bytes: int | None = None
+    keep_replaced: timedelta | None = None
+    transactions: bool = False
+
+    @property
+    def storage_type(self) -> Storage:
+        """`storage`, under the name that nats-py has for it."""
+        return self.storage
