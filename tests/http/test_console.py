@@ -272,5 +272,5 @@ def test_whoever_is_not_authorized_sees_and_changes_nothing(
 
 @pytest.mark.parametrize("authorize", [None, True, "token"])
 def test_console_without_a_function_that_authorizes_is_refused(authorize: object) -> None:
-    with pytest.raises(InvalidOptionError, match="says who may see"):
+    with pytest.raises(InvalidOptionError, match="decides who may see"):
         make_console_asgi(Buckets(Bucket("photos")), authorize=authorize)  # type: ignore[arg-type]
