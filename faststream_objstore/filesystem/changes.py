@@ -9,13 +9,10 @@ from typing import Any
 from fsspec.asyn import sync
 from fsspec.core import has_magic
 
-from faststream_objstore.exceptions import (
-    ObjectAlreadyExists,
-)
+from faststream_objstore.exceptions import ObjectAlreadyExists
 from faststream_objstore.filesystem.paths import ObjectPaths
 
 __all__ = ("ChangeVerbs",)
-
 
 _CONCURRENCY = 16
 

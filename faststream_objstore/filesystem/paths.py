@@ -18,9 +18,7 @@ from faststream_objstore.exceptions import (
     PermissionDeniedError,
 )
 from faststream_objstore.filesystem.bases import AsyncFileSystem
-from faststream_objstore.filesystem.stores import (
-    Stores,
-)
+from faststream_objstore.filesystem.stores import Stores
 from faststream_objstore.models import validate_bucket_name
 from faststream_objstore.store import ObjectStore
 

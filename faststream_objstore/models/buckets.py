@@ -15,7 +15,6 @@ __all__ = (
     "validate_bucket_name",
 )
 
-
 Storage = Literal["file", "memory"]
 
 

@@ -67,7 +67,7 @@ async def test_change_passes_at_most_seven_modules_until_it_is_acknowledged(
         "changes/puller.py",
         "changes/loop.py",
         "changes/delivery.py",
-        "wire.py",
+        "wire/metadata.py",
         "pattern.py",
         "changes/subscriber.py",
         "_faststream/endpoints.py",

@@ -14,7 +14,6 @@ from faststream_objstore.exceptions import (
 
 __all__ = ("REFUSALS", "ConnectionErrors", "in_bucket")
 
-
 _CONNECTION_ERRORS = (
     nats.errors.ConnectionClosedError,
     nats.errors.ConnectionDrainingError,
@@ -26,8 +25,6 @@ _CONNECTION_ERRORS = (
 # nats-py writes to a socket that has just broken; the last three are asyncio's own ways to
 # say so (Python 3.12 and later raise a TypeError there).
 _SOCKET_ERRORS = (OSError, RuntimeError, AttributeError, TypeError)
-
-
 REFUSALS = (nats.errors.Error, *_SOCKET_ERRORS)
 
 

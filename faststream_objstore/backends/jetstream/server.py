@@ -22,7 +22,6 @@ from faststream_objstore.wire import all_chunks_subject, bucket_of_stream, strea
 
 __all__ = ("JetStreamServer",)
 
-
 # Settings that an older server takes without a word, and leaves out; since when they are
 # known, and what they are for.
 _FEATURES = {"allow_atomic": ("2.12", "transactions=True")}

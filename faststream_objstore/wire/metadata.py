@@ -1,82 +1,39 @@
-"""ADR-20's wire format: subjects, names, digests, JSON. Pure functions, no I/O.
-
-Written strictly, read tolerantly: clients disagree in details. Go refuses an empty
-`mtime`, so the zero time is written; nats.js leaves `nuid`, `size` and `digest` out of
-links; some clients drop base64 padding or use the other alphabet.
-
-Source: https://github.com/nats-io/nats-architecture-and-design, ADR-20.
-"""
+"""The metadata message of an object: its subject, which is the name, and its JSON."""
 
 import base64
-import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from .exceptions import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
-from .messages import StoredMessage
-from .models import (
+from ..exceptions import BadObjectMetaError, InvalidObjectNameError, InvalidOptionError
+from ..messages import StoredMessage
+from ..models import (
     ObjectInfo,
     ObjectLink,
     ObjectMetaOptions,
-    ObjectStoreConfig,
     new_info,
 )
+from .chunks import NUID, base64_decode
 
 __all__ = (
     "MOVE_NOTE",
-    "Replaced",
-    "all_chunks_subject",
-    "all_metadata_subject",
-    "bucket_of_stream",
-    "chunk_subject",
-    "config_of",
-    "content_us",
-    "decode_digest",
-    "encode_digest",
-    "has_content_at",
-    "has_replaced",
-    "has_wildcards",
     "headers_of",
     "info_of",
-    "keep_replaced",
     "metadata_json",
     "metadata_subject",
     "metadata_wildcard",
-    "microseconds",
     "name_of",
     "notes_rename",
     "nuid_in",
     "options_of",
-    "replaced_in",
-    "stream_config",
-    "stream_name",
-    "with_content_age",
-    "with_content_at",
-    "with_replaced",
-    "without_content_age",
 )
 
-_STREAM_PREFIX = "OBJ_"
-_DIGEST_PREFIX = "SHA-256="
 # Go's zero time. The reader takes the message's server time instead (ADR-20).
 _NO_MTIME = "0001-01-01T00:00:00Z"
-_NANOSECONDS = 1_000_000_000
-# In the stream's metadata: seconds.
-_KEEP_REPLACED = "faststream_objstore.keep_replaced"
-# In an object's metadata: `[{"nuid": ..., "at": ...}, ..., {"nuid": ...}]`.
-_REPLACED = "replaced"
 MOVE_NOTE = "objstore-move"
 """Where an object's metadata notes a rename that may not be over."""
-# How old the content is, in microseconds: `{"age": ...}`, more than the message that says so,
-# or `{"at": ...}`, since the epoch.
-_CONTENT = "objstore-content"
-_NOT_AT_ALL = timedelta(0)
-# Clients write 22 letters and digits; ADR-20 does not say so.
-_NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
 # The keys that `ObjectInfo` and its options have; any other is kept as it is.
 _KEYS = frozenset(
     {
@@ -101,38 +58,6 @@ _SHOWN = 120
 _DIGEST = re.compile(r"(?i:SHA-256)=[A-Za-z0-9_+/-]{43}=?")
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-def stream_name(bucket: str) -> str:
-    """`OBJ_<bucket>`."""
-    return _STREAM_PREFIX + bucket
-
-
-def bucket_of_stream(stream: str) -> str | None:
-    """The bucket whose stream this is, or `None` for any other stream."""
-    return stream[len(_STREAM_PREFIX) :] if stream.startswith(_STREAM_PREFIX) else None
-
-
-def chunk_subject(bucket: str, nuid: str) -> str:
-    """The subject of all chunks of one version.
-
-    Raises:
-        ValueError: If `nuid` is not one; it would mean other versions' chunks too.
-    """
-    if not _NUID.fullmatch(nuid):
-        msg = f"Bucket '{bucket}': {nuid[:40]!r} names no chunks."
-        raise ValueError(msg)
-    return f"$O.{bucket}.C.{nuid}"
-
-
-def all_chunks_subject(bucket: str) -> str:
-    """Matches every chunk of a bucket."""
-    return f"$O.{bucket}.C.>"
-
-
-def all_metadata_subject(bucket: str) -> str:
-    """Matches every metadata message of a bucket, as the stream declares it."""
-    return f"$O.{bucket}.M.>"
 
 
 def metadata_wildcard(bucket: str) -> str:
@@ -182,20 +107,11 @@ def name_of(subject: str) -> str | None:
     """
     encoded = _encoded(subject)
     try:
-        raw = _base64_decode(encoded)
+        raw = base64_decode(encoded)
         name = raw.decode()
     except ValueError:
         return None
     return name if name and _base64(raw) == encoded else None
-
-
-def has_wildcards(subject: str) -> bool:
-    """Whether a subject, taken as a filter, means others too.
-
-    A server stores what is published to `$O.photos.C.*`, and purging that subject would
-    empty the bucket.
-    """
-    return not {"*", ">"}.isdisjoint(subject.split("."))
 
 
 def _encoded(subject: str) -> str:
@@ -205,34 +121,6 @@ def _encoded(subject: str) -> str:
 
 def _base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode()
-
-
-def encode_digest(sha256: bytes) -> str:
-    """`SHA-256=` and the padded base64url form."""
-    return _DIGEST_PREFIX + base64.urlsafe_b64encode(sha256).decode()
-
-
-def decode_digest(digest: str | None) -> bytes | None:
-    """The 32 bytes of a digest, in any of the forms that clients write.
-
-    Returns:
-        `None` if there is none, or it is not a SHA-256.
-    """
-    if not digest or digest[: len(_DIGEST_PREFIX)].upper() != _DIGEST_PREFIX:
-        return None
-    try:
-        raw = _base64_decode(digest[len(_DIGEST_PREFIX) :])
-    except ValueError:
-        return None
-    return raw if len(raw) == 32 else None
-
-
-def _base64_decode(text: str) -> bytes:
-    text = text.rstrip("=").replace("+", "-").replace("/", "_")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
 
 
 def headers_of(headers: Mapping[str, str | list[str]] | None) -> dict[str, list[str]] | None:
@@ -366,7 +254,7 @@ def _nuid(value: object) -> str:
         return nuid
     # It becomes a token of the subject that is purged and asked for. A wildcard there would
     # take every object's chunks along; one that is too long ends the whole connection.
-    if nuid and not _NUID.fullmatch(nuid):
+    if nuid and not NUID.fullmatch(nuid):
         msg = f"{nuid[:40]!r} names no chunks"
         raise ValueError(msg)
     return nuid
@@ -490,198 +378,7 @@ def _amended(info: ObjectInfo, raw: Mapping[str, Any]) -> dict[str, Any]:
     return kept | said
 
 
-def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
-    """The JetStream API's configuration of a new bucket's stream."""
-    bucket = config.bucket
-    ttl = config.ttl
-    result: dict[str, Any] = {
-        "name": stream_name(bucket),
-        "subjects": [all_chunks_subject(bucket), all_metadata_subject(bucket)],
-        "retention": "limits",
-        "discard": "new",
-        "max_consumers": -1,
-        "max_msgs": -1,
-        "max_msgs_per_subject": -1,
-        "max_msg_size": -1,
-        "max_bytes": config.max_bytes if config.max_bytes is not None else -1,
-        "max_age": _to_nanoseconds(ttl) if isinstance(ttl, timedelta) else 0,
-        "storage": config.storage or "file",
-        "num_replicas": config.replicas or 1,
-        "allow_rollup_hdrs": True,
-        "allow_direct": True,
-        "compression": "s2" if config.compression else "none",
-    }
-    if config.transactions:
-        result["allow_atomic"] = True
-    if config.description:
-        result["description"] = config.description
-    if config.placement:
-        result["placement"] = dict(config.placement)
-    metadata = dict(config.metadata or {})
-    if config.keep_replaced:
-        # To the microsecond, as `timedelta` has it.
-        seconds = config.keep_replaced / timedelta(seconds=1)  # type: ignore[operator]
-        metadata[_KEEP_REPLACED] = f"{seconds:.6f}".rstrip("0").rstrip(".")
-    if metadata:
-        result["metadata"] = metadata
-    return result
-
-
-def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
-    """A bucket's settings, every one set, from its stream's configuration."""
-    max_age = int(stream.get("max_age") or 0)
-    max_bytes = int(stream.get("max_bytes") or -1)
-    return ObjectStoreConfig(
-        bucket=stream["name"][len(_STREAM_PREFIX) :],
-        description=stream.get("description") or "",
-        ttl=timedelta(microseconds=max_age / 1000),
-        max_bytes=max_bytes if max_bytes > 0 else -1,
-        storage=stream.get("storage") or "file",
-        replicas=int(stream.get("num_replicas") or 1),
-        placement=stream.get("placement") or {},
-        compression=(stream.get("compression") or "none") != "none",
-        metadata={
-            key: value
-            for key, value in (stream.get("metadata") or {}).items()
-            # The server's own notes, such as `_nats.level`.
-            if not key.startswith("_nats.") and key != _KEEP_REPLACED
-        },
-        keep_replaced=keep_replaced(stream.get("metadata") or {}),
-        transactions=bool(stream.get("allow_atomic")),
-    )
-
-
-def keep_replaced(metadata: Mapping[str, str]) -> timedelta:
-    """How long replaced versions stay, by the metadata of a bucket's stream."""
-    said = metadata.get(_KEEP_REPLACED)
-    if said is None:
-        return _NOT_AT_ALL
-    try:
-        return max(timedelta(seconds=float(said)), _NOT_AT_ALL)
-    except (ValueError, TypeError, OverflowError):
-        # Somebody else's idea of it.
-        return _NOT_AT_ALL
-
-
-class Replaced(NamedTuple):
-    """A version whose chunks stay for a while, noted in the metadata that replaced it.
-
-    Attributes:
-        nuid: Names its chunks.
-        at_us: When it was replaced, microseconds since the epoch, by the server's clock.
-        move: What its metadata noted of a rename: another name may have the same chunks.
-    """
-
-    nuid: str
-    at_us: int
-    move: Any = None
-
-
-def replaced_in(raw: Mapping[str, Any] | None, time_ns: int) -> list[Replaced]:
-    """The replaced versions that a metadata message notes, the oldest first.
-
-    Args:
-        raw: Its JSON.
-        time_ns: When it was stored. That is when the last of them was replaced: its note
-            was written in the message that did it, and has no time of its own.
-    """
-    listed = raw.get(_REPLACED) if raw else None
-    if not isinstance(listed, list):
-        return []
-    result = []
-    for one in listed:
-        nuid = one.get("nuid") if isinstance(one, dict) else None
-        if isinstance(nuid, str) and _NUID.fullmatch(nuid):
-            at = one.get("at")
-            # What is not known is taken to be young: nothing is lost by that.
-            known = type(at) is int and 0 <= at <= time_ns // 1000
-            at_us = at if known else time_ns // 1000
-            result.append(Replaced(nuid, at_us, one.get("move")))
-    return result
-
-
-def with_replaced(
-    raw: Mapping[str, Any] | None,
-    replaced: Sequence[Replaced],
-    newest: Replaced | None = None,
-) -> dict[str, Any]:
-    """The JSON of a version with other notes of replaced ones.
-
-    Args:
-        raw: Its JSON.
-        replaced: What was replaced before.
-        newest: What this very message replaces; its time is the message's.
-    """
-    notes: list[dict[str, Any]] = [{"nuid": one.nuid, "at": one.at_us} for one in replaced]
-    moves = [one.move for one in replaced]
-    if newest is not None:
-        notes.append({"nuid": newest.nuid})
-        moves.append(newest.move)
-    for note, move in zip(notes, moves, strict=True):
-        if move is not None:
-            note["move"] = move
-    result = {key: value for key, value in (raw or {}).items() if key != _REPLACED}
-    if notes:
-        result[_REPLACED] = notes
-    return result
-
-
-def has_replaced(raw: Mapping[str, Any] | None) -> bool:
-    """Whether a metadata message notes replaced versions."""
-    return raw is not None and _REPLACED in raw
-
-
 def notes_rename(raw: Mapping[str, Any]) -> bool:
     """Whether the metadata, under an old name, notes a rename that may not be over."""
     said = raw.get(MOVE_NOTE)
     return isinstance(said, dict) and "to" in said
-
-
-def content_us(raw: Mapping[str, Any] | None, time_us: int) -> int:
-    """When the oldest chunk was stored, microseconds since the epoch.
-
-    Args:
-        raw: The JSON of the metadata.
-        time_us: When that was stored, which is taken where it notes nothing.
-    """
-    said = raw.get(_CONTENT) if raw else None
-    if not isinstance(said, dict):
-        return time_us
-    at, age = said.get("at"), said.get("age")
-    if type(at) is int:
-        return min(at, time_us)
-    return time_us - age if type(age) is int and age >= 0 else time_us
-
-
-def has_content_at(raw: Mapping[str, Any] | None) -> bool:
-    """Whether the metadata says by the server's clock when its content was stored."""
-    said = raw.get(_CONTENT) if raw else None
-    return isinstance(said, dict) and type(said.get("at")) is int
-
-
-def with_content_age(raw: Mapping[str, Any] | None, age_us: int) -> dict[str, Any]:
-    """The JSON of a version, with how much older its chunks are than the message."""
-    return {**(raw or {}), _CONTENT: {"age": age_us}}
-
-
-def with_content_at(raw: Mapping[str, Any] | None, at_us: int) -> dict[str, Any]:
-    """The JSON of a version, with when its oldest chunk was stored."""
-    return {**(raw or {}), _CONTENT: {"at": at_us}}
-
-
-def without_content_age(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The JSON of what has no content."""
-    if raw is None or _CONTENT not in raw:
-        return raw
-    return {key: value for key, value in raw.items() if key != _CONTENT}
-
-
-def microseconds(moment: datetime) -> int:
-    """Since the epoch; exact, as a message's time was read."""
-    return round(moment.timestamp() * 1e6)
-
-
-def _to_nanoseconds(duration: timedelta) -> int:
-    return (
-        duration.days * 86_400 + duration.seconds
-    ) * _NANOSECONDS + duration.microseconds * 1000

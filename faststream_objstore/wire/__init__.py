@@ -1,0 +1,82 @@
+"""ADR-20's wire format: subjects, names, digests, JSON. Pure functions, no I/O.
+
+Written strictly, read tolerantly: clients disagree in details. Go refuses an empty
+`mtime`, so the zero time is written; nats.js leaves `nuid`, `size` and `digest` out of
+links; some clients drop base64 padding or use the other alphabet.
+
+Source: https://github.com/nats-io/nats-architecture-and-design, ADR-20.
+"""
+
+from .chunks import (
+    chunk_subject,
+    decode_digest,
+    encode_digest,
+)
+from .metadata import (
+    MOVE_NOTE,
+    headers_of,
+    info_of,
+    metadata_json,
+    metadata_subject,
+    metadata_wildcard,
+    name_of,
+    notes_rename,
+    nuid_in,
+    options_of,
+)
+from .notes import (
+    Replaced,
+    content_us,
+    has_content_at,
+    has_replaced,
+    microseconds,
+    replaced_in,
+    with_content_age,
+    with_content_at,
+    with_replaced,
+    without_content_age,
+)
+from .streams import (
+    all_chunks_subject,
+    all_metadata_subject,
+    bucket_of_stream,
+    config_of,
+    has_wildcards,
+    keep_replaced,
+    stream_config,
+    stream_name,
+)
+
+__all__ = (
+    "MOVE_NOTE",
+    "Replaced",
+    "all_chunks_subject",
+    "all_metadata_subject",
+    "bucket_of_stream",
+    "chunk_subject",
+    "config_of",
+    "content_us",
+    "decode_digest",
+    "encode_digest",
+    "has_content_at",
+    "has_replaced",
+    "has_wildcards",
+    "headers_of",
+    "info_of",
+    "keep_replaced",
+    "metadata_json",
+    "metadata_subject",
+    "metadata_wildcard",
+    "microseconds",
+    "name_of",
+    "notes_rename",
+    "nuid_in",
+    "options_of",
+    "replaced_in",
+    "stream_config",
+    "stream_name",
+    "with_content_age",
+    "with_content_at",
+    "with_replaced",
+    "without_content_age",
+)

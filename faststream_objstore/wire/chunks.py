@@ -1,0 +1,62 @@
+"""The chunks of one version: their subject, and the digest of what they hold."""
+
+import base64
+import binascii
+import re
+
+__all__ = (
+    "NUID",
+    "base64_decode",
+    "chunk_subject",
+    "decode_digest",
+    "encode_digest",
+)
+
+_DIGEST_PREFIX = "SHA-256="
+# Clients write 22 letters and digits; ADR-20 does not say so.
+NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
+
+
+def chunk_subject(bucket: str, nuid: str) -> str:
+    """The subject of all chunks of one version.
+
+    Raises:
+        ValueError: If `nuid` is not one; it would mean other versions' chunks too.
+    """
+    if not NUID.fullmatch(nuid):
+        msg = f"Bucket '{bucket}': {nuid[:40]!r} names no chunks."
+        raise ValueError(msg)
+    return f"$O.{bucket}.C.{nuid}"
+
+
+def encode_digest(sha256: bytes) -> str:
+    """`SHA-256=` and the padded base64url form."""
+    return _DIGEST_PREFIX + base64.urlsafe_b64encode(sha256).decode()
+
+
+def decode_digest(digest: str | None) -> bytes | None:
+    """The 32 bytes of a digest, in any of the forms that clients write.
+
+    Returns:
+        `None` if there is none, or it is not a SHA-256.
+    """
+    if not digest or digest[: len(_DIGEST_PREFIX)].upper() != _DIGEST_PREFIX:
+        return None
+    try:
+        raw = base64_decode(digest[len(_DIGEST_PREFIX) :])
+    except ValueError:
+        return None
+    return raw if len(raw) == 32 else None
+
+
+def base64_decode(text: str) -> bytes:
+    """Decode base64 in either alphabet, padded or not.
+
+    Raises:
+        ValueError: If it is not base64.
+    """
+    text = text.rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error

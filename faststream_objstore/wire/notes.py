@@ -1,0 +1,138 @@
+"""What this package notes in an object's metadata: replaced versions, the age of content."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from .chunks import NUID
+
+__all__ = (
+    "Replaced",
+    "content_us",
+    "has_content_at",
+    "has_replaced",
+    "microseconds",
+    "replaced_in",
+    "with_content_age",
+    "with_content_at",
+    "with_replaced",
+    "without_content_age",
+)
+
+# In an object's metadata: `[{"nuid": ..., "at": ...}, ..., {"nuid": ...}]`.
+_REPLACED = "replaced"
+# How old the content is, in microseconds: `{"age": ...}`, more than the message that says so,
+# or `{"at": ...}`, since the epoch.
+_CONTENT = "objstore-content"
+
+
+class Replaced(NamedTuple):
+    """A version whose chunks stay for a while, noted in the metadata that replaced it.
+
+    Attributes:
+        nuid: Names its chunks.
+        at_us: When it was replaced, microseconds since the epoch, by the server's clock.
+        move: What its metadata noted of a rename: another name may have the same chunks.
+    """
+
+    nuid: str
+    at_us: int
+    move: Any = None
+
+
+def replaced_in(raw: Mapping[str, Any] | None, time_ns: int) -> list[Replaced]:
+    """The replaced versions that a metadata message notes, the oldest first.
+
+    Args:
+        raw: Its JSON.
+        time_ns: When it was stored. That is when the last of them was replaced: its note
+            was written in the message that did it, and has no time of its own.
+    """
+    listed = raw.get(_REPLACED) if raw else None
+    if not isinstance(listed, list):
+        return []
+    result = []
+    for one in listed:
+        nuid = one.get("nuid") if isinstance(one, dict) else None
+        if isinstance(nuid, str) and NUID.fullmatch(nuid):
+            at = one.get("at")
+            # What is not known is taken to be young: nothing is lost by that.
+            known = type(at) is int and 0 <= at <= time_ns // 1000
+            at_us = at if known else time_ns // 1000
+            result.append(Replaced(nuid, at_us, one.get("move")))
+    return result
+
+
+def with_replaced(
+    raw: Mapping[str, Any] | None,
+    replaced: Sequence[Replaced],
+    newest: Replaced | None = None,
+) -> dict[str, Any]:
+    """The JSON of a version with other notes of replaced ones.
+
+    Args:
+        raw: Its JSON.
+        replaced: What was replaced before.
+        newest: What this very message replaces; its time is the message's.
+    """
+    notes: list[dict[str, Any]] = [{"nuid": one.nuid, "at": one.at_us} for one in replaced]
+    moves = [one.move for one in replaced]
+    if newest is not None:
+        notes.append({"nuid": newest.nuid})
+        moves.append(newest.move)
+    for note, move in zip(notes, moves, strict=True):
+        if move is not None:
+            note["move"] = move
+    result = {key: value for key, value in (raw or {}).items() if key != _REPLACED}
+    if notes:
+        result[_REPLACED] = notes
+    return result
+
+
+def has_replaced(raw: Mapping[str, Any] | None) -> bool:
+    """Whether a metadata message notes replaced versions."""
+    return raw is not None and _REPLACED in raw
+
+
+def content_us(raw: Mapping[str, Any] | None, time_us: int) -> int:
+    """When the oldest chunk was stored, microseconds since the epoch.
+
+    Args:
+        raw: The JSON of the metadata.
+        time_us: When that was stored, which is taken where it notes nothing.
+    """
+    said = raw.get(_CONTENT) if raw else None
+    if not isinstance(said, dict):
+        return time_us
+    at, age = said.get("at"), said.get("age")
+    if type(at) is int:
+        return min(at, time_us)
+    return time_us - age if type(age) is int and age >= 0 else time_us
+
+
+def has_content_at(raw: Mapping[str, Any] | None) -> bool:
+    """Whether the metadata says by the server's clock when its content was stored."""
+    said = raw.get(_CONTENT) if raw else None
+    return isinstance(said, dict) and type(said.get("at")) is int
+
+
+def with_content_age(raw: Mapping[str, Any] | None, age_us: int) -> dict[str, Any]:
+    """The JSON of a version, with how much older its chunks are than the message."""
+    return {**(raw or {}), _CONTENT: {"age": age_us}}
+
+
+def with_content_at(raw: Mapping[str, Any] | None, at_us: int) -> dict[str, Any]:
+    """The JSON of a version, with when its oldest chunk was stored."""
+    return {**(raw or {}), _CONTENT: {"at": at_us}}
+
+
+def without_content_age(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The JSON of what has no content."""
+    if raw is None or _CONTENT not in raw:
+        return raw
+    return {key: value for key, value in raw.items() if key != _CONTENT}
+
+
+def microseconds(moment: datetime) -> int:
+    """Since the epoch; exact, as a message's time was read."""
+    return round(moment.timestamp() * 1e6)

@@ -1,0 +1,132 @@
+"""The stream of a bucket: its name, its subjects, its configuration."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from ..models import ObjectStoreConfig
+
+__all__ = (
+    "all_chunks_subject",
+    "all_metadata_subject",
+    "bucket_of_stream",
+    "config_of",
+    "has_wildcards",
+    "keep_replaced",
+    "stream_config",
+    "stream_name",
+)
+
+_STREAM_PREFIX = "OBJ_"
+_NANOSECONDS = 1_000_000_000
+# In the stream's metadata: seconds.
+_KEEP_REPLACED = "faststream_objstore.keep_replaced"
+_NOT_AT_ALL = timedelta(0)
+
+
+def stream_name(bucket: str) -> str:
+    """`OBJ_<bucket>`."""
+    return _STREAM_PREFIX + bucket
+
+
+def bucket_of_stream(stream: str) -> str | None:
+    """The bucket whose stream this is, or `None` for any other stream."""
+    return stream[len(_STREAM_PREFIX) :] if stream.startswith(_STREAM_PREFIX) else None
+
+
+def all_chunks_subject(bucket: str) -> str:
+    """Matches every chunk of a bucket."""
+    return f"$O.{bucket}.C.>"
+
+
+def all_metadata_subject(bucket: str) -> str:
+    """Matches every metadata message of a bucket, as the stream declares it."""
+    return f"$O.{bucket}.M.>"
+
+
+def has_wildcards(subject: str) -> bool:
+    """Whether a subject, taken as a filter, means others too.
+
+    A server stores what is published to `$O.photos.C.*`, and purging that subject would
+    empty the bucket.
+    """
+    return not {"*", ">"}.isdisjoint(subject.split("."))
+
+
+def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
+    """The JetStream API's configuration of a new bucket's stream."""
+    bucket = config.bucket
+    ttl = config.ttl
+    result: dict[str, Any] = {
+        "name": stream_name(bucket),
+        "subjects": [all_chunks_subject(bucket), all_metadata_subject(bucket)],
+        "retention": "limits",
+        "discard": "new",
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "max_bytes": config.max_bytes if config.max_bytes is not None else -1,
+        "max_age": _to_nanoseconds(ttl) if isinstance(ttl, timedelta) else 0,
+        "storage": config.storage or "file",
+        "num_replicas": config.replicas or 1,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "compression": "s2" if config.compression else "none",
+    }
+    if config.transactions:
+        result["allow_atomic"] = True
+    if config.description:
+        result["description"] = config.description
+    if config.placement:
+        result["placement"] = dict(config.placement)
+    metadata = dict(config.metadata or {})
+    if config.keep_replaced:
+        # To the microsecond, as `timedelta` has it.
+        seconds = config.keep_replaced / timedelta(seconds=1)  # type: ignore[operator]
+        metadata[_KEEP_REPLACED] = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    if metadata:
+        result["metadata"] = metadata
+    return result
+
+
+def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
+    """A bucket's settings, every one set, from its stream's configuration."""
+    max_age = int(stream.get("max_age") or 0)
+    max_bytes = int(stream.get("max_bytes") or -1)
+    return ObjectStoreConfig(
+        bucket=stream["name"][len(_STREAM_PREFIX) :],
+        description=stream.get("description") or "",
+        ttl=timedelta(microseconds=max_age / 1000),
+        max_bytes=max_bytes if max_bytes > 0 else -1,
+        storage=stream.get("storage") or "file",
+        replicas=int(stream.get("num_replicas") or 1),
+        placement=stream.get("placement") or {},
+        compression=(stream.get("compression") or "none") != "none",
+        metadata={
+            key: value
+            for key, value in (stream.get("metadata") or {}).items()
+            # The server's own notes, such as `_nats.level`.
+            if not key.startswith("_nats.") and key != _KEEP_REPLACED
+        },
+        keep_replaced=keep_replaced(stream.get("metadata") or {}),
+        transactions=bool(stream.get("allow_atomic")),
+    )
+
+
+def keep_replaced(metadata: Mapping[str, str]) -> timedelta:
+    """How long replaced versions stay, by the metadata of a bucket's stream."""
+    said = metadata.get(_KEEP_REPLACED)
+    if said is None:
+        return _NOT_AT_ALL
+    try:
+        return max(timedelta(seconds=float(said)), _NOT_AT_ALL)
+    except (ValueError, TypeError, OverflowError):
+        # Somebody else's idea of it.
+        return _NOT_AT_ALL
+
+
+def _to_nanoseconds(duration: timedelta) -> int:
+    return (
+        duration.days * 86_400 + duration.seconds
+    ) * _NANOSECONDS + duration.microseconds * 1000
