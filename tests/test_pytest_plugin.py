@@ -355,7 +355,7 @@ async def test_settings_choose_the_server_and_its_configuration(
         (("-o", "nats_server_config=no_such: 1"), '*unknown field "no_such"*'),
         (
             ("-o", "nats_server_config=authorization {user: a, password: b}"),
-            "*'Authorization Violation'*nats_server_config must let clients in*",
+            "*'Authorization Violation'*nats_server_config must allow clients*",
         ),
     ],
 )
