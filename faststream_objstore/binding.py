@@ -218,13 +218,14 @@ class Attached(BucketOwner):
         for bucket in tuple(self._declared.values()):
             bucket.require_distinct_durables()
             if bucket.name not in binding.backends:
-                binding.backends[bucket.name] = await bind_bucket(
+                backend = await bind_bucket(
                     binding.server(bucket.timeout, lane=bucket.lane),
                     bucket.config,
                     # Nothing exists in memory, so what a service only binds is made.
                     declare=bucket.declare or binding.in_memory,
                     update=bucket.update,
                 )
+                binding.keep(backend)
 
     async def on_start(self) -> None:
         """Load and follow what handlers' `LiveObject`s name; the broker's hook calls it."""
@@ -344,7 +345,7 @@ class Attached(BucketOwner):
                     else f"{error} Declared: {', '.join(sorted(self._declared)) or 'none'}."
                 )
                 raise BucketNotFoundError(msg, bucket=bucket) from None
-            binding.backends[bucket] = backend
+            binding.keep(backend)
         return backend
 
     async def bound(self, bucket: str | None = None) -> Binding:

@@ -243,8 +243,8 @@ class Buckets:
             )
             raise InvalidOptionError(msg, bucket=bucket.bucket)
         binding = await self._attached.bound()
-        binding.backends[bucket.bucket] = await bind_bucket(
-            binding.server(None), bucket, declare=True, update=False
+        binding.keep(
+            await bind_bucket(binding.server(None), bucket, declare=True, update=False)
         )
         return self._attached.handle(bucket.bucket)
 

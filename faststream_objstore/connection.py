@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from faststream_objstore._faststream import api_options, log_of
 from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.live import LiveObjects
+from faststream_objstore.logs import Log, log_with
 
 if TYPE_CHECKING:
     from faststream_objstore.backends.jetstream import JetStreamServer
@@ -26,6 +27,8 @@ class Binding:
 
     def __init__(self, connection: object, broker: NatsBroker) -> None:
         self.backends: dict[str, Backend] = {}
+        write = log_of(broker)
+        self._log: Log = lambda level, text: write(level, text, None)
         self._broker = broker
         self._servers: dict[tuple[float, bool], JetStreamServer] = {}
         self.live: LiveObjects = LiveObjects(log_of(broker))
@@ -43,6 +46,11 @@ class Binding:
     def is_of(self, connection: object) -> bool:
         """Whether it belongs to this connection."""
         return self._connection() is connection
+
+    def keep(self, backend: Backend) -> None:
+        """Remember a bucket's backend, whose messages then go to the broker's logger."""
+        log_with(backend, self._log)
+        self.backends[backend.bucket] = backend
 
     def server(self, timeout: float | None, *, lane: bool = True) -> Server:
         """Where the buckets are.
@@ -69,7 +77,7 @@ class Binding:
                 JetStreamServer,
             )
 
-            self._servers[key] = JetStreamServer(
-                connection, prefix=prefix, timeout=seconds, lane=lane
-            )
+            server = JetStreamServer(connection, prefix=prefix, timeout=seconds, lane=lane)
+            log_with(server.api, self._log)
+            self._servers[key] = server
         return self._servers[key]

@@ -217,7 +217,7 @@ class LiveValue:
             if not stream.pending:
                 self._lost(None)
             async for message in stream:
-                info = parsed(message, self.source.bucket)
+                info = parsed(message, backend)
                 if info is not None:
                     await self._take(backend, info)
 

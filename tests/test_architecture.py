@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "faststream_objstore"
 
 # A room may import those on the floors below it, and its own.
 FLOORS = [
-    {"exceptions", "messages", "models", "wire", "pattern", "settling", "backoff"},
+    {"exceptions", "messages", "models", "wire", "pattern", "settling", "backoff", "logs"},
     {"backends"},
     {"store", "filesystem"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}

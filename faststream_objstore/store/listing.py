@@ -8,6 +8,7 @@ from typing import TypeAlias, overload
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
 from ..exceptions import BadObjectMetaError
+from ..logs import log
 from ..models import ObjectInfo
 from ..pattern import name_filter
 from .folders import Listing, fold, require_page
@@ -19,8 +20,6 @@ __all__ = ("ListVerbs", "entries", "parsed", "present")
 # Inside the class, `list` is the method.
 Infos: TypeAlias = list[ObjectInfo]
 
-logger: logging.Logger = logging.getLogger("faststream_objstore")
-
 # Each message is reported once, so that a list in a loop does not fill the log, and each
 # bucket at most this often: the first hundred bad messages say as much as thousands.
 _COMPLAINTS = 100
@@ -28,12 +27,12 @@ _BUCKETS = 1024
 _complained: dict[str, set[tuple[str, int]]] = {}
 
 
-def parsed(message: StoredMessage, bucket: str) -> ObjectInfo | None:
+def parsed(message: StoredMessage, backend: Backend) -> ObjectInfo | None:
     """Parse a metadata message; `None`, and one warning, if it cannot be parsed."""
     try:
-        return wire.info_of(message, bucket)[0]
+        return wire.info_of(message, backend.bucket)[0]
     except BadObjectMetaError as error:
-        _complain(error, message, bucket)
+        _complain(error, message, backend)
         return None
 
 
@@ -43,21 +42,22 @@ async def present(
     """Parse metadata messages, leaving out those that are malformed or have expired."""
     bucket = backend.bucket
     if not backend.max_age:
-        return [(one, info) for one in messages if (info := parsed(one, bucket)) is not None]
+        return [(one, info) for one in messages if (info := parsed(one, backend)) is not None]
     lifetimes = Lifetimes(backend)
     found = []
     for message in messages:
         try:
             info, raw = wire.info_of(message, bucket)
         except BadObjectMetaError as error:
-            _complain(error, message, bucket)
+            _complain(error, message, backend)
         else:
             if not await lifetimes.is_over(info, raw, message.time_ns):
                 found.append((message, info))
     return found
 
 
-def _complain(error: BadObjectMetaError, message: StoredMessage, bucket: str) -> None:
+def _complain(error: BadObjectMetaError, message: StoredMessage, backend: Backend) -> None:
+    bucket = backend.bucket
     if bucket not in _complained and len(_complained) >= _BUCKETS:
         _complained.clear()
     known = _complained.setdefault(bucket, set())
@@ -66,14 +66,13 @@ def _complain(error: BadObjectMetaError, message: StoredMessage, bucket: str) ->
         return
     known.add(key)
     if len(known) <= _COMPLAINTS:
-        logger.warning("%s It is skipped.", error)
+        log(backend, logging.WARNING, f"{error} It is skipped.")
     else:
-        logger.warning(
-            "Bucket '%s': more than %s metadata messages cannot be parsed; further ones are "
-            "not logged.",
-            bucket,
-            _COMPLAINTS,
+        text = (
+            f"Bucket '{bucket}': more than {_COMPLAINTS} metadata messages cannot be parsed; "
+            "further ones are not logged."
         )
+        log(backend, logging.WARNING, text)
 
 
 async def entries(

@@ -28,6 +28,7 @@ from ..exceptions import (
     PermissionDeniedError,
     StoreTimeoutError,
 )
+from ..logs import log
 from ..messages import StoredMessage
 from ..models import ObjectInfo
 from .lifetime import Lifetimes
@@ -49,8 +50,6 @@ __all__ = (
     "subject_of",
     "write",
 )
-
-logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 # A write whose answer is lost is sent again: compare-and-set makes that safe, and the
 # outcome is then known.
@@ -395,13 +394,11 @@ async def remove_chunks(backend: Backend, replaced: Entry, *, by: int) -> None:
         ):
             await backend.purge(wire.chunk_subject(backend.bucket, info.nuid))
     except ObjStoreError as error:
-        logger.warning(
-            "Bucket '%s': chunks of the replaced version of %r are left behind until "
-            "sweep() removes them: %s",
-            backend.bucket,
-            info.name,
-            error,
+        text = (
+            f"Bucket '{backend.bucket}': chunks of the replaced version of {info.name!r} are "
+            f"left behind until sweep() removes them: {error}"
         )
+        log(backend, logging.WARNING, text)
 
 
 async def _is_needed(backend: Backend, nuid: str, move: Move, *, by: int) -> bool:

@@ -13,13 +13,12 @@ from typing import NamedTuple
 from .. import wire
 from ..backends.base import Backend, ConsumerState, StoredMessage, StreamState
 from ..exceptions import BadObjectMetaError, InvalidOptionError
+from ..logs import log
 from .handle import StoreHandle
 from .kept import MOST
 from .together import each
 
 __all__ = ("SweepVerbs",)
-
-logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 # Subjects that one consumer reads: the server compares each with each.
 _SUBJECTS = 512
@@ -194,23 +193,20 @@ async def _nameless(
 ) -> None:
     named = _listed(one.subject for one in messages)
     if not purge:
-        logger.warning(
-            "Bucket '%s': %s metadata messages are no object's, because their subjects are "
-            "the base64url of no name (%s). They stay; sweep(purge_nameless=True) removes "
-            "them.",
-            backend.bucket,
-            len(messages),
-            named,
+        text = (
+            f"Bucket '{backend.bucket}': {len(messages)} metadata messages are no object's, "
+            f"because their subjects are the base64url of no name ({named}). They stay; "
+            "sweep(purge_nameless=True) removes them."
         )
+        log(backend, logging.WARNING, text)
         return
     # One by one: such a subject may have wildcards, and then means every object.
     await each(messages, lambda one: backend.remove(one.sequence))
-    logger.info(
-        "Bucket '%s': %s metadata messages that were no object's are removed (%s).",
-        backend.bucket,
-        len(messages),
-        named,
+    text = (
+        f"Bucket '{backend.bucket}': {len(messages)} metadata messages that were no object's "
+        f"are removed ({named})."
     )
+    log(backend, logging.INFO, text)
 
 
 def _listed(subjects: Iterable[str]) -> str:
@@ -279,17 +275,16 @@ async def _remove_markers(backend: Backend, markers: list[_Marker], before_ns: i
         else:
             blocked[blocking.name] = blocked.get(blocking.name, 0) + 1
     for name, count in blocked.items():
-        logger.warning(
-            "Bucket '%s': %s delete markers stay, because the consumer %r has not passed "
-            "them. Delete the consumer if nothing uses it any more.",
-            backend.bucket,
-            count,
-            name,
+        text = (
+            f"Bucket '{backend.bucket}': {count} delete markers stay, because the consumer "
+            f"{name!r} has not passed them. Delete the consumer if nothing uses it any more."
         )
+        log(backend, logging.WARNING, text)
     # Whatever has been put under the name meanwhile is newer than the marker, and stays.
     await each(passed, lambda one: backend.purge(one.subject, up_to=one.sequence))
     if passed:
-        logger.info("Bucket '%s': %s delete markers are removed.", backend.bucket, len(passed))
+        text = f"Bucket '{backend.bucket}': {len(passed)} delete markers are removed."
+        log(backend, logging.INFO, text)
 
 
 def _blocking(behind: list[ConsumerState], marker: _Marker) -> ConsumerState | None:

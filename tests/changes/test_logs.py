@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 from faststream.nats import NatsBroker
 
-from faststream_objstore import Bucket, Buckets, LiveObject, ObjectInfo, Retry
+from faststream_objstore import Bucket, Buckets, LiveObject, ObjectInfo, ObjectStore, Retry
 from faststream_objstore.testing import NatsServer
 
 from .support import Names, soon, store_of
@@ -116,3 +116,37 @@ async def test_live_object_that_does_not_load_is_told_to_the_brokers_logger(
     finally:
         await soon(broker.stop())
     assert "'limits.json'" in lines(caplog, "could not be loaded")[0]
+
+
+async def test_listing_and_sweeping_are_told_to_the_brokers_logger(
+    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bucket = Bucket(bucket_name)
+    broker = NatsBroker(nats_server.url, logger=logging.getLogger("the broker's"))
+    buckets = Buckets(broker, bucket)
+    await soon(broker.start())
+    try:
+        store = await store_of(buckets, bucket)
+        # What is no metadata, under the name "a"; and under no name.
+        await broker.publish(b"[]", f"$O.{bucket_name}.M.YQ==")
+        await broker.publish(b"{}", f"$O.{bucket_name}.M.!!!")
+        await until_stored(store, 2)
+        assert await soon(store.list()) == []
+        await soon(store.put("a", b""))
+        await soon(store.sweep())
+    finally:
+        await soon(broker.stop())
+    assert len(lines(caplog, "It is skipped")) == 2
+    assert len(lines(caplog, "1 metadata messages are no object's")) == 1
+    assert [one for one in caplog.records if one.name == "faststream_objstore"] == []
+
+
+async def until_stored(store: ObjectStore, messages: int) -> None:
+    backend = await store._source()
+
+    async def wait() -> None:
+        while len(await backend.subjects(f"$O.{store.bucket}.M.>")) < messages:
+            await asyncio.sleep(0.01)
+
+    await soon(wait())

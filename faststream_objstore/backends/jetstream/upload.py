@@ -16,11 +16,10 @@ from faststream_objstore.exceptions import (
     PermissionDeniedError,
     StoreAPIError,
 )
+from faststream_objstore.logs import log
 from faststream_objstore.settling import run_to_completion
 
 __all__ = ("JetStreamUpload",)
-
-_LOGGER = logging.getLogger("faststream_objstore")
 
 # What may be unacknowledged at a time, whichever is less. 8 MiB keeps a link of 6 Gbit/s
 # at 10 ms round trip busy; more makes nothing faster and an abort slower.
@@ -140,17 +139,25 @@ class JetStreamUpload:
             finally:
                 self._close()
             if self._refusals < self._sent:
-                await self._purge(self._subject)
+                await self._purge_all()
         except BucketNotFoundError:
             return  # and the chunks with it
         except Exception as error:  # noqa: BLE001 - an abort follows another error
-            _LOGGER.warning(
-                "Bucket '%s': the chunks of an unfinished put stay on '%s' (%s); "
-                "`ObjectStore.sweep` removes them.",
-                self._bucket,
-                self._subject,
-                error,
+            text = (
+                f"Bucket '{self._bucket}': the chunks of an unfinished put stay on "
+                f"'{self._subject}' ({error}); `ObjectStore.sweep` removes them."
             )
+            log(self._api, logging.WARNING, text)
+
+    async def _purge_all(self) -> None:
+        await self._purge(self._subject)
+        # The server may still be storing what it had received of a lost lane, and a purge
+        # over another connection overtakes that.
+        rounds = _SETTLE_ROUNDS if self._has_lost_its_lane else 0
+        while rounds:
+            await asyncio.sleep(_SETTLE_SECONDS)
+            purged = await self._purge(self._subject)
+            rounds = _SETTLE_ROUNDS if purged else rounds - 1
 
     async def _drain(self, seconds: float) -> None:
         self._draining = True
