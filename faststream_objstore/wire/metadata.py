@@ -21,6 +21,7 @@ __all__ = (
     "MOVE_NOTE",
     "headers_of",
     "info_of",
+    "is_marker",
     "metadata_json",
     "metadata_subject",
     "metadata_wildcard",
@@ -206,6 +207,17 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
             f"{message.sequence} does not parse ({error}); {remedy}."
         )
         raise BadObjectMetaError(msg, bucket=bucket, name=name) from error
+
+
+def is_marker(message: StoredMessage) -> bool:
+    """Whether a metadata message is a delete marker."""
+    if b'"deleted"' not in message.data:
+        return False
+    try:
+        raw = _json(message.data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(raw, dict) and bool(raw.get("deleted"))
 
 
 def _json(data: bytes) -> Any:

@@ -199,6 +199,53 @@ async def test_a_list_from_a_replica_that_lags_has_what_the_leader_has(
     assert first == [True]
 
 
+async def test_a_list_from_a_replica_that_lags_believes_none_of_its_old_delete_markers(
+    backend: JetStreamBackend, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore.on(backend)
+    for name in ("cat", "dog", "eel"):
+        await store.put(name, b"old")
+        await store.delete(name)
+    real = backend.messages
+    asked: list[str] = []
+
+    def messages(subject: Any, **options: Any) -> Any:
+        stream: Any = real(subject, **options)
+        enter = type(stream).__aenter__
+
+        async def entering() -> Any:
+            await enter(stream)
+            # What is stored now came before the list, and the replica has none of it.
+            stream._snapshot.lagging = True
+            stream._consumer._left = lambda _: 0
+            await stream._consumer.pull()
+            while len(stream._consumer.buffer) < 3:
+                await asyncio.sleep(0.01)
+            stream._consumer.remaining = 0
+            if newer:
+                await store.put("cat", b"new")
+                await store.put("dog", b"newer")
+                stream._snapshot._until = (await store.get_info("dog")).revision
+            return stream
+
+        return _Entering(stream, entering)
+
+    async def last_message(subject: str, **options: Any) -> Any:
+        asked.append(subject)
+        return await ask(subject, **options)
+
+    ask = backend.last_message
+    monkeypatch.setattr(backend, "messages", messages)
+    monkeypatch.setattr(backend, "last_message", last_message)
+    newer = False
+    assert await soon(store.list()) == []
+    # No marker of a replica that has all of them is asked for again.
+    assert [one for one in asked if not one.endswith("*")] == []
+
+    newer = True
+    assert [one.name for one in await soon(store.list())] == ["cat", "dog"]
+
+
 class _Entering:
     def __init__(self, stream: Any, enter: Any) -> None:
         self._stream = stream

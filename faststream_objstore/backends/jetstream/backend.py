@@ -306,12 +306,20 @@ class JetStreamBackend:
         )
 
     def _snapshot(self, subject: str | Sequence[str], until: int) -> Snapshot:
+        wanted = (subject,) if isinstance(subject, str) else subject
+
         async def subjects() -> list[str]:
-            wanted = (subject,) if isinstance(subject, str) else subject
             return [name for one in wanted for name in await self.subjects(one)]
 
+        async def last() -> int:
+            found = [await self.last_message(one, leader=True) for one in wanted]
+            return max((one.sequence for one in found if one is not None), default=0)
+
         return Snapshot(
-            until, subjects=subjects, newest=partial(self.last_message, leader=True)
+            until,
+            subjects=subjects,
+            newest=partial(self.last_message, leader=True),
+            last=last,
         )
 
     async def purge(self, subject: str, *, up_to: int | None = None) -> int:
