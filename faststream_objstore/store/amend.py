@@ -1,5 +1,7 @@
 """Delete and amend: another metadata message in place of an object's newest one."""
 
+import asyncio
+import random
 from collections.abc import Callable
 
 from ..backends.base import Backend, WrongRevision
@@ -14,9 +16,12 @@ from .metadata import (
     subject_of,
     write,
 )
-from .rename import Mark, rename
+from .rename import Mark, rename, settle
 
 __all__ = ("amend", "delete")
+
+# The longest pause of an update that a rename has overtaken, before it stops that again.
+_PAUSE_SECONDS = 0.05
 
 
 def _unmarked(info: ObjectInfo) -> ObjectInfo:
@@ -91,10 +96,12 @@ async def amend(
         ObjectAlreadyExists: If the new name is taken.
     """
     subject = subject_of(backend, name)
+    overtaken = 0
     while True:
         entry = await find(backend, subject, leader=True)
         modes.require(backend.bucket, name, entry, condition)
-        changed = change(require(backend, name, entry))
+        now = require(backend, name, entry)
+        changed = change(now)
         # A move that was begun step by step, and broken off, is finished so.
         move = entry.move
         begun = move is not None and move.other == changed.name and move.awaited is not None
@@ -109,14 +116,25 @@ async def amend(
             # Somebody else had begun the move; what this change says comes after it.
             info, more = await amend(backend, changed.name, change, mark)
             return info, messages + more
+        moving = entry.move is not None and entry.move.awaited is not None
         try:
+            # The new name would keep what was said before: the rename has come first and is
+            # finished, or starts again after this.
+            if moving and not await settle(backend, name, entry, now, mark):
+                continue
+            raw = kept.carried(backend, entry)
             info, message = await write(
                 backend,
                 subject,
                 changed,
                 replaces=entry.revision,
-                raw=kept.carried(backend, entry),
+                raw=noted(raw, None) if moving else raw,
             )
         except WrongRevision:
+            if moving:
+                # Each of the two can stop the other: let the rename get on.
+                overtaken += 1
+                pause = min(_PAUSE_SECONDS, 0.001 * 2 ** min(overtaken, 10))
+                await asyncio.sleep(random.random() * pause)  # noqa: S311
             continue
         return info, [message]

@@ -276,13 +276,18 @@ async def amend(
     view: View, name: str, change: Change, mark: Mark, condition: modes.Condition
 ) -> ObjectInfo:
     """Have a live object say something else, or move; raises as `amend.amend`."""
-    before = await view.entry(name)
-    modes.require(view.backend.bucket, name, before, condition)
-    changed = change(require(view.backend, name, before))
+    before, info = await _settled(view, name, mark, condition)
+    changed = change(info)
     if changed.name != name:
         return await move(view, name, changed.name, change, mark, condition)
-    view.set(name, changed, raw=before.raw, content=view.content(name), unique=False)
+    raw = noted(before.raw, None) if _is_moving(before) else before.raw
+    view.set(name, changed, raw=raw, content=view.content(name), unique=False)
     return changed
+
+
+def _is_moving(entry: Entry) -> bool:
+    """Whether a rename step by step may still write, or has written, another name."""
+    return entry.move is not None and entry.move.awaited is not None
 
 
 async def move(
@@ -291,22 +296,9 @@ async def move(
     """Move an object to another name, and leave a marker; raises as `rename.rename`."""
     backend = view.backend
     await view.read((name, to))
-    while True:
-        before = await view.entry(name)
-        modes.require(backend.bucket, name, before, condition)
-        info = require(backend, name, before)
-        content = view.content(name)
-        source = content.source
-        if source is None or source is not view.before[name] or source.move is None:
-            break
-        # A rename step by step was broken off, or is under way; see `rename`.
-        with suppress(WrongRevision):
-            if source.info is None or await settle(backend, name, source, source.info, mark):
-                break
-        if view.is_changed(name):
-            # What was changed is not there any more, so that this is not written either.
-            break
-        view.forget(name)
+    before, info = await _settled(view, name, mark, condition)
+    content = view.content(name)
+    source = content.source
     taken = await view.entry(to)
     if taken.live is not None:
         msg = (
@@ -324,6 +316,28 @@ async def move(
     view.set(to, moved, raw=arrived, content=content, unique=False)
     view.set(name, marker(mark(info), new_nuid()), raw=raw)
     return moved
+
+
+async def _settled(
+    view: View, name: str, mark: Mark, condition: modes.Condition
+) -> tuple[Entry, ObjectInfo]:
+    """What a name holds, once a rename of it step by step is settled; see `rename`."""
+    backend = view.backend
+    while True:
+        before = await view.entry(name)
+        modes.require(backend.bucket, name, before, condition)
+        info = require(backend, name, before)
+        source = view.content(name).source
+        if source is None or source is not view.before[name] or source.move is None:
+            return before, info
+        # It was broken off, or is under way.
+        with suppress(WrongRevision):
+            if source.info is None or await settle(backend, name, source, source.info, mark):
+                return before, info
+        if view.is_changed(name):
+            # What was changed is not there any more, so that this is not written either.
+            return before, info
+        view.forget(name)
 
 
 async def link(

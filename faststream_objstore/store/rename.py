@@ -8,7 +8,8 @@ replaces one of the names asks for the other before the chunks are removed
 
 One version is in one move at a time: a second rename first finishes the move that is noted,
 or, where the new name is not written yet, sees to it that it never will be. A rename that is
-overtaken so finishes the other one: of two, one always gets on.
+overtaken so finishes the other one: of two, one always gets on. An update of the old name
+settles the move in the same way, so that the new name never says what was replaced.
 """
 
 import hashlib
@@ -86,7 +87,7 @@ async def rename(
 async def settle(
     backend: Backend, name: str, entry: Entry, info: ObjectInfo, mark: Mark
 ) -> bool:
-    """Settle a move that is noted, before the version is moved in one step.
+    """Settle a move that is noted, before the version is moved in one step, or amended.
 
     Args:
         backend: The bucket.
@@ -96,13 +97,16 @@ async def settle(
         mark: Applied to a delete marker that the earlier move has still to leave.
 
     Returns:
-        Whether it is still to be moved; `False` if it was moved before, and is marked now.
+        Whether it is still there; `False` if it was moved before, and is marked now.
 
     Raises:
         WrongRevision: If another writer changes it meanwhile.
     """
     move = _Rename(backend, name, name, lambda same: same, mark, None)
-    return await move._is_settled(entry, info)  # noqa: SLF001 - its own
+    is_there = await move._is_settled(entry, info)  # noqa: SLF001 - its own
+    for message in move._messages:  # noqa: SLF001 - its own
+        await backend.announce(message)
+    return is_there
 
 
 class _Rename:
@@ -149,7 +153,7 @@ class _Rename:
             if self.arrived is not None and self._is_over(old, self.arrived):
                 return self._result(self.arrived)
             try:
-                modes.require(self._backend.bucket, self._name, old, self._condition)
+                await self._require_condition(old)
                 info = require(self._backend, self._name, old)
                 if await self._is_settled(old, info):
                     old, info = await self._arrive(old, info)
@@ -161,6 +165,20 @@ class _Rename:
                 raise
             except WrongRevision:
                 continue
+
+    async def _require_condition(self, old: Entry) -> None:
+        """Refuse a version that may not be moved, unless the new name has it already."""
+        if (
+            self.arrived is not None
+            and self._condition not in {None, old.revision}
+            and old.holds(self.arrived.nuid)
+            and (await find(self._backend, self._target, leader=True)).holds(self.arrived.nuid)
+        ):
+            # An update_meta of ours settles the move first, so another client has written
+            # this. Were the new name taken back, whoever believes the note and marks the old
+            # one would leave none: it is moved, with what it says now.
+            return
+        modes.require(self._backend.bucket, self._name, old, self._condition)
 
     def _is_over(self, old: Entry, arrived: ObjectInfo) -> bool:
         """Whether the old name is no longer ours to mark, and the move has been made."""

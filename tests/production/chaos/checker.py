@@ -348,9 +348,6 @@ class _Checker:
             if one.kind == "rename" and self._same(one.name, one.mode, other):
                 # Its own note under the old name.
                 continue
-            if one.kind == "rename" and other.kind == "update_meta" and not before:
-                # Not refused where a third call finishes the move that this one has noted.
-                continue
             if before or one.seen:
                 text = f"{one.mode} was replaced before"
                 yield Violation("compare-and-set won wrongly", text, (one, other))

@@ -133,9 +133,6 @@ GOOD = {
     "a rename on condition, that left a note first": [
         put("x", 0, 1), get("x", 2, 2), replace(moved("rename", "x", 1.5, 3), mode=1)
     ],
-    "a rename on condition, that an update_meta beside it does not stop": [
-        put("x", 0, 1), updated("x", 2, 2), replace(moved("rename", "x", 2, 3), mode=1)
-    ],
     "a compare-and-set that lost against the note of a rename that was refused": [
         put("x", 0, 1), told("ObjectAlreadyExists", "rename", 2, to="b"),
         put("z", 0, 2, name="b"), told("RevisionMismatchError", "put", 4, mode=1),
@@ -252,6 +249,10 @@ BAD: dict[str, tuple[list[Operation], list[str]]] = {
     ),
     "a rename of a revision that was updated before": (
         [put("x", 0, 1), updated("x", 2, 2), replace(moved("rename", "x", 4, 3), mode=1)],
+        ["compare-and-set won wrongly"],
+    ),
+    "a rename of a revision that was updated meanwhile": (
+        [put("x", 0, 1), updated("x", 2, 2), replace(moved("rename", "x", 2, 3), mode=1)],
         ["compare-and-set won wrongly"],
     ),
     "a delete of a revision that was replaced": (
