@@ -1,4 +1,4 @@
-"""What `Buckets` keeps for its broker: the hook, the fields and the subscribers use it."""
+"""What `Buckets` keeps for its broker; used by the hook, the fields and the subscribers."""
 
 import asyncio
 import logging
@@ -57,14 +57,14 @@ def attached_to(broker: NatsBroker) -> "list[Attached]":
 
 
 class Attached(BucketOwner):
-    """The declared buckets of one `Buckets`, and where they are at this moment.
+    """The declared buckets of one `Buckets`, and their current connections.
 
     The broker's hook, the fields and the change subscribers use it; users call `Buckets`.
 
     Args:
         extension: The `Buckets`, which the context offers to handlers and hooks.
         observers: The observers of operations and changes.
-        sweep: When the buckets are swept.
+        sweep: When the buckets are swept, if at all.
 
     Raises:
         InvalidOptionError: If an observer is not one.
@@ -80,7 +80,7 @@ class Attached(BucketOwner):
     ) -> None:
         super().__init__(extension)
         self._live: Binding | None = None
-        # Whoever enters test mode on a broker that is in use has buckets beside the live ones.
+        # Entering test mode on a running broker adds test buckets beside the live ones.
         self._tests: weakref.WeakKeyDictionary[object, Binding] = weakref.WeakKeyDictionary()
         self._was_connected = False
         self._late: set[asyncio.Task[None]] = set()
@@ -88,7 +88,7 @@ class Attached(BucketOwner):
         self._origin = origin_on(lambda: self.broker)
         self._standings: Standings | None = None
         _known.add(self)
-        # Few services have the one or the other, and they take long to import.
+        # Few services use either of them, and they take long to import.
         self._sweeper: Sweeper | None = None if sweep is None else _sweeper_of(self, sweep)
         observing = tuple(observers)
         self.observers: Observers | None = (
@@ -100,18 +100,18 @@ class Attached(BucketOwner):
 
     @property
     def live_values(self) -> tuple[LiveValue, ...]:
-        """What `LiveObject`s share on the connection of this moment."""
+        """What the `LiveObject`s share on the current connection."""
         connection = None if self.broker is None else connection_of(self.broker)
         binding = self._binding_of(connection) or self._live
         return () if binding is None else tuple(binding.live)
 
     @property
     def binding_now(self) -> Binding | None:
-        """What is bound to the connection of this moment, if anything is."""
+        """What is bound to the current connection, if anything."""
         return None if self.broker is None else self._binding_of(connection_of(self.broker))
 
     def attach(self, broker: NatsBroker | None, *buckets: Bucket) -> None:
-        """Declare further buckets, and bring all of them to a broker if one is given.
+        """Declare further buckets, and attach all of them to a broker if one is given.
 
         Nothing is changed if this fails.
 
@@ -119,7 +119,7 @@ class Attached(BucketOwner):
             BucketInUseError: If another bucket has the name or the context key, or a
                 bucket or this `Buckets` belongs to another broker that is running.
             InvalidOptionError: If something is not a broker or a bucket, or if the broker's
-                context has something else under a context key.
+                context already uses a context key for something else.
         """
         if broker is not None and not isinstance(broker, NatsBroker):
             msg = f"Buckets needs a NatsBroker, got {broker!r}."
@@ -138,7 +138,7 @@ class Attached(BucketOwner):
         if target is not None:
             for bucket in wanted:
                 self._require_free(bucket, target)
-        # All is well, so all is changed.
+        # Everything has been checked, so everything can be changed.
         for bucket in buckets:
             self._declared[bucket.name] = bucket
             self._taken_over.discard(bucket.name)
@@ -164,11 +164,11 @@ class Attached(BucketOwner):
         app.on_startup(self._connect)
 
     async def bind(self) -> None:
-        """Connect if need be, bind every bucket, start subscribers that do not run."""
+        """Connect if necessary, bind every bucket, and start the stopped subscribers."""
         broker = self._attached_broker()
         if connection_of(broker) is None:
             await broker.connect()
-        # Locked, since `attach` may be at the same in the background.
+        # Locked, because `attach` may be running in the background at the same time.
         async with BrokerHook.of(broker).lock:
             await self.on_connect()
             in_memory = not isinstance(connection_of(broker), Client)
@@ -181,7 +181,7 @@ class Attached(BucketOwner):
                         await subscriber.start_late(in_memory=in_memory)
 
     async def on_connect(self) -> None:
-        """Bind to the connection that is there; the broker's hook calls it, locked."""
+        """Bind to the current connection; called by the broker's hook, under its lock."""
         broker = self._attached_broker()
         for stream in declared_streams(broker):
             if (name := bucket_of_stream(stream)) is not None:
@@ -192,7 +192,7 @@ class Attached(BucketOwner):
                 )
                 raise BucketInUseError(msg, bucket=name)
         if makes_objects(broker):
-            # Imported late: services without publishers do not need it.
+            # Imported late, because services without publishers do not need it.
             from faststream_objstore.publishers.checks import (  # noqa: PLC0415
                 check_publishers,
             )
@@ -202,9 +202,9 @@ class Attached(BucketOwner):
         if connection is None:
             raise self._not_connected()
         if not isinstance(connection, Client):
-            # `TestNatsBroker` starts nothing of ours.
+            # `TestNatsBroker` does not start our subscribers.
             self._check_handlers(broker)
-        # FastStream replaces a broker's context when an app takes the broker in.
+        # FastStream replaces a broker's context when an app adopts the broker.
         self._register(broker.context)
         binding = self._binding_of(connection)
         if binding is None:
@@ -213,7 +213,7 @@ class Attached(BucketOwner):
                 self._tests[connection] = binding
             else:
                 self._live = binding
-        # A handle that outlives its test must not reach a real server on its own.
+        # A handle that outlives its test must not connect to a real server by itself.
         self._was_connected = True
         for bucket in tuple(self._declared.values()):
             bucket.require_distinct_durables()
@@ -221,14 +221,15 @@ class Attached(BucketOwner):
                 backend = await bind_bucket(
                     binding.server(bucket.timeout, lane=bucket.lane),
                     bucket.config,
-                    # Nothing exists in memory, so what a service only binds is made.
+                    # In memory nothing exists yet, so buckets that a service only binds are
+                    # created.
                     declare=bucket.declare or binding.in_memory,
                     update=bucket.update,
                 )
                 binding.keep(backend)
 
     async def on_start(self) -> None:
-        """Load and follow what handlers' `LiveObject`s name; the broker's hook calls it."""
+        """Load and follow the objects of the handlers' `LiveObject`s; called by the hook."""
         broker = self._attached_broker()
         binding = self._binding_of(connection_of(broker))
         if binding is None or binding.in_memory:
@@ -252,7 +253,7 @@ class Attached(BucketOwner):
 
     def _check_handlers(self, broker: NatsBroker) -> None:
         attached = attached_to(broker)
-        # Once, not for each `Buckets` of the broker.
+        # Once for the broker, not once for each of its `Buckets`.
         if self not in attached[:1]:
             return
         check_handlers(broker)
@@ -265,7 +266,7 @@ class Attached(BucketOwner):
                 continue
             taken_over = any(one.has_lost(bucket) for one in attached)
             error = not_declared(bucket, declared, taken_over=taken_over)
-            # What a `Buckets` without a broker declares may be attached before a message.
+            # A `Buckets` without a broker may still be attached before the first message.
             if isinstance(field, LiveField) or not (taken_over or _is_waiting(bucket)):
                 msg = f"{handler}: {error}"
                 raise BucketNotDeclaredError(msg, bucket=bucket)
@@ -274,18 +275,18 @@ class Attached(BucketOwner):
                 _logger.warning("%s: %s Until then its messages fail.", handler, error)
 
     async def on_stop(self) -> None:
-        """Follow nothing any more; the broker's hook calls it."""
+        """Stop following objects; called by the broker's hook."""
         if self._sweeper is not None:
             await self._sweeper.stop()
         if self._live is not None:
             await self._live.live.stop()
 
     async def live_value(self, source: LiveSource, *, current: bool = False) -> LiveValue:
-        """What `LiveObject`s of one source share, on the connection that is there now.
+        """What the `LiveObject`s of one source share on the current connection.
 
         Args:
             source: Which object.
-            current: Bring it up to date, and have it followed where the broker runs.
+            current: Bring it up to date, and follow it if the broker is running.
         """
         live = (await self.bound(source.bucket)).live
         value = live.of(source, partial(self.backend_of, source.bucket))
@@ -303,7 +304,7 @@ class Attached(BucketOwner):
             log_of(self.broker)(level, text, None)
 
     def handle(self, bucket: str) -> ObjectStore:
-        """The store of a bucket, which binds itself at its first use."""
+        """The store of a bucket, which is bound at its first use."""
         if bucket not in self._handles:
             source = partial(self.backend_of, bucket)
             if self.observers is None:
@@ -328,7 +329,7 @@ class Attached(BucketOwner):
         return binding.server(declared.timeout, lane=declared.lane)
 
     async def backend_of(self, bucket: str) -> Backend:
-        """A bucket's stream on the connection that is there now.
+        """A bucket's stream on the current connection.
 
         Raises:
             BucketNotFoundError: If it is not declared and does not exist.
@@ -349,10 +350,10 @@ class Attached(BucketOwner):
         return backend
 
     async def bound(self, bucket: str | None = None) -> Binding:
-        """The buckets on the connection that is there now; a declared one is bound.
+        """The buckets on the current connection; declared ones are bound.
 
         Raises:
-            NotConnectedError: If the broker has been stopped, or there is none.
+            NotConnectedError: If the broker has been stopped, or if there is no broker.
         """
         broker = self._attached_broker()
         if connection_of(broker) is None:
@@ -409,7 +410,7 @@ class Attached(BucketOwner):
         await self._attached_broker().connect()
 
     def _expect_connection(self) -> None:
-        # The app starts again, so a store may connect the broker again.
+        # The app is starting again, so a store may connect the broker again.
         self._was_connected = False
 
     def _attached_broker(self) -> NatsBroker:

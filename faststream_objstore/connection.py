@@ -22,7 +22,7 @@ _DEFAULT_TIMEOUT = 10.0
 class Binding:
     """The buckets on one connection.
 
-    A test's fake producer is held weakly: its buckets go when it goes.
+    A test's fake producer is held weakly, so its buckets disappear with it.
     """
 
     def __init__(self, connection: object, broker: NatsBroker) -> None:
@@ -56,12 +56,12 @@ class Binding:
         """Where the buckets are.
 
         Args:
-            timeout: Seconds that one step may take.
-            lane: Whether there may be a second connection for large transfers.
+            timeout: Seconds allowed for one step.
+            lane: Whether a second connection may be opened for large transfers.
         """
         connection = self._connection()
         if not isinstance(connection, Client):
-            # Nobody but tests needs it.
+            # Only tests need it.
             from faststream_objstore.changes.inprocess import (  # noqa: PLC0415
                 memory_server_of,
             )
@@ -71,8 +71,8 @@ class Binding:
         seconds = timeout or usual or _DEFAULT_TIMEOUT
         key = seconds, lane
         if key not in self._servers:
-            # What never connects, such as a program that prints the specification, and
-            # tests in memory do without it.
+            # Programs that never connect, such as one that prints the specification, and
+            # tests in memory do not need it.
             from faststream_objstore.backends.jetstream import (  # noqa: PLC0415
                 JetStreamServer,
             )

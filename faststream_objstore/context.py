@@ -1,4 +1,4 @@
-"""Where FastStream's context has the stores, and the extension that they come from."""
+"""Registration of the stores, and of the extension, in FastStream's context."""
 
 from collections.abc import Mapping
 
@@ -15,12 +15,12 @@ _BUCKETS_KEY = "buckets"
 
 
 def extension_key(bucket: str) -> str:
-    """Where the context has the `Attached` that declares a bucket."""
+    """The context key of the `Attached` that declares a bucket."""
     return f"objstore:{bucket}"
 
 
 class InContext:
-    """What has its stores, and itself, in the contexts of a broker and of apps.
+    """The owner of stores in the contexts of a broker and of apps.
 
     Args:
         extension: The `Buckets`, which the context offers to handlers and hooks.
@@ -61,7 +61,7 @@ class InContext:
         raise InvalidOptionError(msg, bucket=bucket.name)
 
     def _may_follow(self, holder: object, bucket: Bucket, context: ContextRepo) -> bool:
-        """Whether what the context knows of a bucket is out of date."""
+        """Whether the context's entry for a bucket is out of date."""
         held: object = bucket.attachment
         return (
             not isinstance(holder, InContext)
@@ -86,7 +86,7 @@ class InContext:
             key = extension_key(bucket.name)
             if self._may_follow(context.get(key), bucket, context):
                 context.set_global(key, self)
-        # A convenience, so it gives way to what a user has put there.
+        # It is only a convenience, so a user's own entry takes precedence.
         if isinstance(context.get(_BUCKETS_KEY), type(self._extension) | None):
             context.set_global(_BUCKETS_KEY, self._extension)
 
@@ -98,10 +98,10 @@ class InContext:
 
 
 def refuse_twin(bucket: Bucket, declared: Mapping[str, Bucket]) -> None:
-    """Refuse a bucket that has the name or the context key of another.
+    """Refuse a bucket with the name or the context key of another.
 
     Raises:
-        BucketInUseError: If it has.
+        BucketInUseError: If another bucket has it.
     """
     for other in declared.values():
         for option in ("name", "context_key"):

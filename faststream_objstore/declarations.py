@@ -1,4 +1,4 @@
-"""What the handlers of a broker ask for, checked when it starts, not at each message."""
+"""Checks of what a broker's handlers ask for, made at its start and not for each message."""
 
 from collections.abc import Iterable, Mapping
 from types import UnionType
@@ -21,13 +21,13 @@ __all__ = ("BucketField", "check_handlers")
 
 
 class BucketField(CustomField):
-    """What the handlers of a broker are searched for: a field of this package."""
+    """What the handlers of a broker are searched for: the fields of this package."""
 
     __slots__ = ()
 
     @property
     def gives(self) -> type | None:
-        """What it gives, or `None` where that cannot be told."""
+        """The type of its value, or `None` if it cannot be determined."""
         return None
 
     @property
@@ -37,12 +37,12 @@ class BucketField(CustomField):
 
     @property
     def of_change(self) -> bool:
-        """Whether it means the object that fired."""
+        """Whether it refers to the object whose change is being handled."""
         return False
 
     @property
     def bucket_name(self) -> str | None:
-        """The bucket that it names, if it names one."""
+        """The bucket that it names, if any."""
         return None
 
 
@@ -53,10 +53,10 @@ _MARKERS: Mapping[type, str] = {
 
 
 def check_handlers(broker: NatsBroker) -> None:
-    """Refuse handlers whose parameters would make each of their messages fail.
+    """Refuse handlers whose parameters would make every message fail.
 
     Raises:
-        InvalidOptionError: If a parameter cannot have what it asks for.
+        InvalidOptionError: If a parameter cannot get what it asks for.
         InvalidPatternError: If the name of an object needs a value that is not captured.
     """
     for asked in asked_of(broker):
@@ -70,7 +70,7 @@ def check_handlers(broker: NatsBroker) -> None:
 
 
 def _require_called(asked: Asked) -> None:
-    """Refuse `FromBucket` where `FromBucket("photos")` is meant: FastDepends ignores it."""
+    """Refuse a bare `FromBucket`, without its arguments: FastDepends ignores it."""
     given = (*_metadata(asked.annotation), asked.default)
     for one in given:
         if getattr(one, "__module__", "").startswith("faststream_objstore.params") and (
@@ -111,7 +111,7 @@ def _require_captures(asked: Asked, field: BucketField) -> None:
             "bucket's on_put, on_delete or on_change; give a bucket and a name."
         )
         raise InvalidOptionError(msg)
-    # A parser of the user's own may fill in whatever it likes.
+    # A user's own parser may supply any value.
     if asked.is_parsed or not field.placeholders:
         return
     captures = asked.subscriber.captures if change else addressed_captures(asked.subscriber)
@@ -152,7 +152,7 @@ def _require_object_infos(asked: Iterable[Asked]) -> None:
 
 
 def accepts(annotation: Any, given: type) -> bool:
-    """Whether what is so annotated may be an instance of a class, as far as one can tell."""
+    """Whether a value with this annotation may be an instance of a class, as far as known."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return accepts(get_args(annotation)[0], given)
@@ -161,7 +161,7 @@ def accepts(annotation: Any, given: type) -> bool:
     if origin is not None:
         annotation = origin
     if annotation is Any or not isinstance(annotation, type):
-        # `Any`, `Self`, a text that does not resolve: who knows.
+        # `Any`, `Self`, or a string that does not resolve: it cannot be known.
         return annotation is not None
     if annotation is type(None):
         return False

@@ -1,4 +1,4 @@
-"""Which `Buckets` a bucket belongs to: claimed, released, taken over by another."""
+"""Which `Buckets` owns a bucket: it is claimed, released, or taken over by another."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -49,12 +49,12 @@ def not_declared(
 
 
 def is_live(broker: NatsBroker | None) -> bool:
-    """Whether a broker runs, or is connected."""
+    """Whether a broker is running or connected."""
     return broker is not None and (broker.running or connection_of(broker) is not None)
 
 
 class BucketOwner(InContext):
-    """What owns declared buckets, each of them until another takes it over.
+    """The owner of declared buckets, until another owner takes one over.
 
     Args:
         extension: The `Buckets`, which the context offers to handlers and hooks.
@@ -70,7 +70,7 @@ class BucketOwner(InContext):
         return MappingProxyType(self._declared)
 
     def _require_free(self, bucket: Bucket, broker: NatsBroker) -> None:
-        """Refuse a bucket that another broker, another `Buckets` or the context holds."""
+        """Refuse a bucket whose name or key another broker, `Buckets` or the context uses."""
         for other in BrokerHook.attached_to(broker):
             if isinstance(other, BucketOwner):
                 refuse_twin(bucket, other.declared)
@@ -86,7 +86,7 @@ class BucketOwner(InContext):
         self._require_free_key(bucket, broker.context)
 
     def release(self, bucket: Bucket) -> None:
-        """Forget a bucket that goes to another `Buckets`."""
+        """Forget a bucket that moves to another `Buckets`."""
         if self._declared.pop(bucket.name, None) is not None:
             self._taken_over.add(bucket.name)
         if not self._declared and self.broker is not None:

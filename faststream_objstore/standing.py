@@ -1,4 +1,4 @@
-"""Where buckets and their durables stand now, for health, metrics and the console."""
+"""The state of buckets and their durables, for health checks, metrics and the console."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -35,21 +35,21 @@ __all__ = (
 T = TypeVar("T")
 
 _NO_MESSAGE = 10037
-# How many times as long as a count took it is at least until the next.
+# The pause between two counts is at least this many times as long as a count takes.
 _COUNT_SHARE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketStanding:
-    """How large a bucket is.
+    """The size of a bucket.
 
     Attributes:
         bucket: Its name.
         bytes: Bytes stored, subjects and headers included.
-        max_bytes: How many it may have; `None` for no limit.
+        max_bytes: The maximum of `bytes`; `None` for no limit.
         objects: How many objects there are; `None` if they were not counted.
         config: The stream's configuration, as the JetStream API has it.
-        version: Another one whenever the bucket has changed.
+        version: A value that differs whenever the bucket has changed.
     """
 
     bucket: str
@@ -61,21 +61,21 @@ class BucketStanding:
 
     @property
     def fill(self) -> float | None:
-        """The share of `max_bytes` that is used; `None` without a limit."""
+        """The fraction of `max_bytes` that is used; `None` without a limit."""
         return None if self.max_bytes is None else self.bytes / self.max_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurableStanding:
-    """How far a durable of a bucket has come.
+    """The progress of a bucket's durable.
 
     Attributes:
         bucket: The bucket's name.
         durable: The durable's name.
-        pending: Changes that no replica has been given yet.
+        pending: Changes that have not been delivered to any replica yet.
         in_work: Changes that are being handled, or that wait for their next attempt.
-        redelivered: Those of them that were delivered more than once.
-        oldest: Seconds since the oldest change that is not handled; 0 if all are.
+        redelivered: How many of those were delivered more than once.
+        oldest: Age in seconds of the oldest unhandled change; 0 if all are handled.
     """
 
     bucket: str
@@ -87,7 +87,7 @@ class DurableStanding:
 
 
 async def bucket_standing(backend: Backend) -> BucketStanding:
-    """How large a bucket is, by one request; its objects are not counted."""
+    """The size of a bucket, from a single request; its objects are not counted."""
     state = await backend.state()
     limit = state.config.get("max_bytes") or -1
     return BucketStanding(
@@ -103,15 +103,15 @@ async def bucket_standing(backend: Backend) -> BucketStanding:
 async def durable_standing(
     server: Server, bucket: str, durable: str, *, timeout: float
 ) -> DurableStanding | None:
-    """How far a durable has come; `None` if the server does not have it.
+    """The progress of a durable; `None` if the server does not have it.
 
-    In memory, where puts call the handlers, all is always handled.
+    In memory every change is already handled, because puts call the handlers themselves.
 
     Args:
         server: Where the bucket is.
         bucket: Its name.
         durable: The durable's name.
-        timeout: Seconds of each request.
+        timeout: Seconds allowed for each request.
     """
     if not isinstance(server, JetStreamServer):
         return DurableStanding(bucket=bucket, durable=durable)
@@ -142,7 +142,7 @@ async def durable_standing(
 async def _age_behind(
     server: JetStreamServer, bucket: str, floor: int, *, timeout: float
 ) -> float:
-    """Seconds since the first change behind a sequence, by the server's clock."""
+    """Age in seconds of the first change after a sequence, by the server's clock."""
     try:
         found = await server.api.call(
             f"STREAM.MSG.GET.{wire.stream_name(bucket)}",
@@ -152,7 +152,7 @@ async def _age_behind(
         )
     except StoreAPIError as error:
         if error.err_code == _NO_MESSAGE:
-            # Handled, or replaced by a newer one that is handled, since we asked.
+            # Since our request it has been handled, or replaced by a newer change.
             return 0.0
         raise
     state: StreamState = await server.api.state(bucket, timeout=timeout)
@@ -161,17 +161,19 @@ async def _age_behind(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberStanding:
-    """A subscriber of this process, and how far its durable has come.
+    """A subscriber of this process, and the progress of its durable.
 
     Attributes:
         bucket: The bucket's name.
         handler: Its handler's name.
         title: What it subscribes to.
         durable: Its durable's name; `None` if it has none.
-        receiving: Whether it asks for changes; `None` in memory, where puts call the handlers.
-        outcomes: How often a delivery to this process ended in which way.
-        standing: How far the durable has come; `None` if it has none, or the server has not.
-        problem: Why that is not known.
+        receiving: Whether it is receiving changes; `None` in memory, where puts call the
+            handlers.
+        outcomes: How often deliveries to this process ended with each outcome.
+        standing: The durable's progress; `None` if there is no durable, or not on the
+            server.
+        problem: Why the progress is not known.
     """
 
     bucket: str
@@ -205,12 +207,12 @@ class LiveStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where all declared buckets and their subscribers stand.
+    """The state of all declared buckets and their subscribers.
 
     Attributes:
         buckets: The buckets that answered.
         subscribers: The subscribers of this process.
-        live_objects: What `LiveObject`s share in this process.
+        live_objects: The objects that `LiveObject`s share in this process.
         problems: Why a bucket did not answer, by its name.
     """
 
@@ -221,7 +223,7 @@ class Standing:
 
 
 class Standings:
-    """Reads where the buckets of one `Buckets` stand.
+    """Reads the state of the buckets of one `Buckets`.
 
     Args:
         attached: The extension.
@@ -236,7 +238,7 @@ class Standings:
         self._counts: dict[str, _Count] = {}
 
     async def read(self, *, timeout: float) -> Standing:
-        """Where they stand now; what does not answer within `timeout` is left out."""
+        """Read the current state; buckets that do not answer within `timeout` are left out."""
         binding = self._attached.binding_now
         if binding is None:
             return Standing(
@@ -312,7 +314,7 @@ class Standings:
 
 
 class _Count:
-    """How many objects a bucket had when they were last counted."""
+    """The number of objects in a bucket when they were last counted."""
 
     def __init__(self) -> None:
         self.objects: int | None = None
@@ -323,9 +325,9 @@ class _Count:
     async def update(
         self, backend: Backend, version: object, *, every: float, patience: float
     ) -> None:
-        """Count them, if the bucket has changed and the last count is long enough ago.
+        """Count the objects if the bucket has changed and the last count is long enough ago.
 
-        A count that takes longer than `patience` goes on, and is there the next time.
+        A count that takes longer than `patience` continues; its result is used the next time.
 
         Raises:
             ObjStoreError: If they cannot be counted.
@@ -350,7 +352,7 @@ class _Count:
 
 
 async def _count(backend: Backend) -> int:
-    # By subject: what changes in the meantime is read again.
+    # By subject, so that what changes in the meantime is read again.
     live: set[str] = set()
     async with aclosing(
         entries(backend, matches=lambda _: True, include_deleted=True)

@@ -1,8 +1,8 @@
-"""Sweeps at intervals: of many replicas, one sweeps each bucket each time.
+"""Periodic sweeps: each time, only one of the replicas sweeps a bucket.
 
-Which one is decided by the server. A consumer of a fixed name on the bucket's stream, which
-wants no messages, is the mark: making one that exists, with another owner, is refused, and the
-server removes it when the interval is over.
+The server decides which one. The mark is a consumer with a fixed name on the bucket's stream,
+which requests no messages: creating it is refused while it exists with another owner, and the
+server removes it at the end of the interval.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ("MARK", "Sweep", "Sweeper")
 
 MARK = "objstore-sweep"
-"""The consumer that says that a bucket was swept."""
+"""The consumer that records that a bucket was swept."""
 
 _CONSUMER_EXISTS = 10148
 _TRIES = 20
@@ -36,7 +36,7 @@ _nuid = NUID()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """When the buckets of a `Buckets` are swept, and of what; see `ObjectStore.sweep`.
+    """When and what to sweep in the buckets of a `Buckets`; see `ObjectStore.sweep`.
 
     ```python
     buckets = Buckets(broker, photos, sweep=Sweep(every=timedelta(days=1)))
@@ -44,8 +44,8 @@ class Sweep:
 
     Attributes:
         every: The time between two sweeps of a bucket, whatever the number of replicas.
-        older_than: Younger chunks may belong to a put that is under way, and stay.
-        markers_older_than: Delete markers of this age go too; they stay if not given.
+        older_than: Younger chunks are kept, because they may belong to an unfinished put.
+        markers_older_than: Also remove delete markers of this age; by default they are kept.
 
     Raises:
         InvalidOptionError: If one of them is invalid.
@@ -76,8 +76,8 @@ class Sweeper:
     """Sweeps the declared buckets from the broker's start to its stop.
 
     Args:
-        attached: Whose buckets.
-        options: When, and of what.
+        attached: The extension whose buckets are swept.
+        options: When and what to sweep.
     """
 
     def __init__(self, attached: "Attached", options: Sweep) -> None:
@@ -87,14 +87,14 @@ class Sweeper:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """Begin with each bucket that is declared, if it has not begun."""
+        """Start sweeping each declared bucket that is not being swept yet."""
         for name in self._attached.declared:
             task = self._tasks.get(name)
             if task is None or task.done():
                 self._tasks[name] = asyncio.create_task(self._run(name), name=f"sweep: {name}")
 
     async def stop(self) -> None:
-        """Sweep no more; a sweep that runs is cancelled, which leaves it for the next."""
+        """Stop sweeping; a running sweep is cancelled, and the next one does the rest."""
         tasks = tuple(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
@@ -119,7 +119,7 @@ class Sweeper:
                 self._attached.log(
                     logging.ERROR, f"Bucket '{bucket}' was not swept, trying again: {error!r}"
                 )
-            # Replicas that were started together do not ask together.
+            # Replicas that were started together should not ask at the same time.
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def _sweep(self, server: JetStreamServer, bucket: str) -> None:
@@ -129,7 +129,7 @@ class Sweeper:
                 markers_older_than=self._options.markers_older_than,
             )
         except BaseException:
-            # So that this replica, or another, tries again.
+            # So that this or another replica tries again.
             await asyncio.shield(self._give_back(server, bucket))
             raise
         self._attached.log(logging.INFO, f"Bucket '{bucket}' is swept: {freed} bytes freed.")
@@ -143,7 +143,8 @@ class Sweeper:
             "description": "One replica has swept the bucket; gone when another one may.",
             "ack_policy": "none",
             "deliver_policy": "new",
-            # Nothing is ever published to it, so it keeps no sweep from removing markers.
+            # Nothing is ever published to it, so it does not keep a sweep from removing
+            # markers.
             "filter_subject": f"{wire.all_chunks_subject(bucket)[:-1]}{MARK}",
             "inactive_threshold": round(self._options.every.total_seconds() * 1e9),
             "metadata": {"owner": f"{self._owner}-{_nuid.next().decode()}"},

@@ -24,7 +24,7 @@ _BUCKET_CHARACTERS = frozenset(
 
 
 def validate_bucket_name(bucket: object) -> str:
-    """Return `bucket` if it is a bucket name of ADR-20, `[A-Za-z0-9_-]+`.
+    """Return `bucket` if it is a valid ADR-20 bucket name, `[A-Za-z0-9_-]+`.
 
     Raises:
         InvalidBucketNameError: If it is anything else.
@@ -40,20 +40,20 @@ def validate_bucket_name(bucket: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStoreConfig:
-    """How a bucket is made. `None` leaves a setting to the server, and uncompared.
+    """The settings of a bucket. `None` leaves a setting to the server, and is not compared.
 
     Attributes:
         bucket: `[A-Za-z0-9_-]+`.
         description: Free text.
-        ttl: How long objects live after their put; a number is seconds; zero is for ever.
-        max_bytes: Limit of the bucket's size, bytes, metadata included; -1 is unlimited.
+        ttl: How long objects live after their put; a number is in seconds; zero is for ever.
+        max_bytes: The maximum size of the bucket in bytes, metadata included; -1 is unlimited.
         storage: `"file"` or `"memory"`.
         replicas: 1 to 5, in a cluster.
-        placement: `{"cluster": ..., "tags": [...]}`, as the server takes it.
+        placement: `{"cluster": ..., "tags": [...]}`, in the server's format.
         compression: S2 on disk (nats-server 2.10).
         metadata: Free text by key, on the bucket.
-        keep_replaced: How long the chunks of a replaced or deleted version stay, so that
-            who is reading it can finish; a number is seconds; zero is not at all.
+        keep_replaced: How long the chunks of a replaced or deleted version are kept, so that
+            its readers can finish; a number is in seconds; zero does not keep them.
         transactions: Whether `ObjectStore.transaction` works (nats-server 2.12).
     """
 
@@ -152,7 +152,7 @@ class ObjectStoreConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStoreStatus:
-    """A bucket at one moment.
+    """The state of a bucket at one moment.
 
     Attributes:
         bucket: Its name.
@@ -160,15 +160,16 @@ class ObjectStoreStatus:
         ttl: How long objects live; `None` is for ever.
         storage: `"file"` or `"memory"`.
         replicas: Copies in the cluster.
-        sealed: Whether it is read-only for ever.
+        sealed: Whether it is permanently read-only.
         size: Bytes stored, metadata and headers included.
-        count: Live objects and links; deleted ones are left out. `None` if they were not
-            counted.
+        count: The number of live objects and links, without deleted ones. `None` if they
+            were not counted.
         backing_store: `"JetStream"`, or `"memory"` in test mode.
         compressed: Whether it is compressed on disk.
-        metadata: Free text by key, the server's own `_nats.` keys left out.
+        metadata: Free text by key, without the server's own `_nats.` keys.
         max_bytes: Limit of `size`; `None` is unlimited.
-        keep_replaced: How long the chunks of replaced versions stay; `None` is not at all.
+        keep_replaced: How long the chunks of replaced versions are kept; `None` if they are
+            not.
         transactions: Whether `ObjectStore.transaction` works.
     """
 
@@ -189,5 +190,5 @@ class ObjectStoreStatus:
 
     @property
     def storage_type(self) -> Storage:
-        """`storage`, under the name that nats-py has for it."""
+        """`storage`, under the name that nats-py gives it."""
         return self.storage

@@ -1,4 +1,4 @@
-"""An object as ADR-20 names its parts. Values only, no I/O."""
+"""An object, in the terms of ADR-20. Values only, no I/O."""
 
 import re
 from base64 import urlsafe_b64decode
@@ -39,9 +39,9 @@ class ObjectMetaOptions:
     """The options that travel in an object's metadata.
 
     Args:
-        link: The target, where the object is a link.
+        link: The target, if the object is a link.
         max_chunk_size: Bytes of each chunk but the last.
-        chunk_size: The same, under the name that `put` has for it.
+        chunk_size: The same, under the name that `put` uses.
 
     Raises:
         InvalidOptionError: If both sizes are given, and differ.
@@ -75,9 +75,9 @@ class ObjectMetaOptions:
 
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
-    """What a caller may say of an object: `put` and `update_meta` take it.
+    """What a caller can set on an object; the argument of `put` and `update_meta`.
 
-    nats-py's `nats.js.api.ObjectMeta` is accepted wherever this is.
+    nats-py's `nats.js.api.ObjectMeta` is accepted wherever this class is.
 
     Attributes:
         name: The object's name; `put` uses its own argument.
@@ -104,10 +104,10 @@ class ObjectSource:
         bucket: The bucket of the source (`objstore.source.bucket`).
         name: Its name (`objstore.source.name`).
         revision: Its revision (`objstore.source.revision`).
-        digest: Its digest; `None` where it has none (`objstore.source.digest`).
-        created: When the source's bucket was made, as its stream says: revisions begin
-            anew in a bucket that was made again (`objstore.source.created`).
-        rebuild: What the publisher's `rebuild` was (`objstore.rebuild`).
+        digest: Its digest; `None` if it has none (`objstore.source.digest`).
+        created: When the source's bucket was created, according to its stream: revisions
+            start again in a bucket that is recreated (`objstore.source.created`).
+        rebuild: The publisher's `rebuild` option (`objstore.rebuild`).
     """
 
     bucket: str
@@ -119,11 +119,11 @@ class ObjectSource:
 
     @classmethod
     def read(cls, metadata: Mapping[str, str] | None) -> Self | None:
-        """What an object's metadata says, or `None` if it is no result of a publisher."""
+        """The lineage in an object's metadata; `None` if it is not a publisher's result."""
         texts = metadata or {}
         bucket, name = texts.get(_SOURCE_BUCKET), texts.get(_SOURCE_NAME)
         revision = texts.get(_SOURCE_REVISION, "")
-        # Whoever may write to a bucket may write anything.
+        # Anyone who can write to a bucket can write anything.
         if not bucket or not name or not re.fullmatch(r"[0-9]{1,19}", revision):
             return None
         return cls(
@@ -136,7 +136,7 @@ class ObjectSource:
         )
 
     def as_metadata(self) -> dict[str, str]:
-        """The texts that say it."""
+        """The metadata entries that record it."""
         texts = {
             _SOURCE_BUCKET: self.bucket,
             _SOURCE_NAME: self.name,
@@ -158,11 +158,11 @@ _REBUILD = "objstore.rebuild"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """One version of one object: what its metadata message says (ADR-20).
+    """One version of one object, as its metadata message describes it (ADR-20).
 
     Attributes:
         name: The object's name.
-        bucket: The bucket it is in.
+        bucket: The bucket that it is in.
         nuid: Names the chunks of this version; empty for links and some markers.
         size: Bytes of content.
         chunks: Number of chunks.
@@ -172,9 +172,10 @@ class ObjectInfo:
         headers: Header values by name.
         metadata: Free text by key.
         options: The link's target, the chunk size.
-        revision: Stream sequence of the metadata message; grows with each change.
-        mtime: When the server stored the metadata message. What `put` returns has the
-            caller's clock, because the server does not say; so it is not compared.
+        revision: Stream sequence of the metadata message; it grows with each change.
+        mtime: When the server stored the metadata message. The result of `put` has the
+            caller's clock instead, because the server's reply has no time; so it is not
+            compared.
     """
 
     name: str
@@ -193,7 +194,7 @@ class ObjectInfo:
 
     @property
     def link(self) -> ObjectLink | None:
-        """The target, where this is a link."""
+        """The target, if this is a link."""
         return self.options.link if self.options else None
 
     def is_link(self) -> bool:
@@ -202,7 +203,7 @@ class ObjectInfo:
 
     @property
     def sha256(self) -> bytes | None:
-        """The SHA-256 of the content, 32 bytes; `None` where the digest is not known."""
+        """The SHA-256 of the content, 32 bytes; `None` if the digest is not known."""
         kind, _, text = (self.digest or "").partition("=")
         if kind != "SHA-256":
             return None
@@ -222,7 +223,7 @@ class ObjectInfo:
 
     @property
     def source(self) -> ObjectSource | None:
-        """What it was made from, where a publisher stored it for a change subscriber."""
+        """What it was made from, if a publisher stored it for a change subscriber."""
         return ObjectSource.read(self.metadata)
 
     @property
@@ -237,8 +238,8 @@ class ObjectInfo:
         )
 
 
-# A frozen dataclass sets each field by a call of `object.__setattr__`, a third of what
-# it takes to read a metadata message; these are what that calls in the end.
+# A frozen dataclass sets each field by calling `object.__setattr__`, which is a third of the
+# time needed to read a metadata message; these are the functions that it calls in the end.
 (
     _set_name,
     _set_bucket,
@@ -271,7 +272,7 @@ def new_info(
     revision: int,
     mtime: datetime | None,
 ) -> ObjectInfo:
-    """As `ObjectInfo(...)` with all fields, in their order, in a third of its time."""
+    """Equivalent to `ObjectInfo(...)` with all fields in order, in a third of the time."""
     info = object.__new__(ObjectInfo)
     _set_name(info, name)
     _set_bucket(info, bucket)
@@ -290,19 +291,19 @@ def new_info(
 
 
 class ObjectData(bytes):
-    """The content of an object: `bytes`, with the version it is of in `info`."""
+    """The content of an object: `bytes`, with its version in `info`."""
 
     info: ObjectInfo
 
     def __new__(cls, content: bytes | bytearray | memoryview, info: ObjectInfo) -> Self:
-        """Copy `content` once; every later use is without a copy."""
+        """Copy `content` once; later uses do not copy it again."""
         data = super().__new__(cls, content)
         data.info = info
         return data
 
     @property
     def data(self) -> bytes:
-        """The content, under the name that nats-py's result has for it."""
+        """The content, under the name that nats-py's result uses."""
         return self
 
     def __getnewargs__(self) -> tuple[bytes, ObjectInfo]:  # type: ignore[override]
@@ -314,14 +315,14 @@ class ObjectData(bytes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkResult:
-    """What a call for many objects did; names are sorted.
+    """The result of a call for many objects; names are sorted.
 
     Attributes:
         done: Names of what was put, fetched, copied or restored.
-        unchanged: Names of what was as it should be.
+        unchanged: Names of what was already up to date.
         deleted: Names of what was deleted.
-        failed: What failed, by name, and why; also what was refused.
-        size: Bytes of content of what was done.
+        failed: The reason of each failure or refusal, by name.
+        size: Total bytes of the content of `done`.
     """
 
     done: list[str] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """ADR-20's wire format: subjects, names, digests, JSON. Pure functions, no I/O.
 
-Written strictly, read tolerantly: clients disagree in details. Go refuses an empty
-`mtime`, so the zero time is written; nats.js leaves `nuid`, `size` and `digest` out of
+Writing is strict, reading is tolerant, because clients disagree in details. Go refuses an
+empty `mtime`, so the zero time is written; nats.js leaves `nuid`, `size` and `digest` out of
 links; some clients drop base64 padding or use the other alphabet.
 
 Source: https://github.com/nats-io/nats-architecture-and-design, ADR-20.

@@ -1,4 +1,4 @@
-"""The chunks of one version: their subject, and the digest of what they hold."""
+"""The chunks of one version: their subject, and the digest of their content."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ __all__ = (
 )
 
 _DIGEST_PREFIX = "SHA-256="
-# Clients write 22 letters and digits; ADR-20 does not say so.
+# Clients write 22 letters and digits, although ADR-20 does not require that.
 NUID = re.compile(r"[!-)+-\-/-=?-~]{1,64}")
 
 
@@ -21,7 +21,7 @@ def chunk_subject(bucket: str, nuid: str) -> str:
     """The subject of all chunks of one version.
 
     Raises:
-        ValueError: If `nuid` is not one; it would mean other versions' chunks too.
+        ValueError: If `nuid` is invalid; the subject would match other versions' chunks too.
     """
     if not NUID.fullmatch(nuid):
         msg = f"Bucket '{bucket}': {nuid[:40]!r} names no chunks."
@@ -30,15 +30,15 @@ def chunk_subject(bucket: str, nuid: str) -> str:
 
 
 def encode_digest(sha256: bytes) -> str:
-    """`SHA-256=` and the padded base64url form."""
+    """The digest as `SHA-256=` and padded base64url."""
     return _DIGEST_PREFIX + base64.urlsafe_b64encode(sha256).decode()
 
 
 def decode_digest(digest: str | None) -> bytes | None:
-    """The 32 bytes of a digest, in any of the forms that clients write.
+    """The 32 bytes of a digest in any of the forms that clients write.
 
     Returns:
-        `None` if there is none, or it is not a SHA-256.
+        `None` if there is no digest, or if it is not a SHA-256.
     """
     if not digest or digest[: len(_DIGEST_PREFIX)].upper() != _DIGEST_PREFIX:
         return None

@@ -31,11 +31,11 @@ __all__ = (
     "options_of",
 )
 
-# Go's zero time. The reader takes the message's server time instead (ADR-20).
+# Go's zero time. Readers use the message's server time instead (ADR-20).
 _NO_MTIME = "0001-01-01T00:00:00Z"
 MOVE_NOTE = "objstore-move"
-"""Where an object's metadata notes a rename that may not be over."""
-# The keys that `ObjectInfo` and its options have; any other is kept as it is.
+"""The metadata key that records a rename which may not have finished."""
+# The keys of `ObjectInfo` and its options; any other key is kept unchanged.
 _KEYS = frozenset(
     {
         "bucket",
@@ -53,7 +53,7 @@ _KEYS = frozenset(
     }
 )
 _OPTIONS = frozenset({"link", "max_chunk_size"})
-# Characters of a foreign subject in a message; there may be thousands.
+# How many characters of a foreign subject a message shows; there may be thousands.
 _SHOWN = 120
 # 32 bytes, in either alphabet, padded or not.
 _DIGEST = re.compile(r"(?i:SHA-256)=[A-Za-z0-9_+/-]{43}=?")
@@ -101,10 +101,10 @@ def metadata_subject(bucket: str, name: str, *, limit: int | None = None) -> str
 
 
 def name_of(subject: str) -> str | None:
-    """The object's name in a metadata subject, or `None` if it is the subject of none.
+    """The object's name in a metadata subject; `None` if the subject encodes no name.
 
-    A name has one subject. Another base64 form of it (`YR==` decodes to `a`, as `YQ==`
-    does) is nobody's: nothing that is asked for by name is looked for there.
+    A name has exactly one subject. Another base64 form of it (`YR==` decodes to `a`, as
+    `YQ==` does) belongs to no object, because no lookup by name would ever find it.
     """
     encoded = _encoded(subject)
     try:
@@ -116,7 +116,7 @@ def name_of(subject: str) -> str | None:
 
 
 def _encoded(subject: str) -> str:
-    """What comes after `$O.<bucket>.M.`; more than one token is nobody's name."""
+    """What follows `$O.<bucket>.M.`; if it has several tokens, it is not a name."""
     return subject.split(".", 3)[-1]
 
 
@@ -153,11 +153,11 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
     """Read a metadata message.
 
     Args:
-        message: The message; its subject names the object, whatever the JSON says.
-        bucket: The bucket it is in.
+        message: The message; its subject gives the object's name, whatever the JSON says.
+        bucket: The bucket that it is in.
 
     Returns:
-        What it says, and the JSON object itself, whose unknown keys a writer keeps.
+        The version, and the JSON object itself, whose unknown keys a writer keeps.
 
     Raises:
         BadObjectMetaError: If the body is not a metadata object.
@@ -174,7 +174,7 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
         if name is None:
             msg = "its subject is the base64url of no name"
             raise ValueError(msg)
-        # async-nats leaves a deleted object's digest in the marker.
+        # async-nats keeps a deleted object's digest in the marker.
         deleted = bool(get("deleted"))
         headers, metadata = get("headers"), get("metadata")
         options = get("options")
@@ -221,7 +221,7 @@ def is_marker(message: StoredMessage) -> bool:
 
 
 def _json(data: bytes) -> Any:
-    # `json.loads` of bytes looks for UTF-16 and UTF-32 first, which is half of its time here.
+    # `json.loads` of bytes first checks for UTF-16 and UTF-32, which is half of its time here.
     try:
         text = data.decode()
         value, end = _DECODER.raw_decode(text)
@@ -231,21 +231,21 @@ def _json(data: bytes) -> Any:
 
 
 def _is_name_of(said: object, subject: str) -> bool:
-    """Whether this is the name that the subject has; quicker than to decode it."""
+    """Whether a subject encodes this name; faster than decoding it."""
     if not isinstance(said, str) or not said:
         return False
     encoded = _encoded(subject)
     try:
         if _base64(said.encode()) == encoded:
             return True
-        # nats.js takes the base64 of Latin-1.
+        # nats.js encodes the name as Latin-1 before base64.
         return not said.isascii() and _base64(said.encode("latin-1")) == encoded
     except ValueError:
         return False
 
 
 def nuid_in(data: bytes) -> str:
-    """The chunks that a message under nobody's subject names; empty if it names none."""
+    """The chunks that a message on a nameless subject refers to; empty if none."""
     try:
         raw = _json(data)
         return _nuid(raw.get("nuid")) if isinstance(raw, dict) else ""
@@ -264,8 +264,8 @@ def _nuid(value: object) -> str:
     nuid = _text(value) or ""
     if len(nuid) == 22 and nuid.isascii() and nuid.isalnum():
         return nuid
-    # It becomes a token of the subject that is purged and asked for. A wildcard there would
-    # take every object's chunks along; one that is too long ends the whole connection.
+    # It becomes a token of the subject that is purged and read. A wildcard there would also
+    # match every other object's chunks, and a token that is too long ends the connection.
     if nuid and not NUID.fullmatch(nuid):
         msg = f"{nuid[:40]!r} names no chunks"
         raise ValueError(msg)
@@ -274,8 +274,8 @@ def _nuid(value: object) -> str:
 
 def _digest(value: object) -> str | None:
     digest = _text(value) or None
-    # It goes on into headers of HTTP. And content whose digest cannot be read could not be
-    # verified, so it is no digest that is left out.
+    # The digest ends up in HTTP headers. An unreadable digest is not treated as a missing one,
+    # because the content could then not be verified.
     if digest is not None and not _DIGEST.fullmatch(digest):
         msg = f"{digest[:60]!r} is no SHA-256 digest"
         raise ValueError(msg)
@@ -326,7 +326,7 @@ def _read_options(options: dict[str, Any]) -> ObjectMetaOptions | None:
 @lru_cache(maxsize=64)
 def options_of(chunk_size: int) -> ObjectMetaOptions:
     """The options of an object that is not a link."""
-    # It cannot be changed, and most objects of a bucket have the same.
+    # It is immutable, and most objects of a bucket have the same one, so it is shared.
     return ObjectMetaOptions(max_chunk_size=chunk_size)
 
 
@@ -334,16 +334,16 @@ def metadata_json(info: ObjectInfo, raw: Mapping[str, Any] | None = None) -> byt
     """The body of a metadata message.
 
     Args:
-        info: Its content. `mtime` and `revision` are set by the server.
-        raw: The JSON of the version it amends: keys that this package does not know
-            are kept, in the options too.
+        info: The version. The server sets `mtime` and `revision`.
+        raw: The JSON of the version that it amends: keys that this package does not know
+            are kept, including those in the options.
     """
     body = _body(info) if raw is None else _amended(info, raw)
     try:
         return _ENCODER.encode(body).encode()
     except UnicodeEncodeError:
-        # A lone surrogate has no UTF-8 form, and an escaped one in JSON. It may come from
-        # another client, and must not keep the object from being renamed or deleted.
+        # A lone surrogate has no UTF-8 form, but JSON can escape it. It may come from another
+        # client, and must not prevent the object from being renamed or deleted.
         return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -379,7 +379,7 @@ def _body(info: ObjectInfo) -> dict[str, Any]:
 
 
 def _amended(info: ObjectInfo, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What `raw` says and this package does not know, and what `info` says."""
+    """Merge `info` with the keys of `raw` that this package does not know."""
     said = _body(info)
     options, ours = raw.get("options"), said.pop("options", {})
     if isinstance(options, dict):
@@ -391,6 +391,6 @@ def _amended(info: ObjectInfo, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def notes_rename(raw: Mapping[str, Any]) -> bool:
-    """Whether the metadata, under an old name, notes a rename that may not be over."""
+    """Whether metadata under an old name records a rename that may not have finished."""
     said = raw.get(MOVE_NOTE)
     return isinstance(said, dict) and "to" in said

@@ -1,4 +1,4 @@
-"""What this package notes in an object's metadata: replaced versions, the age of content."""
+"""What this package records in an object's metadata: replaced versions, age of content."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,18 +21,18 @@ __all__ = (
 
 # In an object's metadata: `[{"nuid": ..., "at": ...}, ..., {"nuid": ...}]`.
 _REPLACED = "replaced"
-# How old the content is, in microseconds: `{"age": ...}`, more than the message that says so,
-# or `{"at": ...}`, since the epoch.
+# The age of the content in microseconds: either `{"age": ...}`, to be added to the age of the
+# message itself, or `{"at": ...}`, a time since the epoch.
 _CONTENT = "objstore-content"
 
 
 class Replaced(NamedTuple):
-    """A version whose chunks stay for a while, noted in the metadata that replaced it.
+    """A version whose chunks are kept for a while, recorded in the metadata that replaced it.
 
     Attributes:
         nuid: Names its chunks.
         at_us: When it was replaced, microseconds since the epoch, by the server's clock.
-        move: What its metadata noted of a rename: another name may have the same chunks.
+        move: What its metadata recorded of a rename: another name may share the chunks.
     """
 
     nuid: str
@@ -41,12 +41,12 @@ class Replaced(NamedTuple):
 
 
 def replaced_in(raw: Mapping[str, Any] | None, time_ns: int) -> list[Replaced]:
-    """The replaced versions that a metadata message notes, the oldest first.
+    """The replaced versions that a metadata message records, oldest first.
 
     Args:
         raw: Its JSON.
-        time_ns: When it was stored. That is when the last of them was replaced: its note
-            was written in the message that did it, and has no time of its own.
+        time_ns: When the message was stored. The last of the versions was replaced at that
+            time: it was recorded by the message that replaced it, so its record has no time.
     """
     listed = raw.get(_REPLACED) if raw else None
     if not isinstance(listed, list):
@@ -56,7 +56,7 @@ def replaced_in(raw: Mapping[str, Any] | None, time_ns: int) -> list[Replaced]:
         nuid = one.get("nuid") if isinstance(one, dict) else None
         if isinstance(nuid, str) and NUID.fullmatch(nuid):
             at = one.get("at")
-            # What is not known is taken to be young: nothing is lost by that.
+            # A version of unknown age is assumed to be young, so that nothing is lost.
             known = type(at) is int and 0 <= at <= time_ns // 1000
             at_us = at if known else time_ns // 1000
             result.append(Replaced(nuid, at_us, one.get("move")))
@@ -68,12 +68,12 @@ def with_replaced(
     replaced: Sequence[Replaced],
     newest: Replaced | None = None,
 ) -> dict[str, Any]:
-    """The JSON of a version with other notes of replaced ones.
+    """The JSON of a version with a new list of replaced versions.
 
     Args:
         raw: Its JSON.
         replaced: What was replaced before.
-        newest: What this very message replaces; its time is the message's.
+        newest: What this message itself replaces; its time is the message's.
     """
     notes: list[dict[str, Any]] = [{"nuid": one.nuid, "at": one.at_us} for one in replaced]
     moves = [one.move for one in replaced]
@@ -90,7 +90,7 @@ def with_replaced(
 
 
 def has_replaced(raw: Mapping[str, Any] | None) -> bool:
-    """Whether a metadata message notes replaced versions."""
+    """Whether a metadata message records replaced versions."""
     return raw is not None and _REPLACED in raw
 
 
@@ -99,7 +99,7 @@ def content_us(raw: Mapping[str, Any] | None, time_us: int) -> int:
 
     Args:
         raw: The JSON of the metadata.
-        time_us: When that was stored, which is taken where it notes nothing.
+        time_us: When the metadata was stored, used if it records nothing.
     """
     said = raw.get(_CONTENT) if raw else None
     if not isinstance(said, dict):
@@ -111,28 +111,28 @@ def content_us(raw: Mapping[str, Any] | None, time_us: int) -> int:
 
 
 def has_content_at(raw: Mapping[str, Any] | None) -> bool:
-    """Whether the metadata says by the server's clock when its content was stored."""
+    """Whether the metadata records, by the server's clock, when its content was stored."""
     said = raw.get(_CONTENT) if raw else None
     return isinstance(said, dict) and type(said.get("at")) is int
 
 
 def with_content_age(raw: Mapping[str, Any] | None, age_us: int) -> dict[str, Any]:
-    """The JSON of a version, with how much older its chunks are than the message."""
+    """The JSON of a version that records how much older its chunks are than the message."""
     return {**(raw or {}), _CONTENT: {"age": age_us}}
 
 
 def with_content_at(raw: Mapping[str, Any] | None, at_us: int) -> dict[str, Any]:
-    """The JSON of a version, with when its oldest chunk was stored."""
+    """The JSON of a version that records when its oldest chunk was stored."""
     return {**(raw or {}), _CONTENT: {"at": at_us}}
 
 
 def without_content_age(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The JSON of what has no content."""
+    """The JSON of a version without content."""
     if raw is None or _CONTENT not in raw:
         return raw
     return {key: value for key, value in raw.items() if key != _CONTENT}
 
 
 def microseconds(moment: datetime) -> int:
-    """Since the epoch; exact, as a message's time was read."""
+    """The time since the epoch; exact, because a message's time was parsed exactly."""
     return round(moment.timestamp() * 1e6)

@@ -30,7 +30,7 @@ def stream_name(bucket: str) -> str:
 
 
 def bucket_of_stream(stream: str) -> str | None:
-    """The bucket whose stream this is, or `None` for any other stream."""
+    """The bucket that a stream belongs to, or `None` for any other stream."""
     return stream[len(_STREAM_PREFIX) :] if stream.startswith(_STREAM_PREFIX) else None
 
 
@@ -45,9 +45,9 @@ def all_metadata_subject(bucket: str) -> str:
 
 
 def has_wildcards(subject: str) -> bool:
-    """Whether a subject, taken as a filter, means others too.
+    """Whether a subject, used as a filter, would match other subjects too.
 
-    A server stores what is published to `$O.photos.C.*`, and purging that subject would
+    A server does store what is published to `$O.photos.C.*`, but purging that subject would
     empty the bucket.
     """
     return not {"*", ">"}.isdisjoint(subject.split("."))
@@ -91,7 +91,7 @@ def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
 
 
 def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
-    """A bucket's settings, every one set, from its stream's configuration."""
+    """A bucket's settings, all of them set, from its stream's configuration."""
     max_age = int(stream.get("max_age") or 0)
     max_bytes = int(stream.get("max_bytes") or -1)
     return ObjectStoreConfig(
@@ -106,7 +106,7 @@ def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
         metadata={
             key: value
             for key, value in (stream.get("metadata") or {}).items()
-            # The server's own notes, such as `_nats.level`.
+            # The server's own entries, such as `_nats.level`.
             if not key.startswith("_nats.") and key != _KEEP_REPLACED
         },
         keep_replaced=keep_replaced(stream.get("metadata") or {}),
@@ -115,14 +115,14 @@ def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
 
 
 def keep_replaced(metadata: Mapping[str, str]) -> timedelta:
-    """How long replaced versions stay, by the metadata of a bucket's stream."""
+    """How long replaced versions are kept, according to the metadata of the stream."""
     said = metadata.get(_KEEP_REPLACED)
     if said is None:
         return _NOT_AT_ALL
     try:
         return max(timedelta(seconds=float(said)), _NOT_AT_ALL)
     except (ValueError, TypeError, OverflowError):
-        # Somebody else's idea of it.
+        # Another program uses the key for something else.
         return _NOT_AT_ALL
 
 
