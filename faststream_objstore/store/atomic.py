@@ -1,9 +1,9 @@
-"""Changes of several objects in one step: folded, written together, decided anew.
+"""Changes of several objects in one step: combined, written together, decided again.
 
-The changes are made on a view of the bucket first: what each name holds, and what it would
-hold after them. The view's differences are then one batch of messages, each conditional on
-the revision that was seen. Where another writer was first, nothing is stored: the changes are
-made again on a new view, and those that may not replace what is there now refuse.
+The changes are first made on a view of the bucket: what each name holds now, and what it would
+hold afterwards. The differences become one batch of messages, each conditional on the revision
+that was seen. If another writer was faster, nothing is stored: the changes are made again on a
+new view, and those that may not replace the current versions raise their errors.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from .together import each
 
 __all__ = ("Step", "View", "amend", "commit", "delete", "link", "move", "put", "rename")
 
-# How often a transaction is decided anew.
+# How often a transaction is decided again.
 ATTEMPTS = 50
-# The longest pause before that.
+# The longest pause before another attempt.
 _PAUSE_SECONDS = 0.05
 
 
@@ -38,9 +38,9 @@ class _Now(NamedTuple):
 
     Attributes:
         info: The version.
-        raw: The JSON that it amends.
+        raw: The JSON of the version that it amends.
         content: Where its content comes from.
-        unique: Whether nobody else writes the same.
+        unique: Whether no other writer can write the same.
     """
 
     info: ObjectInfo
@@ -50,11 +50,11 @@ class _Now(NamedTuple):
 
 
 class Content(NamedTuple):
-    """Where the content of a name comes from.
+    """The origin of a name's content.
 
     Attributes:
-        source: What was there, or under another name, before; `None` if it is new.
-        began: When the first chunk of what is new was sent, by the loop's clock.
+        source: The previous version under this or another name; `None` if it is new.
+        began: When the first chunk of new content was sent, by the loop's clock.
     """
 
     source: Entry | None = None
@@ -65,7 +65,7 @@ _NOTHING = Content()
 
 
 class View:
-    """What names hold, and what they hold after the changes that were made on it.
+    """What names hold now, and what they hold after the changes made on the view.
 
     Args:
         backend: The bucket.
@@ -74,16 +74,16 @@ class View:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.before: dict[str, Entry] = {}
-        """What the stream has, by name."""
+        """What the stream holds, by name."""
         self._now: dict[str, _Now] = {}
 
     @property
     def changed(self) -> dict[str, ObjectInfo]:
-        """What the changed names hold, in the order of the last change of each."""
+        """What the changed names hold, in the order in which each was last changed."""
         return {name: now.info for name, now in self._now.items()}
 
     async def read(self, names: Iterable[str]) -> None:
-        """Read what names hold, from the stream's leader."""
+        """Read what names hold from the stream's leader."""
         missing = [one for one in names if one not in self.before]
 
         async def read(name: str) -> None:
@@ -93,21 +93,21 @@ class View:
         await each(missing, read)
 
     async def entry(self, name: str) -> Entry:
-        """What a name holds; its revision is that of what the stream has."""
+        """What a name holds; its revision is the one in the stream."""
         await self.read((name,))
         before, now = self.before[name], self._now.get(name)
         return before if now is None else Entry(before.revision, now.info, now.raw)
 
     def forget(self, name: str) -> None:
-        """Have what a name holds read again."""
+        """Read a name again when it is next needed."""
         self.before.pop(name, None)
 
     def is_changed(self, name: str) -> bool:
-        """Whether it holds something else than the stream has."""
+        """Whether it differs from what the stream holds."""
         return name in self._now
 
     def content(self, name: str) -> Content:
-        """Where the content of a name comes from."""
+        """The origin of a name's content."""
         now = self._now.get(name)
         return Content(self.before[name]) if now is None else now.content
 
@@ -120,15 +120,15 @@ class View:
         content: Content = _NOTHING,
         unique: bool = True,
     ) -> None:
-        """Have a name, which was read, hold something else."""
+        """Change what a name holds; the name must have been read."""
         if name not in self._now:
             require_count(self.backend, len(self._now) + 1)
-        # The last change of a name is where its message is.
+        # Its message takes the place of the name's last change.
         self._now.pop(name, None)
         self._now[name] = _Now(info, raw, content, unique)
 
     async def planned(self) -> list["_Planned"]:
-        """The messages that make the stream what this says."""
+        """The messages that bring the stream to the state of this view."""
         live = {
             now.info.nuid
             for now in self._now.values()
@@ -138,7 +138,7 @@ class View:
         for name, now in self._now.items():
             before = self.before[name]
             if now.info.deleted and before.live is None and before.error is None:
-                # Put and deleted, or moved on, in one go.
+                # Put and then deleted or moved within the same transaction.
                 continue
             stays = before.live is not None and before.live.nuid in live
             source = now.content.source
@@ -151,7 +151,7 @@ class View:
         return result
 
     def _aged(self, raw: dict[str, Any] | None, content: Content) -> dict[str, Any] | None:
-        """The JSON with the age of the content, where objects expire."""
+        """The JSON including the age of the content, if objects expire."""
         if content.source is not None:
             return with_age(self.backend, content.source.live, raw)
         if content.began is None:
@@ -167,7 +167,7 @@ class _Planned(NamedTuple):
 
 
 Step: TypeAlias = Callable[[View], Coroutine[Any, Any, Any]]
-"""Makes one change on a view, all of it or nothing; called again after a lost race."""
+"""Makes one change on a view, completely or not at all; called again after a lost race."""
 
 
 async def commit(
@@ -177,21 +177,21 @@ async def commit(
     ready: Callable[[View], Awaitable[None]] | None = None,
     attempts: int | None = ATTEMPTS,
 ) -> tuple[View, list[tuple[ObjectInfo, StoredMessage]]]:
-    """Write what a view says, and remove the chunks of what it replaces.
+    """Write the changes of a view, and remove the chunks that they replace.
 
     Args:
-        view: What the steps have made.
-        steps: How it is made again.
+        view: The view that the steps have changed.
+        steps: The changes, to be made again on a new view.
         ready: Called with the view before it is written.
-        attempts: How often it is tried; `None` for no limit.
+        attempts: The maximum number of attempts; `None` for no limit.
 
     Returns:
         The view that was written, and each message with its version, in order.
 
     Raises:
-        RevisionMismatchError: If other writers were first each time. What the steps raise
-            is raised too.
-        StoreTimeoutError, NotConnectedError: As `write_all`.
+        RevisionMismatchError: If other writers were faster each time. Errors of the steps
+            are raised too.
+        StoreTimeoutError, NotConnectedError: As for `write_all`.
     """
     backend = view.backend
     for attempt in itertools.count(1):
@@ -220,7 +220,7 @@ async def commit(
 
 
 def _lost(view: View, now: View, attempts: int) -> RevisionMismatchError:
-    """The error that names an object which other writers change all the time."""
+    """The error for an object that other writers keep changing."""
     bucket = view.backend.bucket
     changed = [
         name
@@ -237,8 +237,8 @@ def _lost(view: View, now: View, attempts: int) -> RevisionMismatchError:
 
 
 async def _settle(backend: Backend, planned: list[_Planned], *, by: int) -> None:
-    # All of it was replaced in one moment, the last message's: what another name of a rename
-    # holds since is not later.
+    # Everything was replaced at the same moment, that of the last message, so what the other
+    # name of a rename holds since then is not later.
     async def settle_one(replaced: _Planned) -> None:
         await kept.settle(backend, replaced.before, replaced.plan, by=by)
 
@@ -251,7 +251,7 @@ async def _settle(backend: Backend, planned: list[_Planned], *, by: int) -> None
 async def put(
     view: View, version: ObjectInfo, condition: modes.Condition, began: float
 ) -> None:
-    """Have a name hold a version whose chunks are stored; raises as `put_object`."""
+    """Give a name a version whose chunks are stored; raises as `put_object` does."""
     before = await view.entry(version.name)
     modes.require(view.backend.bucket, version.name, before, condition)
     if isinstance(condition, modes.Decision):
@@ -260,14 +260,14 @@ async def put(
 
 
 async def delete(view: View, name: str, mark: Mark, condition: modes.Condition) -> bool:
-    """Leave a marker under a name; whether it was live. Raises as `amend.delete`."""
+    """Leave a marker under a name; returns whether it was live. Raises as `amend.delete`."""
     before = await view.entry(name)
     bucket = view.backend.bucket
     modes.require(bucket, name, before, condition)
     if before.error is None and require(view.backend, name, before, show_deleted=True).deleted:
         return False
     known = before.info or ObjectInfo(name=name, bucket=bucket)
-    # Another nuid than the version's: so the marker tells whose it is.
+    # Its nuid differs from the version's, so that the marker shows who wrote it.
     view.set(name, marker(mark(known), new_nuid()), raw=noted(before.raw, None))
     return True
 
@@ -275,7 +275,7 @@ async def delete(view: View, name: str, mark: Mark, condition: modes.Condition) 
 async def amend(
     view: View, name: str, change: Change, mark: Mark, condition: modes.Condition
 ) -> ObjectInfo:
-    """Have a live object say something else, or move; raises as `amend.amend`."""
+    """Change a live object's metadata, or its name; raises as `amend.amend` does."""
     before, info = await _settled(view, name, mark, condition)
     changed = change(info)
     if changed.name != name:
@@ -286,14 +286,14 @@ async def amend(
 
 
 def _is_moving(entry: Entry) -> bool:
-    """Whether a rename step by step may still write, or has written, another name."""
+    """Whether a step-by-step rename may still write another name, or has written it."""
     return entry.move is not None and entry.move.awaited is not None
 
 
 async def move(
     view: View, name: str, to: str, change: Change, mark: Mark, condition: modes.Condition
 ) -> ObjectInfo:
-    """Move an object to another name, and leave a marker; raises as `rename.rename`."""
+    """Move an object to another name and leave a marker; raises as `rename.rename` does."""
     backend = view.backend
     await view.read((name, to))
     before, info = await _settled(view, name, mark, condition)
@@ -308,8 +308,8 @@ async def move(
         raise ObjectAlreadyExists(msg, bucket=backend.bucket, name=to)
     raw = noted(before.raw, None)
     moved = replace(change(info), name=to)
-    # As a rename step by step does: one that is under way knows by it what has become of the
-    # version. What is new here, or is back at its name, came from nowhere.
+    # As in a step-by-step rename: a concurrent one learns from this what has become of the
+    # version. A version that is new here, or back under its name, was not moved from anywhere.
     came_from = source.info.name if source is not None and source.info is not None else to
     arrived = raw if came_from == to else noted(raw, Move(came_from, None))
     require_count(backend, len(view.changed.keys() | {name, to}))
@@ -321,7 +321,7 @@ async def move(
 async def _settled(
     view: View, name: str, mark: Mark, condition: modes.Condition
 ) -> tuple[Entry, ObjectInfo]:
-    """What a name holds, once a rename of it step by step is settled; see `rename`."""
+    """What a name holds after its step-by-step rename is settled; see `rename`."""
     backend = view.backend
     while True:
         before = await view.entry(name)
@@ -330,12 +330,12 @@ async def _settled(
         source = view.content(name).source
         if source is None or source is not view.before[name] or source.move is None:
             return before, info
-        # It was broken off, or is under way.
+        # The rename was interrupted, or is still running.
         with suppress(WrongRevision):
             if source.info is None or await settle(backend, name, source, source.info, mark):
                 return before, info
         if view.is_changed(name):
-            # What was changed is not there any more, so that this is not written either.
+            # The version to be changed is gone, so the change is not written either.
             return before, info
         view.forget(name)
 
@@ -347,7 +347,7 @@ async def link(
     change: Change,
     condition: modes.Condition,
 ) -> ObjectInfo:
-    """Have a name hold a link; raises as `links.put_link`."""
+    """Give a name a link; raises as `links.put_link` does."""
     before = await view.entry(name)
     modes.require(view.backend.bucket, name, before, condition)
     version = change(links.link_over(view.backend, name, target, before))
@@ -363,7 +363,7 @@ async def rename(
     mark: Mark,
     condition: modes.Condition,
 ) -> tuple[ObjectInfo, list[StoredMessage]]:
-    """Give an object the name that `change` gives it, in one step; see `amend.amend`."""
+    """Move an object in one step to the name that `change` gives it; see `amend.amend`."""
 
     async def step(view: View) -> None:
         await amend(view, name, change, mark, condition)

@@ -1,4 +1,4 @@
-"""Metadata messages that are written together: all of them, or none."""
+"""Metadata messages that are written together: either all of them, or none."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,23 +21,24 @@ from .together import each
 
 __all__ = ("Write", "require_count", "write_all")
 
-# As for one message (`metadata.write`): sent again, compare-and-set tells what became of it.
+# As for a single message (`metadata.write`): when sent again, compare-and-set reveals whether
+# the first attempt was stored.
 _ATTEMPTS = 5
 _TIMEOUTS = 2
 _PAUSE_SECONDS = 0.5
-# The batch's id, the number in it, the commit.
+# The batch's id, the position in it, the commit.
 _HEADER_BYTES = 96
 
 
 class Write(NamedTuple):
-    """One of the messages.
+    """One message of a batch.
 
     Attributes:
         subject: The object's metadata subject.
         info: Its content.
         replaces: The revision that it replaces.
-        raw: The JSON of the version it amends.
-        unique: Whether nobody else can have written the same.
+        raw: The JSON of the version that it amends.
+        unique: Whether no other writer can have written the same.
     """
 
     subject: str
@@ -48,7 +49,7 @@ class Write(NamedTuple):
 
 
 def require_count(backend: Backend, count: int) -> None:
-    """Refuse more messages than a server stores together.
+    """Refuse more messages than a server accepts in one batch.
 
     Raises:
         InvalidOptionError: If there are more.
@@ -64,15 +65,15 @@ def require_count(backend: Backend, count: int) -> None:
 async def write_all(
     backend: Backend, writes: Sequence[Write]
 ) -> list[tuple[ObjectInfo, StoredMessage]]:
-    """Store metadata messages next to each other, all or none.
+    """Store metadata messages next to each other, either all or none.
 
     Returns:
-        What `metadata.write` returns, for each.
+        The results of `metadata.write`, one for each message.
 
     Raises:
         WrongRevision: If one of the objects is at another revision; nothing is stored.
-        StoreTimeoutError, NotConnectedError: If it is not known whether all is stored, or
-            nothing; but after a `PermissionDeniedError` nothing is.
+        StoreTimeoutError, NotConnectedError: If it is not known whether everything or nothing
+            is stored; but after a `PermissionDeniedError` nothing is.
     """
     require_count(backend, len(writes))
     infos: list[ObjectInfo] = []
@@ -87,11 +88,11 @@ async def write_all(
         except WrongRevision:
             if attempt == 1:
                 raise
-            # Perhaps it was our own lost attempt that got there first.
+            # Perhaps our own earlier attempt, whose answer was lost, was stored.
             messages = await _found(backend, writes, batch)
         except PermissionDeniedError as error:
             if attempt == 1:
-                # Not stored, and it never will be.
+                # It is not stored, and never will be.
                 raise
             raise _unknown(backend, error) from error
         except StoreTimeoutError as error:
@@ -119,16 +120,16 @@ async def write_all(
 async def _found(
     backend: Backend, writes: Sequence[Write], batch: Sequence[MetadataWrite]
 ) -> list[StoredMessage]:
-    """The messages of a batch whose answer was lost, and that is refused when sent again.
+    """Find the messages of a batch whose answer was lost and that is refused when resent.
 
-    So it is stored, or it never will be: an object that it replaces has another revision.
+    Either it is stored, or it never will be: an object that it replaces has another revision.
 
     Raises:
         WrongRevision: If it is not stored.
         StoreTimeoutError: If each of its objects has changed since.
     """
     current = await each(batch, lambda one: backend.last_message(one.subject, leader=True))
-    # They are next to each other, so that one of them tells where all are.
+    # They are adjacent in the stream, so finding one of them locates all of them.
     first = 0
     alike = True
     for number, (write, sent, now) in enumerate(zip(writes, batch, current, strict=True)):
@@ -157,7 +158,7 @@ async def _found(
 
 
 def _unknown(backend: Backend, error: ObjStoreError) -> StoreTimeoutError:
-    """This attempt was refused, but the one that was lost may be stored."""
+    """This attempt was refused, but an earlier one without an answer may be stored."""
     msg = (
         f"Bucket '{backend.bucket}': the answer to a transaction was lost, and the next "
         f"attempt failed ({error}); all of it may be stored, or nothing. Read the objects, "

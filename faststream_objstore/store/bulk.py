@@ -1,4 +1,4 @@
-"""Many objects at once: each on its own, a few at a time, the rest in spite of failures."""
+"""Operations on many objects: each independent, a few at a time, continuing after failures."""
 
 import asyncio
 import hashlib
@@ -36,23 +36,24 @@ __all__ = ("BulkVerbs",)
 
 T = TypeVar("T")
 
-# A file of one chunk is read, and written, in one go: opening it as a stream costs as much
-# as the rest of a small put.
+# A file of one chunk is read or written in one go: opening it as a stream costs as much as the
+# rest of a small put.
 _SMALL = DEFAULT_CHUNK_SIZE
 _HASHED_AT_ONCE = 1024 * 1024
 
 
 class BulkVerbs(StoreHandle):
-    """The verbs of `ObjectStore` for many objects.
+    """The methods of `ObjectStore` for many objects.
 
-    What fails does not stop the rest: a `BulkError` at the end says what failed and why, and
-    what was done. What concerns the bucket as a whole does stop it: the connection is lost,
-    the bucket is gone or sealed.
+    A failure does not stop the rest: a `BulkError` at the end lists what failed and why, and
+    what was done. Failures of the whole bucket do stop it: the connection is lost, or the
+    bucket is gone or sealed.
     """
 
     @property
     def _store(self) -> "ObjectStore":
-        # The verbs of one object are the public ones, so that who wraps those sees these.
+        # These call the public methods for one object, so that wrappers of those see the
+        # calls.
         return cast("ObjectStore", self)
 
     async def delete_all(
@@ -63,21 +64,21 @@ class BulkVerbs(StoreHandle):
         concurrency: int = 16,
         progress: Progress | None = None,
     ) -> int:
-        """Delete all objects that are there now, and match.
+        """Delete all matching objects that exist now.
 
-        One that is put again meanwhile stays: that version was not there.
+        An object that is put again in the meantime stays, because that version did not exist.
 
         Args:
-            prefix: Only names that begin with it, literally.
-            pattern: Only names that match; `"**"` is all.
+            prefix: Only names that begin with it, taken literally.
+            pattern: Only names that match; `"**"` matches all.
             concurrency: How many are deleted at a time.
-            progress: Called with the number of objects done, and in all.
+            progress: Called with the number of objects done, and the total.
 
         Returns:
             How many were deleted.
 
         Raises:
-            InvalidOptionError: If neither prefix nor pattern is given: that would be all.
+            InvalidOptionError: If neither prefix nor pattern is given, which would mean all.
             BulkError: If some could not be deleted.
 
         Example:
@@ -94,7 +95,7 @@ class BulkVerbs(StoreHandle):
 
     def _delete_listed(self, run: BulkRun) -> Callable[[ObjectInfo], Awaitable[None]]:
         async def delete(info: ObjectInfo) -> None:
-            # Put again, or expired: what was listed is gone either way.
+            # Put again, or expired: either way, the listed version is gone.
             with suppress(RevisionMismatchError, ObjectNotFoundError):
                 if await self._store.delete(info):
                     run.result.deleted.append(info.name)
@@ -111,21 +112,21 @@ class BulkVerbs(StoreHandle):
         concurrency: int = 16,
         progress: Progress | None = None,
     ) -> BulkResult:
-        """Copy all objects that match, each as `copy` does it.
+        """Copy all matching objects, each as `copy` does.
 
         Args:
-            prefix: Only names that begin with it, literally.
+            prefix: Only names that begin with it, taken literally.
             pattern: Only names that match.
-            to: What the copies' names begin with in place of the prefix.
+            to: What the copies' names begin with instead of the prefix.
             bucket: Bucket of the copies; this one if not given.
             concurrency: How many are copied at a time.
-            progress: Called with the number of objects done, and in all.
+            progress: Called with the number of objects done, and the total.
 
         Returns:
             What was copied, by the names of the copies.
 
         Raises:
-            InvalidOptionError: If each would be copied onto itself.
+            InvalidOptionError: If the objects would be copied onto themselves.
             BulkError: If some could not be copied.
         """
         if bucket in {None, self._bucket} and to == prefix:
@@ -150,13 +151,13 @@ class BulkVerbs(StoreHandle):
         concurrency: int = 16,
         progress: Progress | None = None,
     ) -> BulkResult:
-        """Store all files below a folder, under their paths in it.
+        """Store all files below a folder, named by their paths within it.
 
         Args:
-            path: The folder. Symbolic links are not followed out of it.
+            path: The folder. Symbolic links that lead out of it are not followed.
             prefix: What the names begin with; it ends with `/`.
             concurrency: How many are put at a time.
-            progress: Called with the number of files done, and in all.
+            progress: Called with the number of files done, and the total.
 
         Returns:
             What was put.
@@ -189,18 +190,18 @@ class BulkVerbs(StoreHandle):
         concurrency: int = 16,
         progress: Progress | None = None,
     ) -> BulkResult:
-        """Write all objects below a prefix to files of a folder.
+        """Write all objects below a prefix to files in a folder.
 
-        Each file appears whole and verified, or not at all. Nothing is written outside the
-        folder: a name that is no path below it (`..`, an absolute one, NUL), one that
-        differs from another in nothing but case, and one that leads through a symbolic link
-        out of it are refused.
+        Each file appears complete and verified, or not at all. Nothing is written outside
+        the folder. Refused are names that are not paths below it (`..`, absolute paths,
+        NUL), names that differ from another one only in case, and names that lead out of it
+        through a symbolic link.
 
         Args:
             prefix: What the names begin with; it ends with `/`, or is empty for all.
-            path: The folder; made if it is missing.
+            path: The folder; created if it is missing.
             concurrency: How many are fetched at a time.
-            progress: Called with the number of objects done, and in all.
+            progress: Called with the number of objects done, and the total.
 
         Returns:
             What was fetched.
@@ -216,7 +217,7 @@ class BulkVerbs(StoreHandle):
 
         async def get(info: ObjectInfo) -> None:
             name = info.name[len(prefix) :]
-            # What is no path at all says so first.
+            # Names that are not paths are reported first.
             paths.relative(name)
             if name in colliding:
                 msg = (
@@ -240,20 +241,20 @@ class BulkVerbs(StoreHandle):
         concurrency: int = 16,
         progress: Progress | None = None,
     ) -> BulkResult:
-        """Make the objects below a prefix what the files below a folder are.
+        """Make the objects below a prefix match the files below a folder.
 
-        A file is sent if there is no object of its name, or one of another size or SHA-256.
+        A file is sent if its object does not exist, or has another size or SHA-256.
 
         Args:
-            path: The folder. Symbolic links are not followed out of it.
+            path: The folder. Symbolic links that lead out of it are not followed.
             prefix: What the names begin with; it ends with `/`.
-            delete: Delete the objects below the prefix that have no file. Not done where
-                something failed; what is put meanwhile stays.
+            delete: Delete the objects below the prefix that have no file. This is not done if
+                anything failed; objects that are put in the meantime stay.
             concurrency: How many files are compared and put at a time.
-            progress: Called with the number of files done, and in all.
+            progress: Called with the number of files done, and the total.
 
         Returns:
-            What was put, what was as it should be, and what was deleted.
+            What was put, what was already up to date, and what was deleted.
 
         Raises:
             OSError: If the folder cannot be read.
@@ -286,16 +287,16 @@ class BulkVerbs(StoreHandle):
         concurrency: int = 16,
         max_size: int | None = None,
     ) -> AsyncGenerator[ObjectData, None]:
-        """Read objects whole, in the order given, some of them ahead.
+        """Read whole objects in the given order, some of them ahead.
 
         Args:
             names: Names, or versions as `list` gives them; also from an async iterable,
                 such as `iter`.
-            concurrency: How many are read, or wait to be taken, at a time.
-            max_size: Most bytes of each object.
+            concurrency: How many are being read, or waiting to be consumed, at a time.
+            max_size: The maximum size of each object in bytes.
 
         Raises:
-            ObjStoreError: What `get` raises of the first object that cannot be read.
+            ObjStoreError: The error of `get` for the first object that cannot be read.
 
         Example:
             ```python
@@ -343,7 +344,7 @@ class BulkVerbs(StoreHandle):
         def write() -> None:
             files.save_now(folder.place(relative), data)
 
-        # A cancelled thread runs on; it leaves a whole file, or none.
+        # A cancelled thread keeps running; it leaves a complete file, or none.
         await asyncio.to_thread(write)
         return data.info
 

@@ -1,4 +1,4 @@
-"""One call for many objects: each on its own, a few at a time, and what failed is noted."""
+"""One call for many objects: each independent, a few at a time, with failures recorded."""
 
 import asyncio
 from collections.abc import (
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class BulkRun:
-    """One call of a bulk verb: what is done so far, and what failed."""
+    """One call of a bulk method: what has been done so far, and what failed."""
 
     def __init__(
         self, handle: StoreHandle, concurrency: int, progress: Progress | None
@@ -40,7 +40,7 @@ class BulkRun:
         self._size = 0
 
     def did(self, name: str, size: int) -> None:
-        """Note what is done, and how large it is."""
+        """Record what was done, and its size."""
         self.result.done.append(name)
         self._size += size
 
@@ -51,7 +51,7 @@ class BulkRun:
         *,
         key: Callable[[T], str],
     ) -> None:
-        """Do `act` with each item, some at a time; note what fails, and go on."""
+        """Call `act` with each item, some at a time; record failures, and continue."""
         waiting = iter(items)
         done = 0
 
@@ -79,9 +79,9 @@ class BulkRun:
             await asyncio.gather(*workers, return_exceptions=True)
 
     def _stops(self, error: Exception) -> bool:
-        """Whether it would be the same with each of the others."""
+        """Whether each of the others would fail in the same way."""
         if isinstance(error, (BucketNotFoundError, BucketSealedError)):
-            # A link may lead into a bucket that is gone; that is one object's trouble.
+            # A link may lead into a deleted bucket; that concerns only this object.
             return error.bucket == self._bucket
         return isinstance(error, NotConnectedError)
 
@@ -112,10 +112,10 @@ class BulkRun:
 
 
 def require_concurrency(bucket: str, concurrency: int) -> None:
-    """Refuse what cannot be a number of things done at a time.
+    """Refuse a value that is not a valid concurrency.
 
     Raises:
-        InvalidOptionError: If it is not a number from 1.
+        InvalidOptionError: If it is not an integer of at least 1.
     """
     if type(concurrency) is not int or concurrency < 1:
         msg = f"Bucket '{bucket}': concurrency must be a number from 1, got {concurrency!r}."

@@ -1,8 +1,10 @@
-"""Dump and restore: a bucket as a tar, which any tar can read.
+"""Dump and restore: a bucket as a tar archive that any tar program can read.
 
-`bucket.json` comes first, with the settings. For each object there is `metadata/N.json`, and
-behind it the content: `objects/NAME`, or `objects-by-number/N` where the name cannot be a path
-everywhere. `end.json` comes last, so that a dump that was cut off is told from a whole one.
+`bucket.json` comes first, with the settings. Each object has a `metadata/N.json`, followed
+by
+its content: `objects/NAME`, or `objects-by-number/N` if the name is not a valid path
+    everywhere. `end.json` comes last, to distinguish a complete dump from one that was cut
+    off.
 """
 
 import asyncio
@@ -34,28 +36,28 @@ if TYPE_CHECKING:
 
 __all__ = ("DumpVerbs",)
 
-# An object goes to disk before it goes into the tar, where its size comes first: it may be
-# replaced while it is read, and what is in a tar cannot be taken back.
+# An object is written to disk before it goes into the tar, where its size comes first: it may
+# be replaced while it is read, and what is in a tar cannot be taken back.
 _IN_MEMORY = 4 * 1024 * 1024
 _ATTEMPTS = 20
 
 
 class DumpVerbs(StoreHandle):
-    """The verbs of `ObjectStore` that write it to a file, and read it again."""
+    """The methods of `ObjectStore` that write it to a file and read it back."""
 
     async def dump(
         self, target: str | PathLike[str] | IO[bytes], *, progress: Progress | None = None
     ) -> BulkResult:
         """Write all objects, with their metadata, links and settings, to a tar archive.
 
-        Each object is one version, whole and verified; objects that change meanwhile are
-        in it as they were when their turn came. Memory is constant; the largest object
-        has to fit on the disk of temporary files.
+        Each object is one version, complete and verified; objects that change during the dump
+        are included as they were when they were read. Memory use is constant; the largest
+        object must fit on the disk that holds temporary files.
 
         Args:
-            target: A path, which appears when the dump is complete, compressed if it ends
-                with `.gz` or `.tgz`; or a file that is open for binary writing.
-            progress: Called with the number of objects done, and in all.
+            target: A path, which appears when the dump is complete, compressed if it ends with
+                `.gz` or `.tgz`; or a file that is open for binary writing.
+            progress: Called with the number of objects done, and the total.
 
         Returns:
             What was dumped.
@@ -102,21 +104,21 @@ class DumpVerbs(StoreHandle):
     ) -> BulkResult:
         """Put the objects of a dump into this bucket, verified.
 
-        An object whose content is not what the dump says is not put. Links come last.
-        Nothing is written but objects of this bucket, whatever is in the file.
+        An object whose content does not match the dump's description is not put. Links come
+        last. Whatever the file contains, only objects of this bucket are written.
 
         Args:
             source: A path, or a file that is open for binary reading; compressed or not.
-            mode: What is done about objects that are there: `"create"` fails for them,
-                `"overwrite"` replaces them, `"missing"` lets them be.
-            progress: Called with the number of objects done, and in all.
+            mode: What to do about existing objects: `"create"` fails for them, `"overwrite"`
+                replaces them, `"missing"` keeps them.
+            progress: Called with the number of objects done, and the total.
 
         Returns:
-            What was put; what was there with `"missing"` is in `unchanged`.
+            What was put; with `"missing"`, existing objects are in `unchanged`.
 
         Raises:
-            InvalidDumpError: If it is no dump, or it is cut off; what came before that has
-                been put.
+            InvalidDumpError: If it is not a dump, or if it is cut off; what precedes that
+                point has been put.
             BulkError: If some objects could not be put.
         """
         if mode not in {"create", "overwrite", "missing"}:
@@ -130,7 +132,7 @@ class DumpVerbs(StoreHandle):
 
 
 class _Dump:
-    """One dump under way."""
+    """A dump in progress."""
 
     def __init__(
         self, store: "ObjectStore", file: IO[bytes], compression: str, folder: Path | None
@@ -154,7 +156,7 @@ class _Dump:
                 try:
                     info = await self._add(tar, listed, number, apart)
                 except ObjectNotFoundError:
-                    # It is gone, and so it is not in the dump.
+                    # The object is gone, so it is not in the dump.
                     info = None
                 except ObjStoreError as error:
                     result.failed[listed.name] = error
@@ -231,7 +233,7 @@ def _path_of(name: str, number: int, apart: dict[str, str]) -> str:
         name.encode()
     except (InvalidObjectNameError, UnicodeEncodeError):
         return f"objects-by-number/{number}"
-    # Nor where tar programs and file systems have their limits.
+    # Nor may it exceed the limits of tar programs and file systems.
     if (
         name in apart
         or "\\" in name
@@ -264,7 +266,7 @@ def _add_json(tar: tarfile.TarFile, name: str, value: dict[str, Any]) -> None:
     member.size = len(data)
     member.mode = 0o644
     tar.addfile(member, io.BytesIO(data))
-    # It keeps all members that it has written.
+    # It keeps a record of all members that it has written.
     tar.members.clear()  # type: ignore[attr-defined]
 
 

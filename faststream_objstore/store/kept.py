@@ -1,9 +1,9 @@
-"""Replaced versions that stay for a while: noted, kept, removed.
+"""Replaced versions that are kept for a while: noted, kept, removed.
 
-With `keep_replaced`, the chunks of a version that was replaced or deleted stay for a while,
-so that whoever is reading it can finish. The metadata that replaced it notes it, so that any
-writer and any sweep can tell when it is due, also after the one that noted it has died. In
-other buckets all this costs two lookups in a dict for each change.
+With `keep_replaced`, the chunks of a version that was replaced or deleted are kept for a
+while, so that its readers can finish. The metadata that replaced the version notes it, so
+that any writer and any sweep knows when it is due, even if the writer that noted it has
+died. In other buckets this costs only two dict lookups for each change.
 """
 
 import asyncio
@@ -22,20 +22,20 @@ from .metadata import Entry, remove_chunks
 __all__ = ("MOST", "Plan", "carried", "plan", "settle")
 
 MOST = 64
-"""Versions of one object that are kept."""
+"""Versions of one object that are being kept."""
 
-# Removals that one process has in mind for one bucket; sweep does the rest.
+# How many removals one process schedules for one bucket; sweep does the rest.
 _AWAITED = 100_000
 
 
 class Plan(NamedTuple):
-    """What a change has to note, and what it removes once it is done.
+    """What a change must note, and what it removes afterwards.
 
     Attributes:
         raw: The JSON that the new metadata amends.
-        seconds: How long the replaced version stays.
+        seconds: How long the replaced version is kept.
         due: Versions whose time is over.
-        stays: Whether the content of what is replaced stays an object's.
+        stays: Whether the replaced content still belongs to an object.
     """
 
     raw: dict[str, Any] | None
@@ -52,14 +52,14 @@ async def plan(
     moved: Entry | None = None,
     stays: bool = False,
 ) -> Plan:
-    """What a change that replaces an entry, with its content if it has any, has to note.
+    """Plan what a change must note when it replaces an entry and its content, if any.
 
     Args:
         backend: The bucket.
         entry: What is replaced.
         raw: The JSON that the new metadata amends, if it amends any.
-        moved: What comes in its place from another name, where that is so.
-        stays: Whether the content of the entry is still an object's afterwards.
+        moved: The version that replaces it by being moved from another name, if any.
+        stays: Whether the entry's content still belongs to an object afterwards.
     """
     keep = wire.keep_replaced(backend.metadata)
     entries = (entry,) if moved is None else (entry, moved)
@@ -72,7 +72,7 @@ async def plan(
         noted.sort(key=lambda one: one.at_us)
     now_us = time.time_ns() // 1000
     if keep and any(_is_due(one, keep, now_us) for one in noted):
-        # By this machine's clock; the server's decides.
+        # By this machine's clock; the server's clock decides.
         now_us = (await backend.state()).time_ns // 1000
         keep = wire.keep_replaced(backend.metadata)
     young = [one for one in noted if keep and not _is_due(one, keep, now_us)]
@@ -87,7 +87,7 @@ async def plan(
 
 
 def carried(backend: Backend, entry: Entry, *others: Entry) -> dict[str, Any] | None:
-    """The JSON of an entry for a change that replaces no content, notes included.
+    """The JSON of an entry, notes included, for a change that keeps the content.
 
     Args:
         backend: The bucket.
@@ -120,12 +120,12 @@ def _replaced(entry: Entry) -> wire.Replaced | None:
 
 
 async def settle(backend: Backend, entry: Entry, plan: Plan, *, by: int) -> None:
-    """Remove what a change, which is acknowledged now, has replaced, or see to it later.
+    """Remove what an acknowledged change has replaced, or schedule the removal.
 
     Args:
         backend: The bucket.
         entry: What was replaced.
-        plan: What was planned for it.
+        plan: The plan for that change.
         by: The revision that replaced it.
     """
     replaced = None if plan.stays else _replaced(entry)
@@ -135,7 +135,7 @@ async def settle(backend: Backend, entry: Entry, plan: Plan, *, by: int) -> None
     elif replaced is not None:
         await _remove(backend, name, replaced, by)
     for one in plan.due:
-        # When it was replaced is known by time only: sweep has what was being renamed.
+        # Only the time of its replacement is known: sweep removes what was being renamed.
         await _remove(backend, name, one, -1)
 
 
@@ -146,11 +146,11 @@ async def _remove(backend: Backend, name: str, version: wire.Replaced, by: int) 
 
 
 class _Removals:
-    """The versions of one bucket that this process removes when their time is over.
+    """The versions of one bucket that this process will remove when their time is over.
 
     Args:
         backend: The bucket.
-        loop: Where it was written.
+        loop: The event loop in which they were written.
     """
 
     def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
@@ -164,7 +164,7 @@ class _Removals:
     def add(self, name: str, version: wire.Replaced, seconds: float, by: int) -> None:
         """Remove a version after a delay in seconds."""
         if len(self._due) >= _AWAITED:
-            # Whoever replaces the object next removes it, or sweep.
+            # The next writer that replaces the object removes it, or sweep does.
             return
         due = self.loop.time() + seconds
         heapq.heappush(self._due, (due, next(self._numbers), name, version, by))

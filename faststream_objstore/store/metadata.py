@@ -1,8 +1,8 @@
-"""Metadata messages: read, replaced by compare-and-set, never overwritten unseen.
+"""Metadata messages: read, and replaced by compare-and-set, never blindly overwritten.
 
-A race is decided by the stream: every write names the revision it replaces. Whoever
-loses reads again, through the stream's leader, and decides anew; whoever replaces a
-version removes that version's chunks, and only after its own write is acknowledged.
+The stream decides races: every write names the revision that it replaces. The loser reads
+again, through the stream's leader, and decides again; a writer that replaces a version removes
+that version's chunks, and only after its own write is acknowledged.
 """
 
 import asyncio
@@ -51,28 +51,28 @@ __all__ = (
     "write",
 )
 
-# A write whose answer is lost is sent again: compare-and-set makes that safe, and the
-# outcome is then known.
+# A write without an answer is sent again: compare-and-set makes that safe, and afterwards the
+# outcome is known.
 _WRITE_ATTEMPTS = 5
-# But whole timeouts are waited for only so often.
+# But a full timeout is only waited for this many times.
 _TIMEOUTS = 2
-# A server that has just been started takes a moment until its streams are back.
+# A server that has just started needs a moment until its streams are back.
 _PAUSE_SECONDS = 0.5
 
-# What the headers of a metadata message take, generously: the server counts them too.
+# A generous estimate of the headers of a metadata message, which the server counts too.
 _HEADER_BYTES = 128
-# What the nuid, the digest, the size, the number of chunks and their size add to a put's
-# metadata; and, in a bucket with a ttl, their age.
+# What the nuid, the digest, the size, the chunk count and the chunk size add to a put's
+# metadata; in a bucket with a ttl, also their age.
 _FILLED_IN_BYTES = 160
 _AGE_BYTES = 40
-# What all of it takes beside the name and the bucket.
+# The size of everything except the name and the bucket.
 _KEYS_BYTES = 512
 
 
 def new_nuid() -> str:
-    """A name for the chunks of a new version, used by nothing else."""
-    # 22 characters, as other clients' are, all of them random; nats-py's generator takes
-    # ten times as long.
+    """A unique name for the chunks of a new version."""
+    # 22 characters, like other clients', but all of them random; nats-py's generator takes ten
+    # times as long.
     return token_hex(11)
 
 
@@ -88,14 +88,14 @@ def subject_of(backend: Backend, name: str) -> str:
 class Move(NamedTuple):
     """The note of a rename, in the metadata of both names until each is replaced.
 
-    Two names share the chunks while a rename is under way, and where it was broken off.
-    So whoever replaces a version that has the note asks for the other name first.
+    Two names share the chunks during a rename, and after one that was interrupted. So a writer
+    that replaces a version with this note checks the other name first.
 
     Attributes:
         other: The other name.
         awaited: Under the old name: the revision of the new name that the rename replaces.
-            While it is there the rename may still write the new name. `None` under the
-            new name.
+            As long as it is current, the rename may still write the new name. `None` under
+            the new name.
     """
 
     other: str
@@ -106,11 +106,11 @@ class Entry(NamedTuple):
     """What the stream holds under an object's name.
 
     Attributes:
-        revision: Sequence of its newest metadata message; 0 where there is none.
-        info: What that message says; `None` if there is none, or it cannot be parsed.
+        revision: Sequence of its newest metadata message; 0 if there is none.
+        info: The content of that message; `None` if there is none, or if it cannot be parsed.
         raw: Its JSON, unknown keys included.
         error: Why it cannot be parsed.
-        expired: Whether the object has expired; nothing else is said of it then.
+        expired: Whether the object has expired; then nothing else is set.
     """
 
     revision: int = 0
@@ -141,7 +141,7 @@ class Entry(NamedTuple):
 
 
 def noted(raw: dict[str, Any] | None, move: Move | None) -> dict[str, Any]:
-    """The JSON of a version with this note of a rename, or with none."""
+    """The JSON of a version with this note of a rename, or without a note."""
     kept = {key: value for key, value in (raw or {}).items() if key != wire.MOVE_NOTE}
     if move is None:
         return kept
@@ -167,17 +167,17 @@ async def find(backend: Backend, subject: str, *, leader: bool = False) -> Entry
 async def read(
     backend: Backend, name: str, *, show_deleted: bool = False, leader: bool = False
 ) -> ObjectInfo:
-    """The object of a name.
+    """The object with a name.
 
     Raises:
-        ObjectNotFoundError: If nothing was ever put under it.
+        ObjectNotFoundError: If nothing was ever stored under it.
         ObjectDeletedError: If it was deleted and `show_deleted` is false.
         BadObjectMetaError: If its metadata cannot be parsed.
     """
     subject = subject_of(backend, name)
     entry = await find(backend, subject, leader=leader)
     if not leader and entry.live is None and entry.error is None:
-        # A replica may not have it yet, or not again (ADR-31); the leader's word is final.
+        # A replica may lack it (ADR-31), so the leader is asked before saying so.
         entry = await find(backend, subject, leader=True)
     return require(backend, name, entry, show_deleted=show_deleted)
 
@@ -185,7 +185,7 @@ async def read(
 def require(
     backend: Backend, name: str, entry: Entry, *, show_deleted: bool = False
 ) -> ObjectInfo:
-    """The entry's object, or the error that says why there is none; see `read`."""
+    """The entry's object; raises the error that explains why there is none; see `read`."""
     if entry.error is not None:
         raise entry.error
     if entry.expired:
@@ -213,10 +213,10 @@ def require_fits(backend: Backend, info: ObjectInfo) -> None:
     """Refuse a new version whose metadata is too large, before its chunks are sent.
 
     Raises:
-        InvalidOptionError: If it cannot be one message.
+        InvalidOptionError: If it does not fit into one message.
     """
     if not (info.description or info.headers or info.metadata):
-        # A character takes six bytes of JSON at most.
+        # A character takes at most six bytes of JSON.
         most = 6 * len(info.name) + len(info.bucket) + _KEYS_BYTES
         if most <= backend.max_payload - _HEADER_BYTES:
             return
@@ -244,15 +244,15 @@ async def write(
     raw: Mapping[str, Any] | None = None,
     again: bool = False,
 ) -> tuple[ObjectInfo, StoredMessage]:
-    """Store a metadata message in place of the one at revision `replaces`.
+    """Store a metadata message that replaces the one at revision `replaces`.
 
     Args:
         backend: The bucket.
         subject: The object's metadata subject.
         info: Its content.
         replaces: The revision that it replaces.
-        raw: The JSON of the version it amends.
-        again: Whether the same may have been written already.
+        raw: The JSON of the version that it amends.
+        again: Whether the same message may have been written already.
 
     Returns:
         `info` with its revision and time, and the message for `Backend.announce`.
@@ -269,7 +269,7 @@ async def write(
         except WrongRevision:
             if attempt == 1:
                 raise
-            # Perhaps it was our own lost attempt that got there first.
+            # Perhaps our own earlier attempt, whose answer was lost, was stored.
             current = await backend.last_message(subject, leader=True)
             if current is None or current.data != data:
                 msg = (
@@ -281,7 +281,7 @@ async def write(
             message = current
         except PermissionDeniedError as error:
             if attempt == 1:
-                # Not stored, and it never will be.
+                # It is not stored, and never will be.
                 raise
             raise _unknown(backend, info, error) from error
         except StoreTimeoutError as error:
@@ -306,26 +306,26 @@ async def write(
 def encoded(
     backend: Backend, info: ObjectInfo, raw: Mapping[str, Any] | None = None, *, more: int = 0
 ) -> tuple[ObjectInfo, bytes]:
-    """What is written of a version, shortened where it has to be, and its JSON.
+    """The version as it is written, shortened if necessary, and its JSON.
 
     Args:
         backend: The bucket.
         info: Its content.
-        raw: The JSON of the version it amends.
-        more: Bytes of headers beside the usual ones.
+        raw: The JSON of the version that it amends.
+        more: Bytes of headers besides the usual ones.
 
     Raises:
-        InvalidOptionError: If it cannot be one message.
+        InvalidOptionError: If it does not fit into one message.
     """
     limit = backend.max_payload - _HEADER_BYTES - more
     if info.deleted:
         raw = wire.without_content_age(raw)
     data = wire.metadata_json(info, raw)
     if wire.has_replaced(raw) and len(data) > limit:
-        # Rather than refuse the change, leave the removal of those versions to sweep.
+        # Rather than refusing the change, leave the removal of those versions to sweep.
         data = wire.metadata_json(info, wire.with_replaced(raw, ()))
     if info.deleted and len(data) > limit:
-        # Other clients may fill a message to the last byte, and a marker says more.
+        # Other clients may fill a message to the last byte, and a marker is longer.
         info = replace(info, description=None, headers=None, metadata=None)
         data = wire.metadata_json(info)
     _require_size(backend, info, len(data), more=more)
@@ -333,7 +333,7 @@ def encoded(
 
 
 def _unknown(backend: Backend, info: ObjectInfo, error: ObjStoreError) -> StoreTimeoutError:
-    """This attempt was refused, but the one that was lost may be stored."""
+    """This attempt was refused, but an earlier one without an answer may be stored."""
     msg = (
         f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was lost, "
         f"and the next attempt failed ({error}); read the object, and write again if needed."
@@ -343,7 +343,7 @@ def _unknown(backend: Backend, info: ObjectInfo, error: ObjStoreError) -> StoreT
 
 def stored(info: ObjectInfo, message: StoredMessage) -> ObjectInfo:
     """`info` with the revision and the time of its metadata message."""
-    # `dataclasses.replace` takes three times as long, and every put waits for it.
+    # `dataclasses.replace` takes three times as long, and every put would wait for it.
     return ObjectInfo(
         name=info.name,
         bucket=info.bucket,
@@ -365,7 +365,7 @@ def marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
     """The delete marker that replaces a version."""
     return replace(
         info,
-        # Go's client refuses to delete what has no nuid.
+        # Go's client refuses to delete an object without a nuid.
         nuid=nuid or info.nuid or new_nuid(),
         size=0,
         chunks=0,
@@ -377,8 +377,8 @@ def marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
 async def remove_chunks(backend: Backend, replaced: Entry, *, by: int) -> None:
     """Remove the chunks of a version that the caller has replaced.
 
-    The change itself is done, so a failure here is logged and not raised: the chunks
-    are then unreachable, and `sweep` frees them.
+    The change itself is done, so a failure here is logged and not raised: the chunks are then
+    unreachable until `sweep` removes them.
 
     Args:
         backend: The bucket.
@@ -402,40 +402,40 @@ async def remove_chunks(backend: Backend, replaced: Entry, *, by: int) -> None:
 
 
 async def _is_needed(backend: Backend, nuid: str, move: Move, *, by: int) -> bool:
-    """Whether the other name of a move has these chunks, or may have handed them on."""
+    """Whether the other name of a move has these chunks, or may have passed them on."""
     other = await _settled(backend, move)
-    # What replaced the other name later than this one asks after us, and removes them: or
-    # it has moved them to a third name.
+    # A writer that replaced the other name after this one checks this name and removes the
+    # chunks, unless it has moved them to a third name.
     return other.holds(nuid) or other.revision > by
 
 
 async def fence(backend: Backend, nuid: str, move: Move) -> bool:
-    """See to it that a move which is noted never writes its new name.
+    """Make sure that a noted move never writes its new name.
 
     Returns:
-        Whether it is certain; `False` if the other name has the chunks already.
+        Whether that is certain; `False` if the other name already has the chunks.
     """
     return not (await _settled(backend, move)).holds(nuid)
 
 
 async def _settled(backend: Backend, move: Move) -> Entry:
-    """What is under the other name of a move, once no write of it is to be expected."""
+    """What the other name of a move holds, once no write of the move can follow."""
     try:
         subject = subject_of(backend, move.other)
     except InvalidObjectNameError:
-        # Not written by us: nothing can be under that name.
+        # Not written by this package: nothing can be stored under that name.
         return Entry()
     while True:
         other = await find(backend, subject, leader=True)
         if (
             other.revision != move.awaited
             or other.live is not None
-            # Not written by us.
+            # Not written by this package.
             or other.error is not None
         ):
             return other
-        # The rename may be about to write the new name. Another revision there, and its
-        # write is refused; then it reads again, and sees what has become of the old name.
+        # The rename may be about to write the new name. If the revision there changes, its
+        # write is refused; it then reads again, and sees what has become of the old name.
         known = other.info or ObjectInfo(name=move.other, bucket=backend.bucket)
         gone = marker(known)
         with suppress(WrongRevision):

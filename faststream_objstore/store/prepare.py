@@ -1,4 +1,4 @@
-"""The arguments of a put, checked before anything is sent."""
+"""The arguments of a put, which are checked before anything is sent."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypedDict
@@ -19,7 +19,7 @@ FILENAME_KEY = "filename"
 
 
 class PutOptions(TypedDict, total=False):
-    """The options of `put` besides name and data; see there."""
+    """The options of `put` besides name and data; see `ObjectStore.put`."""
 
     meta: AnyMeta | None
     description: str | None
@@ -68,7 +68,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]) -> Prepared:
-    """Check the arguments of `put`; see there.
+    """Check the arguments of `put`; see `ObjectStore.put`.
 
     Raises:
         InvalidOptionError, InvalidLinkError, UnsupportedDataError: If one is invalid.

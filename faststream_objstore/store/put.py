@@ -30,20 +30,20 @@ from .sources import Source
 __all__ = ("Novelty", "Progress", "Sending", "put_object", "report")
 
 Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
-"""Called with the bytes done and the bytes in all (`None` where unknown)."""
+"""Called with the bytes done and the total bytes (`None` if unknown)."""
 
 _PAUSE_SECONDS = 0.3
 
-# Servers tell the age of messages by a coarse clock.
+# Servers measure the age of messages with a coarse clock.
 _COARSE_SECONDS = 1.0
 
-# After so many puts of new names the next is taken to be one too: overwriting a few objects
-# in turn never gets there, and a wrong guess costs as much as three right ones save.
+# After this many puts of new names, the next name is assumed to be new too: overwriting a few
+# objects in turn never gets there, and one wrong guess costs as much as three right ones save.
 _NEW_IN_A_ROW = 8
 
 
 async def report(progress: Progress, done: int, total: int | None) -> None:
-    """Tell a progress callback, sync or async."""
+    """Call a progress callback, sync or async."""
     if inspect.isawaitable(told := progress(done, total)):
         await told
 
@@ -58,20 +58,20 @@ async def put_object(
     progress: Progress | None,
     novelty: "Novelty",
 ) -> tuple[ObjectInfo, StoredMessage]:
-    """Store a new version; all of it or nothing.
+    """Store a new version, completely or not at all.
 
     Args:
         backend: The bucket.
-        info: Name and metadata; the rest is filled in.
+        info: The name and the metadata; the remaining fields are filled in.
         source: The content.
-        chunk_size: Bytes of each chunk but the last.
+        chunk_size: The size in bytes of each chunk except the last.
         condition: What it may replace.
-        progress: Told after each chunk.
-        novelty: Whether the last puts were of new names.
+        progress: Called after each chunk.
+        novelty: Whether recent puts were of new names.
 
     Raises:
         ObjectAlreadyExists, RevisionMismatchError: If the condition does not hold.
-        UnsupportedDataError: If the data yields something else than bytes.
+        UnsupportedDataError: If the data yields anything other than bytes.
     """
     subject = metadata.subject_of(backend, info.name)
     metadata.require_fits(backend, info)
@@ -82,7 +82,7 @@ async def put_object(
         if isinstance(condition, Decision):
             await condition.before_sending(before)
     elif novelty.expected:
-        # If it is not new, the stream says so, and then it is looked up.
+        # If it is not new, the stream refuses it, and the name is then looked up.
         before = metadata.Entry()
     sending = Sending(backend, subject, info, source, chunk_size, progress)
     version, upload, before = await sending.done(before)
@@ -93,10 +93,10 @@ async def put_object(
 
 
 class Novelty:
-    """Whether the next put is of a new name, by what the last ones were.
+    """Predicts whether the next put is of a new name, from the most recent ones.
 
-    Then nothing has to be looked up, which is a third of what a small put costs. Where the
-    guess is wrong, the put takes two round trips more.
+    For a new name nothing has to be looked up, which is a third of the cost of a small put. A
+    wrong prediction costs the put two extra round trips.
     """
 
     def __init__(self) -> None:
@@ -104,16 +104,16 @@ class Novelty:
 
     @property
     def expected(self) -> bool:
-        """Whether a new name is to be expected."""
+        """Whether to expect a new name."""
         return self._new_in_a_row >= _NEW_IN_A_ROW
 
     def saw(self, *, new: bool) -> None:
-        """What it was."""
+        """Record whether a put was of a new name."""
         self._new_in_a_row = self._new_in_a_row + 1 if new else 0
 
 
 class Sending:
-    """The chunks of a new version on their way.
+    """The chunks of a new version while they are being stored.
 
     Attributes:
         began: When the first of them was sent, by the loop's clock.
@@ -139,10 +139,10 @@ class Sending:
     async def done(
         self, before: metadata.Entry | None
     ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
-        """Store them; again, under another nuid, if connection or leader were lost meanwhile.
+        """Store them; again with another nuid if the connection or leader was lost meanwhile.
 
         Args:
-            before: What the version replaces; looked up where it is not given.
+            before: What the version replaces; looked up if not given.
         """
         loop = asyncio.get_running_loop()
         until: float | None = None
@@ -150,20 +150,20 @@ class Sending:
             try:
                 return await self._once(before)
             except (ConnectionLostError, JetStreamNotEnabledError, StoreAPIError) as error:
-                # A leader is being elected: some chunks were taken by nobody.
+                # While a leader is being elected, some chunks were not stored anywhere.
                 electing = isinstance(error, StoreAPIError) and error.code == 503
                 lost = isinstance(error, ConnectionLostError) or electing
                 if isinstance(error, StoreAPIError) and not electing:
                     raise
                 if until is None:
-                    # A server that is off from the start, and data that are spent by now,
-                    # are not worth a second try.
+                    # If the server was unreachable from the start, or the data cannot be
+                    # read again, a second attempt is pointless.
                     if not (lost and self._source.repeatable):
                         raise
                     until = loop.time() + self._backend.timeout
                 if loop.time() >= until:
                     raise
-                # A server that has just been started takes a moment to have its streams.
+                # A server that has just started needs a moment to recover its streams.
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _once(
@@ -180,11 +180,11 @@ class Sending:
             send = self._pieces(upload) if view is None else self._buffer(upload, view)
             size, chunks, sha256 = await send
             if before is None:
-                # Needed only now, and asked for while the last chunks are on their way.
+                # Only needed now, and requested while the last chunks are still being stored.
                 before = await metadata.find(backend, self._subject)
             await upload.finish()
-            # Where none can have expired, a count proves nothing: a leader that has just been
-            # elected may know of fewer than were acknowledged before.
+            # If none can have expired, a count proves nothing: a leader that has just been
+            # elected may know of fewer messages than were acknowledged before.
             lived = loop.time() - self.began + _COARSE_SECONDS
             if chunks and 0 < backend.max_age <= lived * 1e9:
                 await self._require_unexpired(subject, chunks)
@@ -249,7 +249,7 @@ class Sending:
 
 
 class _Commit:
-    """The metadata that makes stored chunks an object, and what follows from it."""
+    """The metadata that turns stored chunks into an object, and the steps that follow."""
 
     def __init__(
         self,
@@ -269,7 +269,7 @@ class _Commit:
         self._condition = condition
         self._began = began
         self._plan: kept.Plan | None = None
-        # Whether a write is out, or was, whose outcome is not known.
+        # Whether there is, or was, a write whose outcome is not known.
         self._unknown = False
 
     @property
@@ -278,12 +278,12 @@ class _Commit:
         return self._before.revision == 0
 
     async def done(self) -> tuple[ObjectInfo, StoredMessage]:
-        """Write it; cancelled or not, all of it has happened in the end, or nothing."""
+        """Write it; even if cancelled, it ends up either completely written or not at all."""
         try:
             return await self._run()
         except asyncio.CancelledError:
-            # It may be stored, or on its way. Written once more, compare-and-set tells.
-            # (A task for every put, that cannot be cancelled, takes longer than this.)
+            # It may be stored, or still be on its way. Writing it again reveals that by
+            # compare-and-set. (A task per put that cannot be cancelled would take longer.)
             with suppress(ObjStoreError):
                 await run_to_completion(self._run(again=self._unknown))
             raise
@@ -294,9 +294,9 @@ class _Commit:
         except asyncio.CancelledError:
             raise
         except BaseException:
-            # After a write whose outcome is not known these chunks may be an object, by now
-            # perhaps under another name. Whoever replaced it has removed them; if it never
-            # was stored, `sweep` does.
+            # After a write with an unknown outcome, these chunks may belong to an object,
+            # perhaps by now under another name. If it was replaced since, that writer has
+            # removed them; if it was never stored, `sweep` removes them.
             if not self._unknown:
                 await self._upload.abort()
             raise
@@ -312,7 +312,8 @@ class _Commit:
                 if isinstance(self._condition, Decision):
                     await self._condition.before_writing(self._before)
             if self._plan is None:
-                # Once for what is replaced: written again, it must say the same.
+                # Only once for each replaced version: when written again, it must say the
+                # same.
                 plan = await kept.plan(backend, self._before)
                 age = asyncio.get_running_loop().time() - self._began
                 self._plan = plan._replace(raw=lifetime.aged(backend, plan.raw, age))
@@ -331,12 +332,12 @@ class _Commit:
                 self._plan = None
                 self._before = await metadata.find(backend, subject, leader=True)
             except PermissionDeniedError:
-                # Refused, although it is a `StoreTimeoutError`.
+                # It was refused, although this is a `StoreTimeoutError`.
                 self._unknown = False
                 raise
             except (StoreTimeoutError, NotConnectedError):
                 raise
             except ObjStoreError:
-                # Refused.
+                # It was refused.
                 self._unknown = False
                 raise

@@ -1,15 +1,15 @@
 """Rename: the metadata moves to another name, the chunks stay where they are.
 
-Three writes, each compare-and-set: a note under the old name, the new name, a marker under
-the old one. So no failure loses the object: one between the last two leaves it under both
-names, each noted, and renaming again finishes the move. While a note is there, whoever
-replaces one of the names asks for the other before the chunks are removed
-(`metadata.remove_chunks`), so at every moment what is live has its chunks.
+There are three writes, each compare-and-set: a note under the old name, the new name, and a
+marker under the old name. So no failure loses the object: a failure between the last two
+leaves it under both names, each with a note, and renaming again completes the move. While a
+note exists, a writer that replaces one of the names checks the other one before it removes
+the chunks (`metadata.remove_chunks`), so a live object has its chunks at every moment.
 
-One version is in one move at a time: a second rename first finishes the move that is noted,
-or, where the new name is not written yet, sees to it that it never will be. A rename that is
-overtaken so finishes the other one: of two, one always gets on. An update of the old name
-settles the move in the same way, so that the new name never says what was replaced.
+A version is only in one move at a time: a second rename first completes the noted move or, if
+the new name is not written yet, makes sure that it never will be. A rename that is overtaken
+in this way completes the other one, so one of the two always makes progress. An update of the
+old name settles the move in the same way, so that the new name never holds outdated metadata.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ from .metadata import (
 __all__ = ("Change", "Mark", "rename", "settle")
 
 Change: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
-"""Makes the new metadata of a version."""
+"""Makes the version's metadata under the new name."""
 
 Mark: TypeAlias = Callable[[ObjectInfo], ObjectInfo]
 """Marks an amended version with its origin; see `Origin`."""
@@ -67,17 +67,17 @@ async def rename(
         backend: The bucket.
         name: The old name.
         to: The new name.
-        change: Makes the metadata under the new name; called again for a newer version.
+        change: Makes the metadata under the new name; called again if the version changes.
         mark: Applied to the delete marker under the old name.
-        condition: The revision of the old name that may be moved; `None` for any.
+        condition: The revision of the old name that may be moved; `None` for any revision.
 
     Returns:
-        The object under its new name, what to announce, and whether it was written here;
-        if not, another rename to the same name had begun the move.
+        The object under its new name, what to announce, and whether this call wrote it;
+        it did not if another rename to the same name had already started the move.
 
     Raises:
         RevisionMismatchError: If the old name is at another revision.
-        ObjectNotFoundError: If there is no such object, or it is deleted.
+        ObjectNotFoundError: If there is no such object, or if it is deleted.
         ObjectAlreadyExists: If the new name is taken.
         InvalidOptionError: If the metadata, with the note, is too large for a message.
     """
@@ -87,20 +87,20 @@ async def rename(
 async def settle(
     backend: Backend, name: str, entry: Entry, info: ObjectInfo, mark: Mark
 ) -> bool:
-    """Settle a move that is noted, before the version is moved in one step, or amended.
+    """Settle a noted move before the version is moved in one step, or amended.
 
     Args:
         backend: The bucket.
         name: The version's name.
-        entry: What it holds.
+        entry: What the name holds.
         info: The version.
-        mark: Applied to a delete marker that the earlier move has still to leave.
+        mark: Applied to a delete marker that the earlier move has not left yet.
 
     Returns:
-        Whether it is still there; `False` if it was moved before, and is marked now.
+        Whether it is still there; `False` if it had been moved, and now has its marker.
 
     Raises:
-        WrongRevision: If another writer changes it meanwhile.
+        WrongRevision: If another writer changes it in the meantime.
     """
     move = _Rename(backend, name, name, lambda same: same, mark, None)
     is_there = await move._is_settled(entry, info)  # noqa: SLF001 - its own
@@ -110,10 +110,10 @@ async def settle(
 
 
 class _Rename:
-    """One rename under way.
+    """A rename in progress.
 
     Attributes:
-        arrived: The object under its new name, once it has been there.
+        arrived: The object under its new name, once it is there.
         ours: Whether this rename wrote it.
     """
 
@@ -136,9 +136,9 @@ class _Rename:
         self._condition = condition
         self._messages: list[StoredMessage] = []
         self._arrival: StoredMessage | None = None
-        # The revision of the old name that the new name was written from.
+        # The revision of the old name from which the new name was written.
         self._written_from = 0
-        # The chunks of the version that was noted here, once there is one.
+        # The chunks of the version that was noted here, once one is noted.
         self._nuid = ""
         self.arrived: ObjectInfo | None = None
         self.ours: bool = False
@@ -148,7 +148,7 @@ class _Rename:
         while True:
             old = await find(self._backend, self._subject, leader=True)
             if self.arrived is None and self._is_moved(old, self._nuid):
-                # Another rename has finished this one.
+                # Another rename has completed this one.
                 self.arrived = (await find(self._backend, self._target, leader=True)).live
             if self.arrived is not None and self._is_over(old, self.arrived):
                 return self._result(self.arrived)
@@ -167,32 +167,33 @@ class _Rename:
                 continue
 
     async def _require_condition(self, old: Entry) -> None:
-        """Refuse a version that may not be moved, unless the new name has it already."""
+        """Refuse a version that may not be moved, unless it is already under the new name."""
         if (
             self.arrived is not None
             and self._condition not in {None, old.revision}
             and old.holds(self.arrived.nuid)
             and (await find(self._backend, self._target, leader=True)).holds(self.arrived.nuid)
         ):
-            # An update_meta of ours settles the move first, so another client has written
-            # this. Were the new name taken back, whoever believes the note and marks the old
-            # one would leave none: it is moved, with what it says now.
+            # An `update_meta` of this package settles the move first, so another client
+            # wrote this. If the new name were taken back, a writer that trusts the note and
+            # marks the old name would leave neither; so it is moved, with its current
+            # metadata.
             return
         modes.require(self._backend.bucket, self._name, old, self._condition)
 
     def _is_over(self, old: Entry, arrived: ObjectInfo) -> bool:
-        """Whether the old name is no longer ours to mark, and the move has been made."""
+        """Whether the old name must not be marked by us any more, since the move was made."""
         if old.holds(arrived.nuid):
-            # Moved back meanwhile.
+            # Moved back in the meantime.
             return old.move == Move(self._to, None)
         if old.info is None:
             return old.error is not None
-        # Another rename has finished the move, or a put came after it. A delete of the old
-        # name, however, deleted what is under the new one.
+        # Another rename has completed the move, or a put followed it. A delete of the old
+        # name, however, meant the object that is now under the new name.
         return not old.info.deleted or self._is_moved(old, arrived.nuid)
 
     def _is_moved(self, old: Entry, nuid: str) -> bool:
-        """Whether the old name has the marker of just this move."""
+        """Whether the old name has the marker of exactly this move."""
         return (
             bool(nuid)
             and old.info is not None
@@ -201,18 +202,18 @@ class _Rename:
         )
 
     async def _is_settled(self, old: Entry, info: ObjectInfo) -> bool:
-        """Settle an earlier move of the same version; whether it is still to be moved."""
+        """Settle an earlier move of the version; returns whether it must still be moved."""
         move = old.move
         if move is None or (move.other == self._to and move.awaited is not None):
             return True
         try:
             other_subject = subject_of(self._backend, move.other)
         except InvalidObjectNameError:
-            # Not written by us.
+            # Not written by this package.
             return True
         other = await find(self._backend, other_subject, leader=True)
         if move.awaited is None:
-            # It has come from there, and the rename may not have marked that name yet.
+            # It was moved from that name, which the rename may not have marked yet.
             if (
                 other.info is not None
                 and other.holds(info.nuid)
@@ -224,7 +225,7 @@ class _Rename:
                 await self._mark_moved(other_subject, other, other.info, self._name)
             return True
         if self._nuid == info.nuid and other.revision == move.awaited and not other.live:
-            # Overtaken: finish the rename that did it.
+            # Overtaken, so complete the rename that overtook this one.
             await write(
                 self._backend,
                 other_subject,
@@ -238,13 +239,13 @@ class _Rename:
         return False
 
     async def _arrive(self, old: Entry, info: ObjectInfo) -> tuple[Entry, ObjectInfo]:
-        """Write the new name, the note first; the old name's version that may be marked."""
+        """Write the note, then the new name; returns the old name's version to be marked."""
         taken = await find(self._backend, self._target, leader=True)
         if self.arrived is None and taken.holds(info.nuid):
             self.arrived = taken.info
             return old, info
         if self.arrived is not None:
-            # The old name's metadata has changed since; and the new name's has not.
+            # The old name's metadata has changed since then, and the new name's has not.
             if taken.revision == self.arrived.revision and old.revision != self._written_from:
                 await self._write_new_name(old, info, taken)
             return old, info
@@ -254,13 +255,14 @@ class _Rename:
                 f"{self._to!r}, which exists; delete that first, or choose another name."
             )
             raise ObjectAlreadyExists(msg, bucket=self._backend.bucket, name=self._to)
-        # Before anything is written: with the note it may be too large for a message.
+        # Checked before anything is written, because the note may make it too large for a
+        # message.
         encoded(self._backend, *self._new_name(old, info, taken))
         move = Move(self._to, taken.revision)
         if old.move != move:
             raw = noted(kept.carried(self._backend, old), move)
-            # Some clients write links without a nuid; then two names could not be told to
-            # be the same object.
+            # Some clients write links without a nuid; it would then be impossible to tell
+            # that two names hold the same object.
             info = replace(info, nuid=info.nuid or new_nuid())
             info, _ = await write(
                 self._backend, self._subject, info, replaces=old.revision, raw=raw
@@ -283,13 +285,13 @@ class _Rename:
     def _new_name(
         self, old: Entry, info: ObjectInfo, taken: Entry
     ) -> tuple[ObjectInfo, dict[str, Any]]:
-        """What is written under the new name, and the JSON that it amends."""
+        """The metadata to write under the new name, and the JSON that it amends."""
         raw = noted(kept.carried(self._backend, old, taken), Move(self._name, None))
         return replace(self._change(info), name=self._to), raw
 
     async def _mark_moved(self, subject: str, old: Entry, info: ObjectInfo, to: str) -> None:
-        # A nuid of its own: another client that replaces the marker must not remove the
-        # chunks, which now belong to the new name.
+        # With a nuid of its own, so that another client that replaces the marker does not
+        # remove the chunks, which now belong to the new name.
         gone = marker(self._mark(info), _moved_nuid(info.nuid, to))
         _, message = await write(
             self._backend,
@@ -299,12 +301,12 @@ class _Rename:
             raw=noted(kept.carried(self._backend, old), None),
         )
         self._messages.append(message)
-        # Where the new name was replaced before this, the chunks are nobody's now.
+        # If the new name had already been replaced, its chunks now belong to no object.
         raw = noted(old.raw, Move(to, None))
         await remove_chunks(self._backend, old._replace(raw=raw), by=message.sequence)
 
     async def _withdraw(self) -> None:
-        """Take the new name back: the version that it came from was deleted or changed."""
+        """Take the new name back, because its source version was deleted or changed."""
         if self.arrived is None or not self.ours:
             return
         gone = marker(self.arrived, new_nuid())
@@ -312,7 +314,7 @@ class _Rename:
         try:
             _, message = await write(self._backend, self._target, gone, replaces=replaces)
         except WrongRevision:
-            # Whoever replaced it has settled the matter.
+            # The writer that replaced it has already settled the move.
             return
         raw = noted(None, Move(self._name, None))
         await remove_chunks(
@@ -325,5 +327,5 @@ class _Rename:
 
 
 def _moved_nuid(nuid: str, to: str) -> str:
-    """The nuid of the marker that a move leaves; it tells what was moved, and where to."""
+    """The nuid of the marker that a move leaves; it shows what was moved, and to where."""
     return hashlib.sha256(f"{nuid} {to}".encode()).hexdigest()[:22]

@@ -1,4 +1,4 @@
-"""Restore: what a dump says, believed as far as it can be checked."""
+"""Restore: the content of a dump, trusted only as far as it can be checked."""
 
 import asyncio
 import hashlib
@@ -45,7 +45,7 @@ __all__ = (
 
 T = TypeVar("T")
 RestoreMode: TypeAlias = Literal["create", "overwrite", "missing"]
-"""What is done about objects that are there: an error, they are replaced, they stay."""
+"""What to do about existing objects: raise an error, replace them, or keep them."""
 
 FORMAT = "faststream-objstore-dump"
 VERSION = 1
@@ -56,14 +56,14 @@ _LARGEST_JSON = 16 * 1024 * 1024
 async def config_of_dump(
     source: str | PathLike[str] | IO[bytes], bucket: str
 ) -> ObjectStoreConfig:
-    """The settings of the bucket that was dumped, for a bucket to restore into.
+    """The settings of the dumped bucket, to create a bucket to restore into.
 
     Args:
         source: The dump.
         bucket: The name of the new bucket.
 
     Raises:
-        InvalidDumpError: If it is no dump.
+        InvalidDumpError: If it is not a dump.
     """
     async with reading(source) as tar:
         settings = await asyncio.to_thread(_header, tar)
@@ -98,7 +98,7 @@ def failures(bucket: str, what: str, result: BulkResult) -> BulkError:
 async def reading(
     source: str | PathLike[str] | IO[bytes],
 ) -> AsyncGenerator[tarfile.TarFile, None]:
-    """The tar, read as a stream; not closed if it was open."""
+    """The tar, read as a stream; a file that was already open is not closed."""
 
     def opened() -> tarfile.TarFile:
         if isinstance(source, (str, PathLike)):
@@ -114,7 +114,7 @@ async def reading(
 
 
 def _saying_what(work: Callable[[], T]) -> Callable[[], T]:
-    """`work`, with the errors of tarfile and of decompression as one of ours."""
+    """Wrap `work`: errors of tarfile and of decompression become one of this package's."""
 
     def call() -> T:
         try:
@@ -123,7 +123,7 @@ def _saying_what(work: Callable[[], T]) -> Callable[[], T]:
             msg = f"The file is no dump, or it is cut off or damaged: {error}"
             raise InvalidDumpError(msg) from error
         except OSError as error:
-            # gzip's, of damaged data; those of the system have a number.
+            # gzip's error for damaged data; the operating system's errors have an errno.
             if error.errno is not None:
                 raise
             msg = f"The dump is damaged: {error}"
@@ -173,7 +173,7 @@ def _header(tar: tarfile.TarFile) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An object of a dump, as its JSON says; whoever wrote the file may have said anything."""
+    """An object of a dump, from its JSON, which is not trusted."""
 
     name: str
     path: str | None
@@ -217,7 +217,7 @@ def _text(value: object) -> str:
 
 
 class Restore:
-    """One restore under way."""
+    """A restore in progress."""
 
     def __init__(self, store: "ObjectStore", tar: tarfile.TarFile, mode: RestoreMode) -> None:
         self._store = store
@@ -228,7 +228,7 @@ class Restore:
         self._size = 0
 
     async def run(self, progress: Progress | None) -> BulkResult:
-        """Restore all of it; raises as `ObjectStore.restore`."""
+        """Restore everything; raises as `ObjectStore.restore` does."""
         settings = await asyncio.to_thread(_header, self._tar)
         links: list[_Entry] = []
         count = 0
@@ -310,7 +310,7 @@ class Restore:
 
     async def _link(self, entry: _Entry, dumped: object) -> None:
         link = cast("ObjectLink", entry.link)
-        # A link within the bucket stays within the bucket, whatever that is called now.
+        # A link within the bucket stays within the bucket, whatever its name is now.
         bucket = self._store.bucket if link.bucket == dumped else link.bucket
         if link.name is None:
             info = await self._store.add_bucket_link(entry.name, bucket, mode=self._put_mode)

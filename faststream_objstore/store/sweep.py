@@ -1,8 +1,8 @@
-"""Sweep: what nobody needs any more is removed from a bucket.
+"""Sweep: removes what is no longer needed from a bucket.
 
 Writers that die leave chunks that no object refers to, deletions leave markers, and other
-clients leave what is no object's at all. Whether something is old is told by the server's
-clock alone: the time at which it stored a message against the time that it says it is.
+clients leave messages that belong to no object. Age is measured by the server's clock alone:
+the time at which it stored a message, compared with its current time.
 """
 
 import logging
@@ -20,15 +20,15 @@ from .together import each
 
 __all__ = ("SweepVerbs",)
 
-# Subjects that one consumer reads: the server compares each with each.
+# How many subjects one consumer reads: the server compares each with each.
 _SUBJECTS = 512
-# Subjects that a log line names.
+# How many subjects a log line names.
 _NAMED = 3
 _SHOWN = 80
 
 
 class SweepVerbs(StoreHandle):
-    """The verb of `ObjectStore` that removes what nobody needs any more."""
+    """The method of `ObjectStore` that removes what is no longer needed."""
 
     async def sweep(
         self,
@@ -37,7 +37,7 @@ class SweepVerbs(StoreHandle):
         markers_older_than: timedelta | None = None,
         purge_nameless: bool = False,
     ) -> int:
-        """Remove chunks that no object refers to: those of writers that died.
+        """Remove chunks that no object refers to, such as those of writers that died.
 
         Example:
             ```python
@@ -45,22 +45,23 @@ class SweepVerbs(StoreHandle):
             ```
 
         Args:
-            older_than: Younger chunks may belong to a put that is under way, and stay. The
-                versions of a bucket with `keep_replaced` go when their time is over.
-            markers_older_than: Remove delete markers of this age too, but none that a
-                consumer of the stream has not passed: a change subscriber that is behind
-                must still see it. Afterwards nothing tells that there was such an object.
-                If not given, markers stay.
-            purge_nameless: Remove metadata messages too whose subject is the base64url of
-                no name. They are no object's and nothing but this removes them; until
-                then, they are logged, and the chunks that they name stay.
+            older_than: Younger chunks are kept, because they may belong to an unfinished
+                put. In a bucket with `keep_replaced`, replaced versions go when their time
+                is over.
+            markers_older_than: Also remove delete markers of this age, except those that a
+                consumer of the stream has not passed: a change subscriber that is behind must
+                still see them. Afterwards there is no trace of the deleted object. By default,
+                markers are kept.
+            purge_nameless: Also remove metadata messages whose subject is the base64url of no
+                name. They belong to no object, and nothing else removes them; until then they
+                are logged, and the chunks that they refer to are kept.
 
         Returns:
             Bytes of content freed.
 
         Raises:
-            BadObjectMetaError: If an object's metadata does not parse: which chunks are
-                its own is then unknown, and nothing is removed.
+            BadObjectMetaError: If an object's metadata cannot be parsed: it is then not known
+                which chunks belong to it, and nothing is removed.
             InvalidOptionError: If an age is not a `timedelta`, or is negative.
         """
         backend = await self._source()
@@ -69,13 +70,13 @@ class SweepVerbs(StoreHandle):
             _require_age(backend, "markers_older_than", markers_older_than)
         state = await backend.state()
         stored = await backend.subjects(wire.all_chunks_subject(backend.bucket))
-        # Read after the chunks, so that whatever is committed meanwhile is seen.
+        # Read after the chunks, so that everything committed in the meantime is seen.
         survey = await _survey(backend, state)
         wanted = survey.chunks(with_nameless=not purge_nameless)
         if survey.nameless:
             await _nameless(backend, survey.nameless, purge=purge_nameless)
         orphans = stored.keys() - wanted
-        # Nobody is about to commit these, however young they are.
+        # No writer is about to commit these, however young they are.
         due = orphans & survey.due
         freed = await _remove_orphans(backend, due, state.time_ns)
         freed += await _remove_orphans(backend, orphans - due, _before(state, older_than))
@@ -101,7 +102,7 @@ class _Marker(NamedTuple):
 
 
 class _Survey:
-    """What the metadata of a bucket says, the last message of each subject."""
+    """The content of a bucket's metadata, from the last message of each subject."""
 
     def __init__(self, bucket: str, state: StreamState) -> None:
         self._bucket = bucket
@@ -112,16 +113,16 @@ class _Survey:
         self._markers: dict[str, _Marker] = {}
         self._bad: dict[str, BadObjectMetaError] = {}
         self.nameless: list[StoredMessage] = []
-        """Messages that are no object's; their bodies are left out."""
+        """Messages that belong to no object, without their bodies."""
         self._nameless_nuids: set[str] = set()
 
     @property
     def markers(self) -> list[_Marker]:
-        """The delete markers, the oldest first."""
+        """The delete markers, oldest first."""
         return sorted(self._markers.values(), key=lambda one: one.sequence)
 
     def add(self, message: StoredMessage) -> None:
-        """Take a message into account; clients that do not roll up leave several."""
+        """Take a message into account; clients without rollup leave several per subject."""
         subject = message.subject
         self._nuids.pop(subject, None)
         self._markers.pop(subject, None)
@@ -129,7 +130,7 @@ class _Survey:
         self._noted.pop(subject, None)
         try:
             if not message.data and wire.name_of(subject) is not None:
-                # The server's own marker of an object that has expired.
+                # The server's own marker for an object that has expired.
                 return
             info, raw = wire.info_of(message, self._bucket)
         except BadObjectMetaError as error:
@@ -145,15 +146,15 @@ class _Survey:
             noted = wire.replaced_in(raw, message.time_ns)
             young = [one for one in noted if one.at_us > self._kept_since_us][-MOST:]
             self._noted[subject] = young, [one for one in noted if one not in young]
-        # A marker or a link names a nuid too, but has no chunks. A marker that notes what
-        # is kept is what tells of it, and stays as long.
+        # Markers and links have a nuid too, but no chunks. A marker that notes kept versions
+        # is the only record of them, and is kept as long as they are.
         if info.deleted and not young:
             self._markers[subject] = _Marker(subject, message.sequence, message.time_ns)
         elif info.nuid and not info.deleted and not info.is_link():
             self._nuids[subject] = info.nuid
 
     def require_whole(self) -> None:
-        """Raise the first error there is."""
+        """Raise the first error, if there is one."""
         for error in self._bad.values():
             raise error
 
@@ -177,9 +178,9 @@ class _Survey:
 
 async def _survey(backend: Backend, state: StreamState) -> _Survey:
     survey = _Survey(backend.bucket, state)
-    # All messages, and not only the newest of each subject: a walk over those ends before
-    # it is up to date, and may meet neither of the two names of an object that is renamed
-    # meanwhile. To its end, this one has met the object under one of them.
+    # All messages, not only the newest of each subject: such a walk may end before it is up
+    # to date, and may see neither of the two names of an object that is renamed meanwhile.
+    # This one has seen the object under one of them by its end.
     async with backend.messages(wire.all_metadata_subject(backend.bucket)) as stream:
         while messages := await stream.take():
             for message in messages:
@@ -200,7 +201,7 @@ async def _nameless(
         )
         log(backend, logging.WARNING, text)
         return
-    # One by one: such a subject may have wildcards, and then means every object.
+    # One at a time: such a subject may contain wildcards, which would match every object.
     await each(messages, lambda one: backend.remove(one.sequence))
     text = (
         f"Bucket '{backend.bucket}': {len(messages)} metadata messages that were no object's "
@@ -217,7 +218,7 @@ def _listed(subjects: Iterable[str]) -> str:
 
 
 async def _remove_orphans(backend: Backend, orphans: set[str], before_ns: int) -> int:
-    """Remove the chunks of these subjects, where the newest is old enough; the bytes."""
+    """Remove the chunks of subjects whose newest is old enough; returns the bytes freed."""
     plain = sorted(one for one in orphans if not wire.has_wildcards(one))
     freed = 0
     for start in range(0, len(plain), _SUBJECTS):
@@ -230,7 +231,7 @@ async def _remove_orphans(backend: Backend, orphans: set[str], before_ns: int) -
 
         freed += sum(await each(old, purge))
     for subject in orphans.difference(plain):
-        # As a filter it would mean every object's chunks.
+        # Used as a filter, it would match every object's chunks.
         chunks = (await _measured(backend, subject)).get(subject)
         if chunks is not None and chunks.newest_ns <= before_ns:
             await each(chunks.sequences, backend.remove)
@@ -280,7 +281,7 @@ async def _remove_markers(backend: Backend, markers: list[_Marker], before_ns: i
             f"{name!r} has not passed them. Delete the consumer if nothing uses it any more."
         )
         log(backend, logging.WARNING, text)
-    # Whatever has been put under the name meanwhile is newer than the marker, and stays.
+    # A version put under the name in the meantime is newer than the marker, and stays.
     await each(passed, lambda one: backend.purge(one.subject, up_to=one.sequence))
     if passed:
         text = f"Bucket '{backend.bucket}': {len(passed)} delete markers are removed."

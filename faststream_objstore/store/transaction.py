@@ -1,4 +1,4 @@
-"""`store.transaction()`: several changes, all of which happen, or none."""
+"""`store.transaction()`: several changes, of which either all happen or none."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -51,17 +51,17 @@ __all__ = ("Transaction", "TransactionVerbs")
 
 T = TypeVar("T")
 
-# Sweep takes chunks for a dead writer's after an hour.
+# After an hour, sweep takes chunks for those of a dead writer.
 _SAFE_SECONDS = 30 * 60.0
 
 
 class TransactionVerbs(UpdateVerbs):
-    """The verb of `ObjectStore` that makes several changes one."""
+    """The method of `ObjectStore` that combines several changes into one."""
 
     def transaction(self) -> "Transaction":
-        """Change several objects in one step: all of it happens, or none.
+        """Change several objects in one step: either all changes happen, or none.
 
-        The bucket must have been made with `transactions=True`.
+        The bucket must have been created with `transactions=True`.
 
         Example:
             ```python
@@ -72,13 +72,13 @@ class TransactionVerbs(UpdateVerbs):
             ```
 
         Raises:
-            FeatureNotEnabledError: When the block is entered, if the bucket has none.
+            FeatureNotEnabledError: On entering the block, if the bucket has no transactions.
         """
         return Transaction(self)
 
 
 class _Sent(NamedTuple):
-    """The chunks of a put, which are stored."""
+    """The chunks of a put, which are already stored."""
 
     version: ObjectInfo
     upload: ChunkUpload
@@ -86,18 +86,18 @@ class _Sent(NamedTuple):
 
 
 class Transaction:
-    """Changes that are written together when the block ends; `ObjectStore.transaction`.
+    """Changes that are written together at the end of a block; see `ObjectStore.transaction`.
 
     Content is sent at once, metadata at the end of the block. Readers, watchers and
-    subscribers see nothing before that, and then all of it, next to each other, in the
-    order in which the block last changed each name. An error or a cancellation in the block
-    leaves nothing of it.
+    subscribers see none of the changes before that, and then all of them, adjacent and in the
+    order in which the block last changed each name. If the block raises or is cancelled, none
+    of the changes remain.
 
-    Each change is conditional on what it replaces. If another writer was first, those that
-    were given no `mode` are decided anew, on what is there now, a bounded number of times;
-    a `mode` that does not hold any more raises its error at the end of the block.
+    Each change is conditional on the version that it replaces. If another writer was faster,
+    the changes without a `mode` are decided again from the current state, a limited number of
+    times; a `mode` that no longer holds raises its error at the end of the block.
 
-    It may be used by several tasks, which must have ended when the block does.
+    Several tasks may use it, but they must have ended when the block does.
     """
 
     def __init__(self, store: UpdateVerbs) -> None:
@@ -107,13 +107,13 @@ class Transaction:
         self._steps: list[atomic.Step] = []
         self._sent: dict[str, _Sent] = {}
         self._committed: dict[str, ObjectInfo] = {}
-        # Changes are made one after the other, while content is sent side by side.
+        # Changes are made one after another, while content is sent concurrently.
         self._lock = asyncio.Lock()
         self._open = False
 
     @property
     def committed(self) -> Mapping[str, ObjectInfo]:
-        """The new versions by name, once the block has ended; delete markers included."""
+        """The new versions by name, delete markers included; available after the block."""
         return MappingProxyType(self._committed)
 
     async def __aenter__(self) -> Self:
@@ -122,7 +122,7 @@ class Transaction:
             raise TransactionEndedError(msg, bucket=self._bucket)
         backend = await self._store._source()  # noqa: SLF001 - a room of the store
         if not backend.atomic:
-            # The setting may have been made since the bucket was bound.
+            # Transactions may have been enabled since the bucket was bound.
             await backend.state()
         if not backend.atomic:
             msg = (
@@ -150,10 +150,10 @@ class Transaction:
         await announce(view.backend, *messages)
 
     async def put(self, name: str, data: PutData, **options: Unpack[PutOptions]) -> ObjectInfo:
-        """Store an object; as `ObjectStore.put`, whose arguments it takes.
+        """Store an object; takes the arguments of `ObjectStore.put`.
 
         Returns:
-            The new version, whose revision is 0: it has none until the block has ended.
+            The new version, with revision 0: it gets its revision when the block ends.
         """
         prepared = prepare(self._bucket, name, data, **options)
         info, condition = prepared.info, prepared.condition
@@ -180,14 +180,14 @@ class Transaction:
     async def put_file(
         self, name: str, path: str | PathLike[str], **options: Unpack[PutOptions]
     ) -> ObjectInfo:
-        """Store a file's content; as `ObjectStore.put_file`."""
+        """Store a file's content; see `ObjectStore.put_file`."""
         path = Path(path)
         if options.get("filename") is None:
             options["filename"] = path.name
         return await self.put(name, path, **options)
 
     async def delete(self, name: str | ObjectInfo, *, mode: AmendMode = "overwrite") -> bool:
-        """Delete an object; as `ObjectStore.delete`."""
+        """Delete an object; see `ObjectStore.delete`."""
         name, mode = exact(self._bucket, name, mode)
         condition, mark = amend_condition(self._bucket, name, mode), self._store._amended  # noqa: SLF001
         return await self._do(lambda view: atomic.delete(view, name, mark, condition))
@@ -195,7 +195,7 @@ class Transaction:
     async def update_meta(
         self, name: str, meta: AnyMeta, *, mode: AmendMode = "overwrite"
     ) -> ObjectInfo:
-        """Replace description, headers and metadata, or rename; as `ObjectStore.update_meta`.
+        """Replace description, headers and metadata, or rename; see `ObjectStore.update_meta`.
 
         Raises:
             InvalidOptionError: If `meta` is a link; `add_link` makes one.
@@ -214,7 +214,7 @@ class Transaction:
         )
 
     async def rename(self, name: str, to: str, *, mode: AmendMode = "overwrite") -> ObjectInfo:
-        """Give an object another name; as `ObjectStore.rename`."""
+        """Give an object another name; see `ObjectStore.rename`."""
         condition, mark = amend_condition(self._bucket, name, mode), self._store._amended  # noqa: SLF001
 
         def change(info: ObjectInfo) -> ObjectInfo:
@@ -229,7 +229,7 @@ class Transaction:
     ) -> ObjectInfo:
         """Copy an object with its description, headers and metadata, within the bucket.
 
-        What the transaction has put under the name is copied too.
+        This includes an object that the transaction itself has put under the name.
 
         Args:
             name: The object, or exactly one version of it; a link's target is copied.
@@ -258,20 +258,20 @@ class Transaction:
     async def add_link(
         self, name: str, target: str | ObjectInfo, *, mode: PutMode = "overwrite"
     ) -> ObjectInfo:
-        """Store a link; as `ObjectStore.add_link`. The target may be of this transaction."""
+        """Store a link; see `ObjectStore.add_link`. The block itself may put its target."""
         link = (
             ObjectLink(target.bucket, target.name)
             if isinstance(target, ObjectInfo)
             else ObjectLink(self._bucket, target)
         )
-        # Not `None`, which would be a link to the bucket.
+        # Not `None`, which would make it a link to the bucket.
         wire.metadata_subject(link.bucket, link.name)  # type: ignore[arg-type]
         return await self._link(name, link, mode)
 
     async def add_bucket_link(
         self, name: str, bucket: str | StoreHandle, *, mode: PutMode = "overwrite"
     ) -> ObjectInfo:
-        """Store a link to a whole bucket; as `ObjectStore.add_bucket_link`."""
+        """Store a link to a whole bucket; see `ObjectStore.add_bucket_link`."""
         of = bucket.bucket if isinstance(bucket, StoreHandle) else validate_bucket_name(bucket)
         return await self._link(name, ObjectLink(of), mode)
 
@@ -307,7 +307,8 @@ class Transaction:
         try:
             view, written = await atomic.commit(view, self._steps, ready=self._require_chunks)
         except (StoreTimeoutError, NotConnectedError) as error:
-            # All of it may be stored, so its chunks may be objects; if not, `sweep` has them.
+            # If everything was stored, its chunks belong to objects; if not, `sweep` removes
+            # them.
             if isinstance(error, PermissionDeniedError):
                 await self._discard(self._sent)
             raise
@@ -320,7 +321,7 @@ class Transaction:
         return [message for _, message in written]
 
     async def _require_chunks(self, view: View) -> None:
-        """Refuse to make objects of chunks that are not there any more."""
+        """Refuse to write metadata for chunks that no longer exist."""
         now = asyncio.get_running_loop().time()
         live = {info.nuid for info in view.changed.values() if not info.deleted}
         sent = [one for nuid, one in self._sent.items() if nuid in live and one.version.chunks]
@@ -347,5 +348,5 @@ async def _require_all(backend: Backend, version: ObjectInfo) -> None:
 
 
 def _uncommitted(info: ObjectInfo) -> ObjectInfo:
-    """A version that is not written yet."""
+    """A version that has not been written yet."""
     return replace(info, revision=0, mtime=None)
