@@ -40,11 +40,12 @@ __all__ = (
     "set_aside",
 )
 
-# A rename writes two more messages after its note; then the note is gone from the stream.
+# A rename writes two more messages after its note; after that, the note is gone from the
+# stream.
 _RENAME_SECONDS = 2.0
 
 # How many deliveries beyond `attempts` are allowed for a change on which no handler here has
-# failed: it was given back, which is no attempt, or its process died, which may be one.
+# failed: it was given back, which is not an attempt, or its process died, which may be one.
 _UNANSWERED = 20
 # Pauses between attempts to publish a dead letter; the change ends even if all of them fail.
 _LETTER_PAUSES = (0.1, 0.5, 2.0)
@@ -101,7 +102,7 @@ class ChangeMessage(Msg):
         stored = StoredMessage(raw.subject, raw.data, receipt.sequence, receipt.time_ns)
         info, json = wire.info_of(stored, bucket)
         if not _is_subject_of(info, raw.subject):
-            # Nobody could get, delete or read what is stored there.
+            # Nobody could read or delete an object stored there.
             msg = (
                 f"Bucket '{bucket}': the subject {shortened(raw.subject)!r} is not an encoded "
                 "object name, so the message stored there is not an object."
@@ -151,9 +152,9 @@ class ChangeMessage(Msg):
 async def set_aside(change: ChangeMessage) -> bool:
     """Give back what notes under an old name that the object is being renamed.
 
-    It is no change that a handler should see: the new name's put and the old name's deletion
-    follow, and the note goes with them. If it comes again, the rename was broken off, and the
-    note may have replaced a put that no handler has seen.
+    It is not a change that handlers should see: the new name's put and the old name's
+        deletion follow, and then the note is gone. If it is redelivered, the rename was
+        interrupted, and the note may have replaced a put that no handler has seen.
 
     Returns:
         Whether it was given back.

@@ -1,4 +1,4 @@
-"""The loop of one change subscriber: pull, hand over, and start again after a loss."""
+"""The loop of one change subscriber: pull, hand over, and restart after a loss."""
 
 import asyncio
 import contextlib
@@ -23,11 +23,11 @@ from faststream_objstore.exceptions import ObjStoreError
 
 __all__ = ("ChangeLoop",)
 
-# So long may all handlers take before what waits behind them is given back. Far above what
-# is meant to wait, so that a moment's standstill of the process does not count.
+# How long all handlers may take before what waits behind them is given back. Far longer than
+# changes are meant to wait, so that a short standstill of the process does not count.
 _PATIENCE_SECONDS = 0.25
 _MOST_RETURNED = 1000
-# How long handlers that do not suspend may keep the event loop to themselves.
+# How long handlers that do not suspend may occupy the event loop.
 _TURN_SECONDS = 0.01
 
 _T = TypeVar("_T")
@@ -39,18 +39,18 @@ Handle = Callable[[Msg, Receipt, bool], Awaitable[Outcome]]
 class ChangeLoop:
     """Receives the changes of a bucket and runs `handle` for each.
 
-    Not more than `max_workers` at a time, and never two of one object. Where handlers are
-    quick, further changes wait here; what a slow one holds up is given back.
+    At most `max_workers` run at a time, and never two for the same object. While handlers are
+    fast, further changes wait here; changes that a slow handler holds up are given back.
 
     Args:
         server: Where the bucket is.
         options: What the subscriber wants.
-        handle: Called with a message, its receipt, and whether the message is of the
-            state that `replay=True` begins with.
+        handle: Called with a message, its receipt, and whether the message belongs to the
+            state that `replay=True` starts with.
         log: Called with a level and a text.
         prefetch: Whether changes may wait here.
         handler: The handler's name, for logs.
-        follows: Whether deletions concern the subscriber, whatever its event.
+        follows: Whether it also needs deletions, whatever its event.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class ChangeLoop:
         )
 
     async def start(self) -> None:
-        """Make the consumer and begin to pull; raises as `DurableConsumer.ensure`.
+        """Create the consumer and start pulling; raises as `DurableConsumer.ensure` does.
 
         Raises:
-            PermissionDeniedError: If the server refuses this user what it takes.
+            PermissionDeniedError: If the server refuses this user a required permission.
         """
         await self._ensure()
         try:
@@ -124,25 +124,25 @@ class ChangeLoop:
 
     @property
     def running(self) -> bool:
-        """Whether it goes on receiving, if need be after a loss."""
+        """Whether it continues to receive, if necessary after a loss."""
         return not self._stopping and bool(self._background) and not self._background[0].done()
 
     def begin_no_more(self) -> None:
-        """Only wait for `stop`, which is to follow."""
+        """Start nothing more; `stop` must follow."""
         self._stopping = True
 
     async def stop(self, timeout: float | None) -> None:
-        """Let the handlers that run finish, and give back everything else.
+        """Let the running handlers finish, and give back everything else.
 
         Args:
-            timeout: Seconds for the handlers, which are cancelled then.
+            timeout: Seconds that the handlers have; they are then cancelled.
         """
         self._stopping = True
         pull, others = self._background[:1], self._background[1:]
         await _cancel(*pull)
         await self._give_back()
         await self._puller.close()
-        # What was on its way.
+        # What was still on its way.
         await self._give_back()
         workers = tuple(self._workers)
         if workers and timeout:
@@ -153,7 +153,7 @@ class ChangeLoop:
             if self._client.is_connected:
                 await self._sharing.decide_at_last()
         if not self._options.durable and self._client.is_connected:
-            # Otherwise the server removes it by itself.
+            # With a durable it stays; otherwise the server would remove it later by itself.
             with contextlib.suppress(ObjStoreError):
                 await self._on_server.delete()
 
@@ -162,7 +162,7 @@ class ChangeLoop:
         held = len(self._waiting) + len(self._working) + asked
         ahead = self._prefetch.size if backlog and self._prefetch else 0
         if held > workers + ahead // 2:
-            # A request for half of them at a time, not one for each.
+            # Request half of them at a time, not one at a time.
             return 0
         return workers + ahead - held
 
@@ -186,7 +186,7 @@ class ChangeLoop:
             except Exception as error:  # noqa: BLE001 - the loop survives any error
                 lost = repr(error)
             made = False
-            # They are redelivered; from a recreated bucket, different ones may arrive.
+            # They are redelivered; a recreated bucket may deliver different ones.
             await self._give_back()
             if self._client.is_closed:
                 self._log(
@@ -209,10 +209,10 @@ class ChangeLoop:
         self._puller.backlog = receipt.pending
         sequence = receipt.sequence
         if sequence in self._working or sequence in self._waiting:
-            # Delivered again before its handler was done; that one's answer counts.
+            # Redelivered before its handler had finished; the handler's answer counts.
             return
         if receipt.deliveries > 1 and (returned := self._returned.get(sequence)):
-            # No attempt was made then.
+            # That delivery was not an attempt.
             receipt = receipt._replace(deliveries=max(1, receipt.deliveries - returned))
         if receipt.deliveries > 1:
             receipt = self._sharing.attempt(receipt)
@@ -228,7 +228,7 @@ class ChangeLoop:
             self._behind.set()
 
     def _next(self) -> tuple[Msg, Receipt] | None:
-        """The first that may begin, which it has then."""
+        """Take the first change that may begin."""
         if self._stopping:
             return None
         for sequence, (message, receipt) in self._waiting.items():
@@ -241,8 +241,9 @@ class ChangeLoop:
         return None
 
     async def _work(self, following: tuple[Msg, Receipt] | None) -> None:
-        # One task for as many as are waiting: what does not suspend is acknowledged in one
-        # packet, together with the request for more. Tasks of their own send one for each.
+        # One task for all that are waiting: messages whose handlers do not suspend are
+        # acknowledged in one packet, together with the next request. Separate tasks would
+        # send one packet each.
         loop = asyncio.get_running_loop()
         turn = began = loop.time()
         while following:
@@ -282,7 +283,7 @@ class ChangeLoop:
                 if self._returned:
                     self._returned.pop(receipt.sequence, None)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            # It could not be acknowledged, so it will be delivered again.
+            # It could not be acknowledged, so it will be redelivered.
             self._log(
                 logging.WARNING,
                 f"{self._title}: revision {receipt.sequence} was not acknowledged, "
@@ -308,7 +309,7 @@ class ChangeLoop:
             self._returned[sequence] = self._returned.get(sequence, 0) + 1
             await self._answer(message, Msg.Ack.Nak)
         while len(self._returned) > _MOST_RETURNED:
-            # Others have done these.
+            # Other replicas have handled these.
             del self._returned[next(iter(self._returned))]
 
     async def _answer(self, message: Msg, answer: bytes) -> None:
@@ -339,17 +340,19 @@ class ChangeLoop:
         )
 
     def _refreshed(self, info: dict[str, Any]) -> None:
-        # How far all replicas have come.
+        # The progress of all replicas together.
         if not self._position.complete:
             self._position.learn(info, made_now=False)
 
 
 class _Position:
-    """How far a consumer has come, should the server lose it.
+    """The progress of a consumer, in case the server loses it.
 
-    As long as every delivery came to this process, its own knowledge is exact. When other
-    replicas share the consumer, what they have not finished is unknown here, and the
-    server's acknowledgement floor is what is safe: late or twice, never lost.
+    As long as every delivery came to this process, its own record is exact. If other
+    replicas share the consumer, it is not known here what they have not finished, so the
+    server's
+    acknowledgement floor is the safe choice: changes may arrive late or twice, but none is
+        lost.
     """
 
     def __init__(self) -> None:
@@ -360,7 +363,7 @@ class _Position:
         self._unfinished: set[int] = set()
 
     def learn(self, info: dict[str, Any], *, made_now: bool) -> None:
-        """Take over what the server says of the consumer."""
+        """Take over the server's information about the consumer."""
         delivered = info["delivered"]
         if made_now:
             self._consumer_sequence = 0
@@ -376,7 +379,7 @@ class _Position:
             self._unfinished = {one for one in self._unfinished if one > self._last}
 
     def received(self, receipt: Receipt) -> None:
-        """A message has come."""
+        """Record that a message has arrived."""
         if receipt.consumer_sequence > self._consumer_sequence:
             if receipt.consumer_sequence > self._consumer_sequence + 1:
                 self.complete = False
@@ -385,7 +388,7 @@ class _Position:
         self._unfinished.add(receipt.sequence)
 
     def finished(self, receipt: Receipt) -> None:
-        """A message will not be delivered again."""
+        """Record that a message will not be redelivered."""
         self._unfinished.discard(receipt.sequence)
 
     @property
@@ -397,7 +400,7 @@ class _Position:
 
 
 class _InOwnContext(Generic[_T]):
-    """Awaits a coroutine in a copy of the current context, as a task of its own would.
+    """Awaits a coroutine in a copy of the current context, as a separate task would.
 
     Args:
         work: The coroutine.
@@ -409,7 +412,7 @@ class _InOwnContext(Generic[_T]):
         self._work = work
 
     def __await__(self) -> Generator[Any, Any, _T]:
-        """Run each step of it in that context."""
+        """Run each step of the coroutine in that context."""
         run = contextvars.copy_context().run
         step, given = self._work.send, None
         try:

@@ -1,4 +1,4 @@
-"""Pulling messages from a JetStream consumer, as many as there is room for."""
+"""Pulling messages from a JetStream consumer, limited by the available room."""
 
 import asyncio
 import json
@@ -16,36 +16,36 @@ __all__ = ("Puller",)
 
 _NANOSECONDS = 1_000_000_000
 _EXPIRES_SECONDS = 30
-# How long a request for what is there already is kept, should another replica get it.
+# How long a request for available messages is kept, in case another replica gets them.
 _AT_ONCE_SECONDS = 0.2
 _HEARTBEAT_SECONDS = 5
-# How late the server may say that a request has expired.
+# How late the server may report that a request has expired.
 _GRACE_SECONDS = 5
 _MISSED_SECONDS = 2.5 * _HEARTBEAT_SECONDS
 # How soon a lost connection is noticed.
 _TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 2.0
-# A consumer that moves to another server just now may not answer.
+# A consumer that is just being moved to another server may not answer.
 _CHECK_SECONDS = 2.0
 _CHECK = "check"
 
-# What the server says, in lower case, when the consumer is not where it was.
+# The server's description, in lower case, if the consumer is not where it was.
 _GONE = ("consumer deleted", "consumer is push", "leadership change", "shutdown")
 
 
 class Puller:
-    """Pull requests and their answers (ADR-13), over a subscription of its own.
+    """Pull requests and their answers (ADR-13), over a separate subscription.
 
     Args:
         connection: The NATS connection.
         bucket: The bucket that errors name.
-        room: How many more to ask for, given how many are on their way, and whether there
-            are some that would come at once.
+        room: How many more to request, given how many are on their way, and whether some
+            are available at once.
         receive: Called with each message.
 
     Attributes:
-        backlog: How many messages the server has ready, as far as is known; `receive` sets
-            it, because the reply subject of a message says so.
+        backlog: How many messages the server has ready, as far as is known; set by `receive`,
+            which learns it from a message's reply subject.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Puller:
         self._checking: asyncio.Future[PermissionDeniedError | None] | None = None
 
     async def open(self, next_subject: str) -> None:
-        """Subscribe, and find out whether messages may be asked for; none are yet.
+        """Subscribe, and check that messages may be requested; none are requested yet.
 
         Raises:
-            PermissionDeniedError: If the server refuses this user one or the other.
+            PermissionDeniedError: If the server refuses this user either of these.
         """
         await self._subscribe(next_subject)
         self._checking = asyncio.get_running_loop().create_future()
-        # Malformed JSON is answered at once with a status 400, and takes nothing.
-        # (Text that is no JSON at all asks for one message.)
+        # Malformed JSON is answered at once with status 400, and consumes no message. (Text
+        # that is not JSON at all would request one message.)
         await self._connection.publish(
             next_subject, b"{", reply=f"{self._inbox}.{_CHECK}", bucket=self._bucket
         )
@@ -112,10 +112,10 @@ class Puller:
             self._checking.set_result(denied)
 
     async def run(self, next_subject: str) -> str:
-        """Keep as many messages asked for as there is room for.
+        """Keep requesting as many messages as there is room for.
 
         Returns:
-            Why it cannot go on: the consumer is gone, or the connection was.
+            Why it cannot continue: the consumer is gone, or the connection was lost.
         """
         await self._subscribe(next_subject)
         self._requests.clear()
@@ -149,7 +149,7 @@ class Puller:
 
     @property
     def wanted(self) -> int:
-        """How many more there is room for."""
+        """How many more messages there is room for."""
         return self._room(self._requests.missing, self.backlog > 0)
 
     async def refill(self) -> None:
@@ -164,7 +164,7 @@ class Puller:
             self._stop_waiting()
 
     def wake(self) -> None:
-        """There may be more room."""
+        """Check again, because there may be more room."""
         if self.wanted > 0:
             self._stop_waiting()
 
@@ -173,7 +173,7 @@ class Puller:
             self._wake.set_result(None)
 
     async def close(self) -> None:
-        """End the subscription; messages that are under way are still received."""
+        """End the subscription; messages that are on their way are still received."""
         while self._unwatch:
             self._unwatch.pop()()
         subscription, self._subscription = self._subscription, None
@@ -194,8 +194,8 @@ class Puller:
         if not self._requests:
             self._heard = now
         if self.backlog:
-            # More than there are free workers. Were it kept for long, what is put later
-            # would wait here behind a slow handler.
+            # More than there are free workers. If such a request were kept for long, later
+            # puts would wait here behind a slow handler.
             expires = _AT_ONCE_SECONDS
             how: dict[str, object] = {"no_wait": True}
         else:
@@ -213,7 +213,7 @@ class Puller:
 
     def _on_message(self, message: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
-        # A message of the stream comes with its own subject, a status with the inbox's.
+        # A message from the stream has its own subject, a status has the inbox's subject.
         if not message.subject.startswith(self._inbox):
             self._requests.settle_one()
             self._receive(message)
@@ -226,7 +226,7 @@ class Puller:
         if status == "100" or token not in self._requests:
             return
         described = headers.get("Description", "")
-        # A request for what is there at once may end without saying how much it has missed.
+        # A request for available messages may end without a report of how many are missing.
         ended = status in {"404", "408"} or "Nats-Pending-Messages" in headers
         if ended and not any(one in described.lower() for one in _GONE):
             self._requests.end(token)

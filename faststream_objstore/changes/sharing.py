@@ -1,4 +1,4 @@
-"""Changes that this process does not want, but others with the same durable may."""
+"""Changes that this process does not want, but that others with the same durable may want."""
 
 import asyncio
 import contextlib
@@ -24,26 +24,27 @@ from faststream_objstore.models import ObjectInfo
 
 __all__ = ("Sharing",)
 
-# How often the server is asked what others have declared, at most.
+# How often, at most, the server is asked what others have declared.
 _ASK_SECONDS = 0.05
 _AGAIN_SECONDS = 1.0
 _VERIFY_EVERY_SECONDS = 0.25
-# A change that another process wants comes back after a quarter of a second, then half, and
-# so on; deliveries are counted, so they must stay few.
+# A change that another process wants is redelivered after a quarter of a second, then half a
+# second, and so on; deliveries are counted, so there must be few of them.
 _DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.25, 5.0
-# No longer than that, a change that has killed its process each time is taken for shared.
+# Up to this many deliveries, a change that has killed its process each time is assumed to be
+# shared.
 _MOST_DELIVERIES = 500
 _MOST_RETRIED = 1000
 
 
 class Sharing:
-    """Acknowledges what this process does not want, unless another declaration does.
+    """Acknowledges changes that this process does not want, unless another declaration does.
 
     Args:
         consumer: The consumer on the server.
         options: What the subscriber wants.
         answer: Sends an acknowledgement for a message.
-        finished: Called with the receipt of what will not be delivered again.
+        finished: Called with the receipt of a change that will not be delivered again.
         log: Called with a level and a text.
     """
 
@@ -70,11 +71,11 @@ class Sharing:
 
     @property
     def undecided(self) -> Iterator[Msg]:
-        """What is neither acknowledged nor given back yet."""
+        """The changes that are neither acknowledged nor given back yet."""
         return (message for message, _ in (*self._deciding, *self._unwanted))
 
     def learn(self, info: dict[str, Any]) -> Declarations:
-        """Take over what others have noted on the consumer."""
+        """Take over what other processes have recorded on the consumer."""
         declared = self._consumer.declared(info)
         self._shared_until = declared.shared_until
         others = declared.others
@@ -93,20 +94,20 @@ class Sharing:
         return declared
 
     def attempt(self, receipt: Receipt) -> Receipt:
-        """The receipt with the deliveries that were attempts, where others gave it back."""
+        """The receipt, counting only deliveries that were attempts, if others gave it back."""
         if receipt.time_ns / 1e9 > self._shared_until or receipt.deliveries > _MOST_DELIVERIES:
             return receipt
         return receipt._replace(deliveries=1 + self._retried.get(receipt.sequence, 0))
 
     def retried(self, receipt: Receipt) -> None:
-        """An attempt has failed."""
+        """Record that an attempt has failed."""
         if self._shared_until:
             self._retried[receipt.sequence] = receipt.deliveries
             if len(self._retried) > _MOST_RETRIED:
                 del self._retried[next(iter(self._retried))]
 
     async def skip(self, message: Msg, receipt: Receipt) -> None:
-        """This process does not want a change."""
+        """Record a change that this process does not want."""
         if self._options.durable:
             self._unwanted.append((message, receipt))
             self._some.set()
@@ -115,7 +116,7 @@ class Sharing:
             self._finished(receipt)
 
     async def run(self) -> None:
-        """Answer for what is not wanted here."""
+        """Answer the changes that are not wanted here."""
         loop = asyncio.get_running_loop()
         while True:
             await self._some.wait()
@@ -128,10 +129,10 @@ class Sharing:
                 await asyncio.sleep(_ASK_SECONDS)
 
     async def decide_at_last(self) -> None:
-        """Answer for the rest; where that would be a guess, it is delivered again.
+        """Answer the remaining changes; in case of doubt they are delivered again.
 
         Raises:
-            ObjStoreError: As `decide`.
+            ObjStoreError: As for `decide`.
         """
         if not self._unwanted:
             return
@@ -144,13 +145,13 @@ class Sharing:
             await self._answer(message, Msg.Ack.Nak)
 
     async def decide(self) -> None:
-        """Acknowledge what nobody wants, and give back what another does.
+        """Acknowledge what nobody wants, and give back what another process wants.
 
         Raises:
-            ObjStoreError: If it is not known who wants what; nothing is answered then.
+            ObjStoreError: If it is not known who wants what; then nothing is answered.
         """
-        # What another process has declared before a change was made is in an answer that
-        # was asked for after it came.
+        # A declaration that another process made before a change is included in a response
+        # that was requested after the change arrived.
         self._deciding, self._unwanted = self._unwanted, []
         self._some.clear()
         if not self._deciding:
@@ -164,7 +165,7 @@ class Sharing:
             raise
         if info is not None:
             await self._answer_for(self._deciding, self.learn(info))
-        # Without a consumer there is nobody to answer to; another delivers them again.
+        # Without a consumer nothing can be answered; a new one delivers them again.
         self._deciding = []
 
     async def _answer_for(
@@ -206,18 +207,18 @@ class Sharing:
 
     async def _give_back(self, message: Msg) -> None:
         deliveries = Receipt.of(message.reply).deliveries
-        # The server serves its clients in turn: with equal delays two changes can come back
-        # to the wrong one of two processes, both of them, again and again.
+        # The server serves its clients in turn: with equal delays, two changes could each be
+        # redelivered to the wrong one of two processes, over and over.
         spread = random.uniform(0.5, 1.5)  # noqa: S311
         delay = spread * min(deliveries * _DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
         how = json.dumps({"delay": round(delay * 1e9)})
         await self._answer(message, Msg.Ack.Nak + b" " + how.encode())
 
     async def keep_alive(self, learn: Callable[[dict[str, Any]], None]) -> None:
-        """Say again and again that this declaration is alive.
+        """Confirm regularly that this declaration is alive.
 
         Args:
-            learn: Called with what the server says of the consumer.
+            learn: Called with the server's information about the consumer.
         """
         wrote = self._consumer.wrote
         while True:
@@ -230,7 +231,7 @@ class Sharing:
             await self._confirm(declarations.CONFIRM_SECONDS / 2, learn)
 
     async def _verify(self) -> None:
-        # Another process may have read before this one wrote, and written after it.
+        # Another process may have read before this one wrote, and written afterwards.
         loop = asyncio.get_running_loop()
         while loop.time() < self._consumer.written_at + VERIFY_SECONDS:
             await asyncio.sleep(_VERIFY_EVERY_SECONDS)
@@ -242,7 +243,7 @@ class Sharing:
         try:
             info = await self._consumer.confirm(at_latest=at_latest)
         except ObjStoreError:
-            # The loop makes the consumer again where it is gone, and tells of it.
+            # If the consumer is gone, the loop recreates it and reports that.
             return
         if info is not None:
             self.learn(info)

@@ -1,6 +1,6 @@
-"""The JetStream API in its raw JSON, and its refusals as this package's errors.
+"""The JetStream API as raw JSON, with its errors converted to this package's.
 
-nats-py's dataclasses drop the fields they do not know, and so would erase settings of a
+nats-py's dataclasses drop fields that they do not know, so they would erase settings of a
 stream that they update.
 """
 
@@ -44,7 +44,7 @@ __all__ = (
     "unreadable",
 )
 
-# The server's errors.json.
+# Error codes from the server's errors.json.
 _STREAM_NOT_FOUND = 10059
 _STREAM_EXISTS = 10058
 _STREAM_SEALED = 10109
@@ -62,7 +62,7 @@ _NOT_ENABLED = frozenset({10039, 10076})
 NO_MESSAGE = 10037
 NOT_DELETED = 10057
 CONSUMER_NOT_FOUND = 10014
-# A leader is being elected: nobody did anything, so that anything may be asked again.
+# A leader is being elected: nothing was done, so any request may be repeated.
 _ELECTING = frozenset(
     {
         10008,  # the cluster is not available
@@ -74,15 +74,15 @@ _ELECTING = frozenset(
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What taking an answer apart raises if it is not what it should be."""
+"""What parsing an answer raises if the answer is malformed."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both sides of the subtraction are UTC
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since the epoch of an RFC 3339 time, exactly.
+    """The nanoseconds since the epoch of an RFC 3339 time, exactly.
 
-    `datetime` holds microseconds, and in Python 3.10 parses three or six digits only.
+    `datetime` only holds microseconds, and Python 3.10 only parses three or six digits.
     """
     seconds, rest = text[:19], text[19:]
     since = datetime.fromisoformat(seconds) - _EPOCH
@@ -99,11 +99,11 @@ def parse_time(text: str) -> int:
 
 
 class UnreadableError(StoreAPIError):
-    """An answer is not what it should be; what was asked for may be done or not."""
+    """An answer is malformed, so the requested action may or may not have been done."""
 
 
 def unreadable(subject: str, bucket: str | None, error: Exception) -> UnreadableError:
-    """The error for an answer that is not what it should be."""
+    """The error for a malformed answer."""
     msg = (
         f"{in_bucket(bucket)}the answer to {subject!r} cannot be read ({error!r}): something "
         "between this client and the server has changed it, or answers in its place."
@@ -113,7 +113,7 @@ def unreadable(subject: str, bucket: str | None, error: Exception) -> Unreadable
 
 @contextmanager
 def reading(subject: str, bucket: str | None) -> Iterator[None]:
-    """Take an answer apart; `UnreadableError` if it is not what it should be."""
+    """Parse an answer; raises `UnreadableError` if it is malformed."""
     try:
         yield
     except UNREADABLE as error:
@@ -121,17 +121,17 @@ def reading(subject: str, bucket: str | None) -> Iterator[None]:
 
 
 def is_electing(error: ObjStoreError | WrongRevision) -> bool:
-    """Whether nobody did what was asked for, because a leader is being elected."""
+    """Whether a request was not acted on because a leader is being elected."""
     return isinstance(error, StoreAPIError) and (
         error.err_code in _ELECTING or (error.err_code is None and error.code == 503)
     )
 
 
 class Pauses:
-    """Growing pauses between tries, within a timeout.
+    """Growing pauses between attempts, within a timeout.
 
     Args:
-        timeout: Seconds in all.
+        timeout: Seconds for all attempts together.
     """
 
     __slots__ = ("_deadline", "_pause")
@@ -142,11 +142,11 @@ class Pauses:
 
     @property
     def left(self) -> float:
-        """Seconds that are left."""
+        """The remaining seconds."""
         return max(0.0, self._deadline - asyncio.get_running_loop().time())
 
     async def another(self) -> bool:
-        """Wait; whether there is time for another try."""
+        """Wait; returns whether there is time for another attempt."""
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
         if pause >= self.left:
             return False
@@ -167,7 +167,8 @@ def refusal(error: Mapping[str, Any], bucket: str | None) -> ObjStoreError | Wro
         msg = f"{where} is sealed: it can be read, never changed."
         return BucketSealedError(msg, bucket=bucket)
     if err_code in _NO_RESOURCES or (
-        # Any failure of the store has this code; only a limit is a full bucket.
+        # Every storage failure has this code; only an exceeded limit means that a bucket is
+        # full.
         err_code == _STORE_FAILED and ("maximum" in said or "no space" in said)
     ):
         msg = (
@@ -206,7 +207,7 @@ def _not_enabled(bucket: str | None, said: str) -> JetStreamNotEnabledError:
 
 
 def consumer_state(info: dict[str, Any]) -> ConsumerState:
-    """What the API says of a consumer."""
+    """The API's information about a consumer."""
     config = info.get("config") or {}
     only = config.get("filter_subject")
     return ConsumerState(
@@ -221,16 +222,16 @@ class JetStreamAPI:
     """Requests to the JetStream API.
 
     Args:
-        ordinary: Where to send them.
+        ordinary: The connection for ordinary requests.
         prefix: `$JS.API`, or that of a domain or an import.
-        lanes: Give a lane instead, where there is one.
+        lanes: Provides a lane instead, if there is one.
     """
 
     def __init__(
         self, ordinary: Connection, prefix: str, *, lanes: Lanes | None = None
     ) -> None:
         self.ordinary: Connection = ordinary
-        """The connection of the nats-py client, for what lasts."""
+        """The connection of the nats-py client, for what must last."""
         self.prefix: str = prefix
         self._lanes = lanes
         self._answered = False
@@ -242,11 +243,11 @@ class JetStreamAPI:
         return self.ordinary if lane is None else lane
 
     async def open_lane(self, *, size: int = 0, messages: int = 0) -> Connection | None:
-        """The lane for a transfer; `None` if that is not large, or there can be none.
+        """The lane for a transfer; `None` if the transfer is small, or if no lane is possible.
 
         Args:
-            size: Its bytes.
-            messages: Its messages.
+            size: The size of the transfer in bytes.
+            messages: Its number of messages.
         """
         if self._lanes is None:
             return None
@@ -260,17 +261,17 @@ class JetStreamAPI:
         bucket: str | None = None,
         timeout: float,
     ) -> dict[str, Any]:
-        """Ask for something, and return the answer.
+        """Send a request, and return the answer.
 
         Args:
             verb: The subject after the prefix: `STREAM.INFO.OBJ_photos`.
             body: The JSON of the request.
             bucket: The bucket that errors name.
-            timeout: Seconds until the answer. While a leader is elected, it is asked for
-                again within them.
+            timeout: Seconds until the answer. While a leader is being elected, the request is
+                repeated within that time.
 
         Raises:
-            ObjStoreError: What `refusal` makes of the answer.
+            ObjStoreError: The error that `refusal` makes of the answer.
             JetStreamNotEnabledError: If nobody answers.
         """
         payload = b"" if body is None else json.dumps(body).encode()
@@ -281,7 +282,7 @@ class JetStreamAPI:
             try:
                 answer = self.read(reply, bucket, subject)
             except (JetStreamNotEnabledError, StoreAPIError) as error:
-                # Where JetStream has answered before, a server is being started.
+                # JetStream has answered before, so a server is just starting.
                 starting = isinstance(error, JetStreamNotEnabledError) and self._answered
                 if not (starting or is_electing(error)):
                     raise
@@ -323,14 +324,15 @@ class JetStreamAPI:
                 bytes=state["bytes"],
                 last_sequence=state["last_seq"],
                 created=info["created"],
-                # Before 2.10 it does not say; no earlier than its newest message.
+                # Before 2.10 the server does not report it; it is not before its newest
+                # message.
                 time_ns=parse_time(info.get("ts") or state["last_ts"]),
             )
         except UNREADABLE as error:
             raise unreadable(f"{self.prefix}.{verb}", bucket, error) from error
 
     async def count(self, bucket: str, subject: str, *, timeout: float) -> int:
-        """How many messages of a subject the stream's leader has."""
+        """The number of messages on a subject, according to the stream's leader."""
         verb = f"STREAM.INFO.{stream_name(bucket)}"
         info = await self.call(
             verb, {"subjects_filter": subject}, bucket=bucket, timeout=timeout
@@ -346,9 +348,9 @@ class JetStreamAPI:
         *,
         timeout: float,
     ) -> ObjStoreError:
-        """The error for a message to the stream that nobody took.
+        """The error for a message to the stream that was not received by anything.
 
-        The stream is gone, or it has no leader at the moment.
+        The stream is gone, or it currently has no leader.
         """
         try:
             await self.state(bucket, timeout=timeout)

@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 __all__ = ("JetStreamBackend",)
 
-# The server drops the connection of a client whose line is longer (`max_control_line`;
-# the server does not say its value, so this is the default).
+# The server closes the connection of a client that sends a longer line (`max_control_line`;
+# the server does not report its value, so this is the default).
 _CONTROL_LINE = 4096
-# Verbs, spaces, sizes, "\r\n", and a consumer's name, generously.
+# A generous estimate of verbs, spaces, sizes, "\r\n", and a consumer's name.
 _CONTROL_LINE_REST = 96
-# By how much two clocks drift apart, at most: a thousandth. And by how much one of them is
-# set, or another replica's differs.
+# How far two clocks drift apart, at most: a thousandth. And how far one of them is adjusted,
+# or differs from another replica's.
 _DRIFT = 1000
 _SET_NS = 1_000_000_000
 
@@ -61,7 +61,7 @@ class JetStreamBackend:
     Args:
         server: Where it is.
         bucket: The bucket's name.
-        config: The configuration of its stream; ADR-20's if not given.
+        config: The configuration of its stream; ADR-20's defaults if not given.
     """
 
     name = "JetStream"
@@ -78,7 +78,7 @@ class JetStreamBackend:
         self._api = server.api
         self._stream = stream_name(bucket)
         self._heed({"allow_direct": True} if config is None else config)
-        # When the server's clock was last asked, by ours that never is set, and its answer.
+        # When the server's clock was last read, by our monotonic clock, and its value.
         self._asked_ns = self._told_ns = 0
 
     def _heed(self, config: Mapping[str, Any]) -> None:
@@ -90,7 +90,7 @@ class JetStreamBackend:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The stream's metadata, as it was when its configuration was last seen."""
+        """The stream's metadata, as of the last time that its configuration was read."""
         return self._metadata
 
     @property
@@ -99,7 +99,7 @@ class JetStreamBackend:
         return self._max_age
 
     def latest_time(self) -> int:
-        """What the server's clock says at most; see `Backend`."""
+        """The latest that the server's clock can be now; see `Backend`."""
         if not self._told_ns:
             return sys.maxsize
         elapsed = time.monotonic_ns() - self._asked_ns
@@ -112,17 +112,17 @@ class JetStreamBackend:
 
     @property
     def atomic(self) -> bool:
-        """Whether the stream takes atomic batches."""
+        """Whether the stream accepts atomic batches."""
         return self._atomic
 
     @property
     def max_payload(self) -> int:
-        """Largest body of one message, bytes."""
+        """The largest body of one message in bytes."""
         return self._api.ordinary.client.max_payload
 
     @property
     def max_subject(self) -> int:
-        """Longest subject that every request about it can carry, bytes."""
+        """The longest subject, in bytes, that fits into every request about it."""
         longest = f"{self._api.prefix}.DIRECT.GET.{self._stream}."
         return (
             _CONTROL_LINE - _CONTROL_LINE_REST - len(longest) - self._api.ordinary.reply_length
@@ -134,7 +134,7 @@ class JetStreamBackend:
         """The newest message of a subject, or `None`."""
         if size == 0:
             return await self._last_message(subject, leader=leader)
-        # Metadata can claim any size; a message cannot have any.
+        # Metadata can claim any size, but the size of a message is limited.
         size = min(size, self.max_payload)
         share = self._api.connection.share(size)
         if not await share.acquire(size, self.timeout):
@@ -168,7 +168,7 @@ class JetStreamBackend:
         if status == "404":
             return None
         if status == "503":
-            # The stream is gone, has no leader just now, or refuses direct gets.
+            # The stream is gone, currently has no leader, or refuses direct gets.
             await self.state()
             return await self._leader_get(subject)
         msg = (
@@ -205,7 +205,7 @@ class JetStreamBackend:
     async def publish_metadata(
         self, subject: str, data: bytes, *, expected_sequence: int
     ) -> StoredMessage:
-        """Replace the subject's messages by this one, if nothing has changed it."""
+        """Replace the messages of a subject by this one, if they have not changed."""
         pauses: Pauses | None = None
         while True:
             reply = await self._api.connection.request(
@@ -217,7 +217,7 @@ class JetStreamBackend:
                     "Nats-Rollup": "sub",
                     "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
                 },
-                # Whether the first has arrived is for the store to find out.
+                # The store has to find out whether the first attempt arrived.
                 resend=False,
             )
             try:
@@ -229,7 +229,7 @@ class JetStreamBackend:
             except UnreadableError as error:
                 raise self._unknown(subject, error) from error
             except StoreAPIError as error:
-                # Nobody has taken it, so it may be sent again.
+                # It was not received by any server, so it may be sent again.
                 if not is_electing(error):
                     raise
                 pauses = pauses or Pauses(self.timeout)
@@ -249,7 +249,7 @@ class JetStreamBackend:
             raise self._unknown(subject, error) from error
 
     async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
-        """Replace the messages of several subjects, all of them or none."""
+        """Replace the messages of several subjects, either all or none."""
         return await publish_batch(self._api, self.bucket, writes, timeout=self.timeout)
 
     def _unknown(self, subject: str, error: Exception) -> StoreTimeoutError:
@@ -260,7 +260,7 @@ class JetStreamBackend:
         return StoreTimeoutError(msg, bucket=self.bucket)
 
     def upload(self, subject: str, *, size: int | None = None) -> JetStreamUpload:
-        """Begin to store chunks on a subject that nothing else writes to."""
+        """Start storing chunks on a subject to which nothing else writes."""
         return JetStreamUpload(
             self._api,
             self.bucket,
@@ -323,17 +323,17 @@ class JetStreamBackend:
         )
 
     async def purge(self, subject: str, *, up_to: int | None = None) -> int:
-        """Remove every message of a subject; how many there were."""
+        """Remove every message of a subject; returns how many there were."""
         body: dict[str, Any] = {"filter": subject}
         if up_to is not None:
-            # The server takes the sequence that stays.
+            # The server expects the first sequence that is kept.
             body["seq"] = up_to + 1
         answer = await self._call("STREAM.PURGE", body)
         with self._reading("STREAM.PURGE"):
             return int(answer.get("purged", 0))
 
     async def remove(self, sequence: int) -> bool:
-        """Remove one message; whether it was there."""
+        """Remove one message; returns whether it existed."""
         try:
             await self._call("STREAM.MSG.DELETE", {"seq": sequence, "no_erase": True})
         except StoreAPIError as error:
@@ -343,7 +343,7 @@ class JetStreamBackend:
         return True
 
     async def consumers(self) -> list[ConsumerState]:
-        """Every consumer of the stream, whoever made it."""
+        """All consumers of the stream, including those of other programs."""
         result: list[ConsumerState] = []
         offset = 0
         while True:
@@ -363,7 +363,7 @@ class JetStreamBackend:
                     return result
 
     async def subjects(self, subject: str) -> dict[str, int]:
-        """The subjects that match, each with its number of messages."""
+        """The matching subjects, each with its number of messages."""
         result: dict[str, int] = {}
         offset = 0
         while True:
@@ -383,7 +383,8 @@ class JetStreamBackend:
         """The stream's configuration and size."""
         asked_ns = time.monotonic_ns()
         state = await self._api.state(self.bucket, timeout=self.timeout)
-        # Had it answered before it was asked, it would be later now.
+        # If it had answered before the request was sent, its clock would show a later time
+        # now.
         self._asked_ns, self._told_ns = asked_ns, state.time_ns
         self._heed(state.config)
         return state
@@ -401,7 +402,7 @@ class JetStreamBackend:
         return backend
 
     async def announce(self, message: StoredMessage) -> None:
-        """Nothing: the server delivers changes by itself."""
+        """Do nothing: the server delivers changes by itself."""
 
     def _reading(self, verb: str) -> AbstractContextManager[None]:
         return reading(f"{self._api.prefix}.{verb}.{self._stream}", self.bucket)

@@ -26,19 +26,19 @@ from faststream_objstore.exceptions import (
 __all__ = ("publish_batch",)
 
 _NOT_ENABLED = 10174
-# The stream has as many open batches as it may have, or the server has.
+# The stream, or the server, has reached its limit of open batches.
 _TOO_MANY = frozenset({10210, 10211})
-# A part of it is missing: it was refused, lost with a connection, or the leader has changed.
+# A part is missing: it was refused, lost with a connection, or the leader has changed.
 _INCOMPLETE = 10176
 
 
 async def publish_batch(
     api: JetStreamAPI, bucket: str, writes: Sequence[MetadataWrite], *, timeout: float
 ) -> list[StoredMessage]:
-    """Store metadata messages, all or none; see `Backend.publish_batch`.
+    """Store metadata messages, either all or none; see `Backend.publish_batch`.
 
-    What the server has certainly not stored is sent again within the timeout: there may be
-    too many batches at a time, and one that meets an election is lost.
+    What the server has certainly not stored is sent again within the timeout: there may
+    temporarily be too many batches, and a batch is lost if a leader is elected meanwhile.
     """
     pauses = Pauses(timeout)
     while True:
@@ -87,18 +87,18 @@ class _Batch:
 
     @property
     def is_refused_for_good(self) -> bool:
-        """Whether one of its messages was refused, and would be again."""
+        """Whether one of its messages was refused, and would be refused again."""
         refused = self.refused
         return refused is not None and not (
             is_electing(refused) or refused.err_code in _TOO_MANY | {_INCOMPLETE}
         )
 
     async def done(self, timeout: float) -> int:
-        """Send it; the sequence of its last message."""
+        """Send it; returns the sequence of its last message."""
         *others, last = self._writes
         connection = self._connection
         await connection.open_replies(bucket=self._bucket)
-        # The first message is answered at once, the others are where they are refused.
+        # The first message is always answered at once, the others only if they are refused.
         reply = connection.add_route(self._heard)
         stops: list[Callable[[], None]] = []
         try:
@@ -120,7 +120,7 @@ class _Batch:
                 timeout=timeout,
                 bucket=self._bucket,
                 headers=headers,
-                # Whether the first has arrived is for the store to find out.
+                # The store has to find out whether the first attempt arrived.
                 resend=False,
             )
             return await self._read(answer, last.subject, timeout)
@@ -143,7 +143,7 @@ class _Batch:
                 raise await self._api.why_no_responders(self._bucket, timeout=timeout)
             answer = self._api.read(reply, self._bucket, subject)
             if answer.get("batch") != self._id or answer.get("count") != len(self._writes):
-                # A server that knows nothing of batches would have stored the last one only.
+                # A server that does not know batches would have stored only the last message.
                 msg = f"it is not of a batch of {len(self._writes)}"
                 raise UnreadableError(msg, bucket=self._bucket)
             return int(answer["seq"])
@@ -171,7 +171,7 @@ class _Batch:
         except StoreAPIError as error:
             self.refused = error
         except ObjStoreError:
-            # Said again in the answer to the last message.
+            # Repeated in the answer to the last message.
             return
 
     def _hear_denied(self, error: PermissionDeniedError) -> None:

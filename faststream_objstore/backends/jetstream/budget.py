@@ -8,23 +8,23 @@ from collections.abc import Callable
 
 __all__ = ("Budget", "Share")
 
-# How often a reader that waits looks whether its turn has come by what nobody reports: a
-# new connection, a reader that is stuck.
+# How often a waiting reader checks whether its turn has come through something that nobody
+# reports: a new connection, or a reader that is stuck.
 _LOOK_SECONDS = 0.25
-# A reader whose messages have not come for so long does not keep its part from others.
+# A reader that has received nothing for this long does not block its share from others.
 _STUCK_SECONDS = 30.0
 
 
 class Budget:
-    """Bytes that readers of one connection may have asked for and not yet received.
+    """Bytes that the readers of one connection may have requested and not yet received.
 
-    A server drops a client that takes its messages more slowly than they come in, once
-    `max_pending` of them wait (64 MiB if not configured), and everything else on that
-    connection with it. First come, first served.
+    A server disconnects a client that receives messages more slowly than they arrive, once
+    `max_pending` bytes of them are waiting (64 MiB by default), which ends everything else on
+    that connection. Requests are granted in the order in which they are made.
 
     Args:
-        size: The bytes.
-        connection: Counts connections: what was under way on an earlier one never comes.
+        size: The budget in bytes.
+        connection: Counts connections: what was requested on an earlier one never arrives.
     """
 
     def __init__(self, size: int, connection: Callable[[], int] = lambda: 0) -> None:
@@ -35,16 +35,16 @@ class Budget:
         self._shares: weakref.WeakSet[Share] = weakref.WeakSet()
         self._waiting: deque[tuple[asyncio.Future[None], Share, int]] = deque()
         self.epoch: int = connection()
-        """The connection that all of it belongs to."""
+        """The connection to which all of the budget belongs."""
 
     def share(self) -> "Share":
-        """What one reader will have of it."""
+        """One reader's account."""
         share = Share(self)
         self._shares.add(share)
         return share
 
     def renew(self) -> None:
-        """Forget what an earlier connection has taken with it."""
+        """Release what was lost with an earlier connection."""
         if (epoch := self._connection()) != self.epoch:
             self.epoch = epoch
             self._taken = 0
@@ -71,7 +71,7 @@ class Budget:
         self._waiting.append(entry)
         try:
             while not granted.done():
-                # Others may be slow, and still it goes on.
+                # Others may just be slow, so it continues anyway.
                 left = max(began, self._moved) + seconds - loop.time()
                 if left <= 0:
                     return False
@@ -94,14 +94,14 @@ class Budget:
                 share.release(share.size)
 
     def release(self, size: int) -> None:
-        """Note that this many bytes have arrived, or never will."""
+        """Record that this many bytes have arrived, or never will."""
         self._taken -= size
         if self._waiting:
             self._moved = asyncio.get_running_loop().time()
             self._grant()
 
     def _fits(self, size: int) -> bool:
-        # More than there is gets everything, alone.
+        # A request for more than the whole budget gets all of it, alone.
         return self._taken <= 0 or self._taken + size <= self._size
 
     def _grant(self) -> None:
@@ -112,7 +112,7 @@ class Budget:
 
 
 class Share:
-    """What one reader has under way; it ends with the connection.
+    """What one reader has requested; it ends with the connection.
 
     Attributes:
         size: The bytes.
@@ -128,26 +128,26 @@ class Share:
         self.heard: float = math.inf
 
     def take(self, size: int) -> bool:
-        """Take that many bytes, if they are available and nobody is waiting."""
+        """Take that many bytes if they are available and nobody is waiting."""
         return self._budget._take(self, size)  # noqa: SLF001 - one thing with its parts
 
     async def acquire(self, size: int, seconds: float) -> bool:
-        """Take that many bytes, as soon as they are available.
+        """Take that many bytes as soon as they are available.
 
         Returns:
-            Whether that was before nothing had come for anybody for so many seconds.
+            Whether that happened before this many seconds passed without any data for anyone.
         """
         return await self._budget._acquire(self, size, seconds)  # noqa: SLF001
 
     def add(self, size: int) -> None:
-        """Note that this many bytes were granted."""
+        """Record that this many bytes were granted."""
         if self._epoch != self._budget.epoch:
             self._epoch, self.size = self._budget.epoch, 0
         self.size += size
         self.heard = asyncio.get_running_loop().time()
 
     def release(self, size: int) -> None:
-        """Note that this many bytes have arrived, or never will."""
+        """Record that this many bytes have arrived, or never will."""
         budget = self._budget
         budget.renew()
         if self._epoch != budget.epoch:

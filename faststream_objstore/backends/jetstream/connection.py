@@ -27,19 +27,19 @@ Destination = Callable[[int], "memoryview | None"]
 Denied = Callable[[PermissionDeniedError], None]
 _Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError]"
 
-# nats-py suspends inside `publish` only when more than 2 MiB (its default) wait to be
-# sent, and what suspends there swallows its cancellation. Below half of that, call it
-# directly; above, pay for a task.
+# nats-py suspends inside `publish` only if more than 2 MiB (its default) are waiting to be
+# sent, and while it is suspended it swallows a cancellation. Below half of that, `publish` is
+# called directly; above, in a separate task.
 _DIRECT_PUBLISH_BYTES = 1024 * 1024
 
-# What the server calls it: "message size exceeds maximum allowed".
+# The server's wording: "message size exceeds maximum allowed".
 _TOO_LARGE = 10054
 
-# What readers may have under way; with the next, less than a third of the server's default
-# `max_pending`, because others use the connection too. It keeps a link of 10 Gbit/s at 10 ms
-# round trip busy.
+# What readers may have requested. Together with the next value, it is less than a third of the
+# server's default `max_pending`, because others use the connection too. It keeps a 10 Gbit/s
+# link with a round trip of 10 ms busy.
 _UNDER_WAY_BYTES = 16 * 1024 * 1024
-# What small reads have for themselves, so that they do not queue behind large ones.
+# Reserved for small reads, so that they do not queue behind large ones.
 _SMALL_UNDER_WAY_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 1024 * 1024
 
@@ -50,7 +50,7 @@ def _retrieve(task: "asyncio.Task[None]") -> None:
 
 
 def status_of(message: Msg) -> str | None:
-    """The status of a message that is no data: `"503"`, `"404"`."""
+    """The status of a message without data: `"503"`, `"404"`."""
     return message.headers.get("Status") if message.headers else None
 
 
@@ -61,7 +61,7 @@ async def _unsubscribe(subscription: Subscription) -> None:
     try:
         await subscription.unsubscribe()
     except nats.errors.Error:
-        # Closed or draining: the server has forgotten it, or is about to.
+        # Closed or draining: the server has removed it, or is about to.
         return
 
 
@@ -79,11 +79,11 @@ def _undo(undone: list[Callable[[], None]]) -> None:
 class Connection(ConnectionErrors):
     """A NATS client; replies come over one wildcard subscription, routed by token.
 
-    nats-py's own `request` makes a NUID, a task and three closures for each call. Here a
-    request has a future, and all that wait share one timer.
+    nats-py's own `request` creates a NUID, a task and three closures for each call. Here a
+    request has one future, and all waiting requests share one timer.
 
-    Use `Connection.of`: whatever is done over one client shares one of these, and what it
-    needs on the server. When nobody has it any more, that is removed.
+    Use `Connection.of`: everything that uses a client shares one connection, including what
+    it needs on the server. That is removed when the connection is no longer referenced.
 
     Args:
         client: A connected client.
@@ -95,7 +95,7 @@ class Connection(ConnectionErrors):
 
     @classmethod
     def of(cls, client: Client) -> "Connection":
-        """The one of this client, made if nobody has it."""
+        """The connection of this client, created if there is none."""
         known = cls._known.get(client)
         connection = known() if known is not None else None
         if connection is None or connection.is_stale:
@@ -111,13 +111,14 @@ class Connection(ConnectionErrors):
         self._tokens = itertools.count()
         self._routes: dict[str, Receive] = {}
         self._replies: dict[str, tuple[_Reply, str, str | None]] = {}
-        # By the subject in lower case, as a refusal names it.
+        # Keyed by the subject in lower case, as in the server's refusals.
         self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
         self._waiting = Waiting(client)
         self.answer: Answer = self._waiting.answer
         self._subscription: Subscription | None = None
         self._subscribing: asyncio.Task[None] | None = None
-        # What is to be undone when nobody has this any more: the callback, the subscription.
+        # What to undo when nothing references this any more: the callback and the
+        # subscription.
         self._undone: list[Callable[[], None]] = [
             self._hear_refusals(weakref.WeakMethod(self._refused_subject))
         ]
@@ -127,7 +128,7 @@ class Connection(ConnectionErrors):
         return hear_refusals(self.client, heard)
 
     def _ending(self, subscription: Subscription) -> Callable[[], None]:
-        """What removes a subscription, from any thread, without this."""
+        """A function that removes a subscription, from any thread, without this object."""
         loop, client = asyncio.get_running_loop(), self.client
 
         def end() -> None:
@@ -138,22 +139,22 @@ class Connection(ConnectionErrors):
 
     @property
     def is_stale(self) -> bool:
-        """Whether the client was closed since it subscribed; it may be connected again."""
+        """Whether the client was closed since it subscribed; it may have reconnected."""
         subscription = self._subscription
         return subscription is not None and subscription._id not in self.client._subs  # noqa: SLF001
 
     def share(self, size: int | None) -> Share:
-        """What one reader may have under way.
+        """The account for what one reader may have requested.
 
         Args:
-            size: Bytes that it expects in all; `None` if that is not known.
+            size: The bytes that it expects altogether; `None` if unknown.
         """
         small = size is not None and size <= _SMALL_BYTES
         return (self._small if small else self._large).share()
 
     @property
     def reply_length(self) -> int:
-        """Bytes that a reply subject may have."""
+        """The number of bytes available for a reply subject."""
         return len(self._inbox) + 20
 
     @property
@@ -162,20 +163,20 @@ class Connection(ConnectionErrors):
         return self.client.stats["reconnects"]
 
     async def open_replies(self, *, bucket: str | None = None) -> None:
-        """Subscribe to the replies; once, however many tasks ask for it at a time."""
+        """Subscribe to the replies; only once, however many tasks need it at the same time."""
         while self._subscription is None:
             if self._subscribing is None:
                 self._subscribing = asyncio.ensure_future(self._subscribe_replies(bucket))
-                # Those who wait for it may all be cancelled.
+                # All the tasks that wait for it may be cancelled.
                 self._subscribing.add_done_callback(_retrieve)
-            # nats-py may swallow a cancellation while it subscribes, and others wait too.
+            # nats-py may swallow a cancellation while it subscribes, and other tasks wait too.
             await asyncio.shield(self._subscribing)
 
     async def _subscribe_replies(self, bucket: str | None) -> None:
-        # Noted here and not when the task is reported as done: until then whoever comes
-        # would wait for a task that has ended, which does not wait.
+        # Set here and not when the task is reported as done: until then, new callers would
+        # wait for a task that has already ended, which does not suspend.
         try:
-            # nats-py keeps the callback, which must not keep this.
+            # nats-py keeps the callback, which must not keep this object alive.
             this = weakref.ref(self)
 
             def receive(message: Msg) -> None:
@@ -201,20 +202,20 @@ class Connection(ConnectionErrors):
             receive(message)
 
     def add_route(self, receive: Receive) -> str:
-        """A reply subject whose messages go to `receive`, until `remove_route`."""
+        """Make a reply subject whose messages go to `receive`, until `remove_route`."""
         token = str(next(self._tokens))
         self._routes[token] = receive
         return self._inbox + token
 
     def remove_route(self, reply: str) -> None:
-        """Forget a reply subject; what still comes for it is dropped."""
+        """Remove a reply subject; messages that still arrive for it are dropped."""
         self._routes.pop(reply[len(self._inbox) :], None)
 
     def watch(self, subject: str, denied: Denied, *, bucket: str | None) -> Callable[[], None]:
-        """Have `denied` called each time the server refuses this subject.
+        """Call `denied` whenever the server refuses this subject.
 
         Returns:
-            Stops that.
+            A function that stops that.
         """
         key, entry = subject.lower(), (subject, bucket, denied)
         self._watched.setdefault(key, []).append(entry)
@@ -229,10 +230,10 @@ class Connection(ConnectionErrors):
         return stop
 
     def _refused_subject(self, lowered: str) -> None:
-        """The server has refused a subject, which nats-py names in lower case."""
+        """Handle a refused subject, which nats-py reports in lower case."""
         inbox = self._inbox + "*"
         if lowered == inbox.lower():
-            # Nobody can be answered. Whoever comes next tries again.
+            # No requests can be answered. The next caller tries again.
             for future, _, bucket in self._replies.values():
                 if not future.done():
                     future.set_result(self.denied(inbox, bucket))
@@ -249,7 +250,7 @@ class Connection(ConnectionErrors):
     @property
     def generation(self) -> int:
         """Counts connections: what is published now goes out on this one."""
-        # Without a connection nats-py keeps it for the next one.
+        # Without a connection, nats-py keeps the message for the next one.
         return self.reconnects + (not self.client.is_connected)
 
     async def request(
@@ -262,21 +263,21 @@ class Connection(ConnectionErrors):
         headers: dict[str, str] | None = None,
         resend: bool = True,
     ) -> Msg:
-        """Publish, and return the first reply; "no responders" is a reply too.
+        """Publish, and return the first reply; "no responders" counts as a reply.
 
         Args:
-            subject: Where to.
+            subject: The subject to publish to.
             payload: The body.
-            timeout: Seconds in all.
+            timeout: Seconds for everything together.
             bucket: The bucket that errors name.
             headers: The headers.
-            resend: Publish again when the connection was lost meanwhile.
+            resend: Publish again if the connection is lost in the meantime.
 
         Raises:
             NotConnectedError: If the connection is closed.
-            ConnectionLostError: If it was lost meanwhile, without `resend`.
+            ConnectionLostError: If it is lost in the meantime, without `resend`.
             PermissionDeniedError: If the server refuses the subject.
-            StoreTimeoutError: If no reply came in time.
+            StoreTimeoutError: If no reply arrives in time.
         """
         if self._subscription is None:
             await self.open_replies(bucket=bucket)
@@ -328,14 +329,14 @@ class Connection(ConnectionErrors):
             # "NATS/1.0\r\n", "key: value\r\n" and "\r\n".
             size += 12 + sum(len(key) + len(value) + 4 for key, value in headers.items())
         if size > client.max_payload:
-            # nats-py leaves out the headers, and the server drops the connection.
+            # nats-py does not count the headers, and the server would close the connection.
             msg = (
                 f"{in_bucket(bucket)}a message of {size} bytes, headers included, is more "
                 f"than the server's max_payload, {client.max_payload}."
             )
             raise StoreAPIError(msg, bucket=bucket, code=400, err_code=_TOO_LARGE)
         try:
-            # nats-py declares `bytes`; it only takes the length and concatenates.
+            # nats-py declares `bytes`, but only takes the length and concatenates.
             sending = client.publish(subject, payload, reply, headers)  # type: ignore[arg-type]
             if client.pending_data_size + size < _DIRECT_PUBLISH_BYTES:
                 await sending
@@ -352,13 +353,13 @@ class Connection(ConnectionErrors):
         destination: Destination | None = None,  # noqa: ARG002 - for a lane
         bucket: str | None = None,
     ) -> Subscription:
-        """Subscribe without nats-py's limits, past which it drops messages silently.
+        """Subscribe without nats-py's limits, beyond which it silently drops messages.
 
         Args:
             subject: The subject, wildcards allowed.
             receive: Called with each message.
-            destination: Says where the next body may be received; its message then has a
-                `memoryview` as `data`. A hint, which a nats-py client cannot follow.
+            destination: Provides the memory for the next body; its message then has a
+                `memoryview` as `data`. This is a hint, which a nats-py client cannot use.
             bucket: The bucket that errors name.
 
         Raises:
@@ -380,5 +381,5 @@ class Connection(ConnectionErrors):
             raise self._refused(error, bucket) from error
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove a subscription; nothing happens if the connection is gone."""
+        """Remove a subscription; does nothing if the connection is gone."""
         await _unsubscribe(subscription)

@@ -1,4 +1,4 @@
-"""The errors of a NATS connection, each with what to do about it."""
+"""The errors of a NATS connection, each with its remedy."""
 
 import nats.errors
 from nats.aio.client import Client
@@ -22,19 +22,19 @@ _CONNECTION_ERRORS = (
 )
 
 
-# nats-py writes to a socket that has just broken; the last three are asyncio's own ways to
-# say so (Python 3.12 and later raise a TypeError there).
+# nats-py writes to a socket that has just broken; the last three are how asyncio itself
+# reports that (a TypeError in Python 3.12 and later).
 _SOCKET_ERRORS = (OSError, RuntimeError, AttributeError, TypeError)
 REFUSALS = (nats.errors.Error, *_SOCKET_ERRORS)
 
 
 def in_bucket(bucket: str | None) -> str:
-    """How a message of an error begins."""
+    """The beginning of an error message."""
     return f"Bucket '{bucket}': " if bucket else ""
 
 
 class ConnectionErrors:
-    """What a connection raises: the errors of nats-py and of asyncio as this package's."""
+    """Convert the errors of a connection, nats-py's and asyncio's, to this package's."""
 
     client: Client
 
@@ -56,7 +56,7 @@ class ConnectionErrors:
         return StoreTimeoutError(msg, bucket=bucket)
 
     def lost(self, what: str, bucket: str | None) -> ConnectionLostError:
-        """The error for something that a lost connection took with it."""
+        """The error for something that was lost with a connection."""
         msg = (
             f"{in_bucket(bucket)}{what} was lost with the connection, which is back; it may "
             "have arrived or not, so look, or do it again."
@@ -66,7 +66,7 @@ class ConnectionErrors:
     def timed_out(
         self, what: str, seconds: float, bucket: str | None
     ) -> StoreTimeoutError | NotConnectedError:
-        """The error for something that did not come in time."""
+        """The error for something that did not arrive in time."""
         where = in_bucket(bucket)
         if self.client.is_closed:
             msg = f"{where}{what}: the NATS connection is closed; connect the broker again."

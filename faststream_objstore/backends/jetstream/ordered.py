@@ -1,4 +1,4 @@
-"""One ephemeral ordered consumer, from its creation to its first fault."""
+"""One ephemeral ordered consumer, from its creation to its first failure."""
 
 import asyncio
 import json
@@ -37,38 +37,38 @@ _LOGGER = logging.getLogger("faststream_objstore")
 _NUID = NUID()
 _SECOND = 1_000_000_000
 
-# Bytes, and messages, that may be asked for and not yet be consumed: the memory of a
-# reader, and what keeps the socket busy.
+# How many bytes, and messages, may have been requested and not yet consumed: this limits the
+# memory of a reader, and keeps the socket busy.
 _WINDOW_BYTES = 8 * 1024 * 1024
 _WINDOW_MESSAGES = 2048
-# What a message costs beside its body.
+# The cost of a message besides its body.
 _OVERHEAD_BYTES = 512
 
-# The server forgets a consumer that nobody pulls from, such as that of a killed client.
+# The server removes a consumer that nobody pulls from, such as that of a killed client.
 _INACTIVE_SECONDS = 30
 _EXPIRES_SECONDS = 30
-# Two missed heartbeats tell of what the server does not: a request that met its consumer
-# in the moment of its deletion gets no answer.
+# Two missed heartbeats reveal what the server does not report: a request that reached its
+# consumer at the moment of its deletion gets no answer.
 _HEARTBEAT_SECONDS = 2
 _CLOSE_SECONDS = 5.0
 
 
 class OrderedConsumer:
-    """An ordered consumer without acknowledgements, pulled from within a window.
+    """An ordered consumer without acknowledgements, which pulls within a window.
 
     Args:
         api: The JetStream API.
         bucket: The bucket.
         subject: What to read.
-        begin: The consumer's `deliver_policy`, and what belongs to it.
-        follow: Wait for new messages; otherwise take what is pending.
-        headers_only: Leave the bodies on the server.
-        limit: Ask for no more than this many.
-        size: Bytes that are expected in all, where that is known.
-        window: Bytes that may be asked for and not yet be consumed.
+        begin: The consumer's `deliver_policy`, and the settings that belong to it.
+        follow: Wait for new messages; otherwise stop after the pending ones.
+        headers_only: Do not transfer the bodies.
+        limit: Request at most this many messages.
+        size: The bytes that are expected altogether, if known.
+        window: Bytes that may have been requested and not yet consumed.
         timeout: Seconds for one request.
-        room: Where bodies go, if not into the messages.
-        wait_for_more: Have requests wait for what is stored meanwhile.
+        room: Where bodies are received, if not into the messages.
+        wait_for_more: Let requests wait for what is stored in the meantime.
     """
 
     def __init__(
@@ -109,27 +109,27 @@ class OrderedConsumer:
             self._config["headers_only"] = True
 
         self.room = room
-        """Where bodies go, if not into the messages."""
+        """Where bodies are received, if not into the messages."""
         self.limit = limit
-        """Most messages that are asked for."""
+        """The maximum number of messages to request."""
         self.buffer: deque[StoredMessage] = deque()
-        """Messages that have arrived."""
+        """The number of messages that have arrived."""
         self.remaining: int = 0
-        """Messages that match and have not arrived."""
+        """The number of matching messages that have not arrived."""
         self.total: int | None = None
-        """How many it will have delivered once its replica has them all, if it lags."""
+        """How many it will have delivered once its replica, if it lags, has all of them."""
         self.server: str | None = None
         """The server that it reads from, in a cluster."""
         self.fault: str | None = None
-        """Why nothing more will come."""
+        """Why no more messages will arrive."""
         self.denied: PermissionDeniedError | None = None
-        """What the server refuses this user; another consumer would fare no better."""
+        """What the server refuses this user; another consumer would be refused too."""
         self.dry: bool = False
-        """Whether the server had less than it was asked for."""
+        """Whether the server had fewer messages than requested."""
         self.asked: float = 0.0
-        """When the server was last asked for more, by the loop's clock."""
+        """When messages were last requested, by the loop's clock."""
         self.heard: float = 0.0
-        """When the server was last heard of, by the loop's clock."""
+        """When the server last sent anything, by the loop's clock."""
 
         self._inbox = self._connection.client.new_inbox()
         self._subscription: Subscription | None = None
@@ -138,7 +138,8 @@ class OrderedConsumer:
         self._reconnects = 0
         self._delivered = 0
         self._largest = 0
-        # How much is known of the bodies' size before the first: what the server allows.
+        # The only known bound of the bodies' size before the first arrives: the server's
+        # limit.
         self._window_bytes = window or _WINDOW_BYTES
         self._window = max(
             1, min(64, self._window_bytes // self._connection.client.max_payload)
@@ -150,11 +151,11 @@ class OrderedConsumer:
         self._clock = time.monotonic
 
     async def open(self) -> None:
-        """Make the consumer.
+        """Create the consumer.
 
         Raises:
             BucketNotFoundError: If there is no stream.
-            PermissionDeniedError: If the server refuses this user what it takes.
+            PermissionDeniedError: If the server refuses this user a required permission.
         """
         self._reconnects = self._connection.reconnects
         self._clock = asyncio.get_running_loop().time
@@ -202,7 +203,7 @@ class OrderedConsumer:
         """Remove the consumer and the subscription.
 
         Args:
-            wait: Until the server has done it; otherwise it is only told.
+            wait: Wait until the server has done it; otherwise it is only told.
         """
         self._share.release(self._share.size)
         while self._unwatch:
@@ -216,7 +217,7 @@ class OrderedConsumer:
         wait = wait and self._connection.client.is_connected
         seconds = min(self._timeout, _CLOSE_SECONDS)
         if not creating.done() and wait:
-            # The server may handle a deletion before a creation that was asked for first.
+            # The server may handle a deletion before a creation that was requested earlier.
             await asyncio.wait((creating,), timeout=seconds)
         creating.cancel()
         verb = f"CONSUMER.DELETE.{self._id}"
@@ -228,27 +229,27 @@ class OrderedConsumer:
                     f"{self._api.prefix}.{verb}", bucket=self._bucket
                 )
         except ObjStoreError as error:
-            # Gone already, or it goes after `_INACTIVE_SECONDS`.
+            # It is gone already, or goes after `_INACTIVE_SECONDS`.
             _LOGGER.debug("The consumer %s was not deleted: %s", self._id, error)
 
     @property
     def is_on_lane(self) -> bool:
-        """Whether it does not use the ordinary connection."""
+        """Whether it uses another connection than the ordinary one."""
         return self._connection is not self._api.ordinary
 
     @property
     def broken(self) -> bool:
-        """Whether nothing more will come; a new connection drops what was asked for."""
+        """Whether nothing more will arrive; requests do not survive a new connection."""
         return self.fault is not None or self._connection.reconnects != self._reconnects
 
     @property
     def silent_seconds(self) -> float:
-        """How long nothing was heard of the server, though something was asked for."""
+        """How long the server has been silent although there are open requests."""
         return asyncio.get_running_loop().time() - self.heard
 
     @property
     def missed_heartbeats(self) -> bool:
-        """Whether a followed consumer has missed two heartbeats."""
+        """Whether a following consumer has missed two heartbeats."""
         return self._follow and self.silent_seconds > 2 * _HEARTBEAT_SECONDS + 1
 
     @property
@@ -257,7 +258,7 @@ class OrderedConsumer:
         return self._requests.missing + len(self.buffer) <= self._window // 2
 
     async def pull(self, *, taking: bool = False) -> None:
-        """Ask for more, if half of the window is free.
+        """Request more if half of the window is free.
 
         Args:
             taking: Whether the buffer is about to be emptied.
@@ -288,7 +289,7 @@ class OrderedConsumer:
             self.heard = asyncio.get_running_loop().time()
         self.dry = False
         self.asked = self._clock()
-        # Requests that get no answer end with the consumer, by its missed heartbeats.
+        # Requests without an answer end with the consumer, which misses its heartbeats.
         token = self._requests.add(count, math.inf)
         try:
             await self._connection.publish(
@@ -320,7 +321,7 @@ class OrderedConsumer:
         await wait_for(self._wake, seconds)
 
     async def recount(self) -> None:
-        """Ask the server what remains: messages may have been removed meanwhile."""
+        """Ask the server what remains: messages may have been removed in the meantime."""
         outstanding = self._requests.missing
         try:
             info = await self._api.call(
@@ -331,14 +332,14 @@ class OrderedConsumer:
                 raise
             self.fault = str(error)
             return
-        # Otherwise messages are on their way, which say themselves what remains.
+        # Otherwise messages are on their way, and they report what remains.
         with reading(f"{self._api.prefix}.CONSUMER.INFO.{self._id}", self._bucket):
             delivered, pending = info["delivered"]["consumer_seq"], int(info["num_pending"])
         if delivered == self._delivered and (outstanding == 0 or pending == 0):
             self.remaining = self._left(pending)
 
     def wait_for_all(self, total: int) -> None:
-        """Its replica lags: more will come than it knows of, until it has delivered these."""
+        """Note a lagging replica: more will arrive than it reports until it has these."""
         self.total = total
         self.remaining = self._left(0)
 
@@ -386,7 +387,7 @@ class OrderedConsumer:
             self._window = max(2, min(_WINDOW_MESSAGES, self._window_bytes // weight))
 
     def _destination(self, size: int) -> memoryview | None:
-        """Where the body of the next message may be received."""
+        """Where to receive the body of the next message."""
         if self.room is None or self.fault is not None:
             return None
         return self.room.reserve(size)

@@ -1,7 +1,7 @@
 """The subjects that the server denies a user.
 
-It does not answer what it refuses, only the connection hears of it: nats-py hands the
-error to the client's `error_cb`, with the subject in lower case.
+The server does not answer a refused publish or subscribe, it only reports an error on the
+connection: nats-py passes it to the client's `error_cb`, with the subject in lower case.
 """
 
 import re
@@ -15,22 +15,22 @@ __all__ = ("Heard", "hear_refusals", "refused_subject")
 _VIOLATION = re.compile(r'permissions violation for (?:publish|subscription) to "([^"]*)"')
 
 Heard = Callable[[str], None]
-"""Called with the subject that was refused, in lower case."""
+"""Called with the refused subject, in lower case."""
 
 
 def refused_subject(error: Exception) -> str | None:
-    """The subject that an error of the server refuses, in lower case."""
+    """The subject that a server error refuses, in lower case."""
     violation = _VIOLATION.search(str(error).lower())
     return violation[1] if violation else None
 
 
 def hear_refusals(client: Client, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
-    """Have `heard` called with each subject that the server refuses.
+    """Call `heard` with each subject that the server refuses.
 
-    The callback that the user gave the client is called too, as before.
+    The user's own callback of the client is still called.
 
     Returns:
-        Takes it back.
+        A function that undoes this.
     """
     usual = client._error_cb  # noqa: SLF001 - nats-py has no other way to add a callback
 
@@ -41,7 +41,8 @@ def hear_refusals(client: Client, heard: "weakref.WeakMethod[Heard]") -> Callabl
         await usual(error)
 
     def take_back() -> None:
-        # Whoever has put another callback on top calls this one, which then only hands on.
+        # Another callback that wraps this one still calls it, and it then only passes errors
+        # on.
         if client._error_cb is error_cb:  # noqa: SLF001
             client._error_cb = usual  # noqa: SLF001
 

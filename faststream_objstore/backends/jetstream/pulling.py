@@ -1,4 +1,4 @@
-"""The pull requests that a consumer on the server has not answered in full (ADR-13)."""
+"""The pull requests to a consumer that are not fully answered yet (ADR-13)."""
 
 import itertools
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ __all__ = ("PullRequests",)
 
 @dataclass(slots=True)
 class _Request:
-    """A pull request that is not answered in full.
+    """A pull request that is not fully answered.
 
     Attributes:
-        missing: Messages still to come.
-        until: When the server has surely forgotten it, by the loop's clock.
+        missing: The number of messages still to come.
+        until: When the server has certainly dropped it, by the loop's clock.
     """
 
     missing: int
@@ -20,12 +20,12 @@ class _Request:
 
 
 class PullRequests:
-    """What the server was asked for and has not sent yet.
+    """What was requested from the server and has not arrived yet.
 
-    A message does not say which request it answers; the server serves the oldest first.
+    A message does not name the request that it answers; the server serves the oldest first.
 
     Attributes:
-        missing: Messages that all of them together still wait for.
+        missing: The number of messages that all requests together still wait for.
     """
 
     __slots__ = ("_requests", "_tokens", "missing")
@@ -47,14 +47,14 @@ class PullRequests:
         return next(iter(self._requests), None)
 
     def add(self, batch: int, until: float) -> str:
-        """Note a request for `batch` messages; the last token of its reply subject."""
+        """Record a request for `batch` messages; returns the reply subject's last token."""
         token = str(next(self._tokens))
         self._requests[token] = _Request(batch, until)
         self.missing += batch
         return token
 
     def settle_one(self) -> None:
-        """A message has come."""
+        """Record that a message has arrived."""
         for token, request in self._requests.items():
             self.missing -= 1
             request.missing -= 1
@@ -63,7 +63,7 @@ class PullRequests:
             return
 
     def end(self, token: str) -> int:
-        """A request is over; how many messages it was short of."""
+        """Record that a request has ended; returns how many messages it was short of."""
         request = self._requests.pop(token, None)
         if request is None:
             return 0
@@ -71,15 +71,15 @@ class PullRequests:
         return request.missing
 
     def end_overdue(self, now: float) -> None:
-        """Forget what the server must have forgotten.
+        """Drop the requests that the server must have dropped.
 
-        A leader that dies takes its requests with it and may not say so; while others are
-        answered, nothing else tells.
+        A leader that dies loses its requests, and may not report that; while others are being
+        answered, there is no other sign of it.
         """
         for token in [one for one, request in self._requests.items() if request.until < now]:
             self.end(token)
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Drop all requests."""
         self._requests.clear()
         self.missing = 0

@@ -1,4 +1,4 @@
-"""What the reply subject of a delivered message says of it."""
+"""The delivery details in a message's reply subject."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ __all__ = ("Receipt",)
 
 
 class Receipt(NamedTuple):
-    """What the reply subject of a delivered message says of it (nats-server, ADR-15).
+    """The delivery details in a message's reply subject (nats-server, ADR-15).
 
     Attributes:
         deliveries: How often it has been delivered, this time included.
         sequence: Its sequence in the stream.
-        consumer_sequence: Number of this delivery among the consumer's.
-        time_ns: When the server stored it.
-        pending: How many further messages the consumer had to deliver then.
+        consumer_sequence: The number of this delivery by the consumer.
+        time_ns: When the server stored the message.
+        pending: How many more messages the consumer had to deliver at that time.
     """
 
     deliveries: int
@@ -28,7 +28,7 @@ class Receipt(NamedTuple):
 
     @classmethod
     def of(cls, reply: str) -> Self:
-        """Read `$JS.ACK.…`, in the form with an account and a domain or the one without.
+        """Parse `$JS.ACK.…`, with or without an account and a domain.
 
         Raises:
             ValueError: If it is anything else.
@@ -44,7 +44,7 @@ class Receipt(NamedTuple):
         return cls(*map(int, tokens[start : start + 5]))
 
     def reply(self, bucket: str) -> str:
-        """The reply subject that says this."""
+        """The reply subject with these details."""
         return (
             f"$JS.ACK.{stream_name(bucket)}.in-process.{self.deliveries}.{self.sequence}."
             f"{self.consumer_sequence}.{self.time_ns}.{self.pending}"

@@ -22,13 +22,13 @@ from faststream_objstore.wire import all_chunks_subject, bucket_of_stream, strea
 
 __all__ = ("JetStreamServer",)
 
-# Settings that an older server takes without a word, and leaves out; since when they are
-# known, and what they are for.
+# Settings that an older server silently accepts and drops; the version that introduced each,
+# and what it is for.
 _FEATURES = {"allow_atomic": ("2.12", "transactions=True")}
 
 
 def _ignored(asked: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
-    """The settings of a stream that the server does not know."""
+    """The settings of a stream that the server does not support."""
     return [key for key in _FEATURES if asked.get(key) and not made.get(key)]
 
 
@@ -47,7 +47,7 @@ class JetStreamServer:
     Args:
         client: A connected nats-py client; it is not closed here.
         prefix: The subject prefix of the JetStream API; see `prefix_of` for domains.
-        timeout: Seconds that one step may take: a request, a chunk, an acknowledgement.
+        timeout: Seconds allowed for one step: a request, a chunk, an acknowledgement.
         lane: Whether a second connection may be opened for large transfers.
     """
 
@@ -71,14 +71,14 @@ class JetStreamServer:
         return f"$JS.{domain}.API"
 
     async def open(self, bucket: str) -> JetStreamBackend:
-        """The backend of a bucket that exists."""
+        """The backend of an existing bucket."""
         validate_bucket_name(bucket)
         backend = JetStreamBackend(self, bucket)
         await backend.state()
         return backend
 
     async def create(self, bucket: str, config: dict[str, Any]) -> JetStreamBackend:
-        """Make the stream of a bucket."""
+        """Create the stream of a bucket."""
         validate_bucket_name(bucket)
         info = await self._call("STREAM.CREATE", bucket, config)
         with reading(f"{self.api.prefix}.STREAM.CREATE.{stream_name(bucket)}", bucket):
@@ -119,7 +119,7 @@ class JetStreamServer:
         names: list[str] = []
         offset = 0
         while True:
-            # Only streams that can hold chunks: an account may have thousands of others.
+            # Only streams that can contain chunks: an account may have thousands of others.
             answer = await self.api.call(
                 "STREAM.NAMES",
                 {"offset": offset, "subject": all_chunks_subject("*")},

@@ -1,12 +1,12 @@
-"""The newest message of each subject: when it is all there, and what was passed by.
+"""The newest message of each subject: when the walk is complete, and what it missed.
 
-A consumer for the last message of each subject walks in the stream's order. While others
-overwrite, it never reaches an end: what it still had to deliver is gone, and comes again
-behind it. So the walk ends once it is past what was there at its start, and what it has not
-met by then is asked for by name.
+A consumer for the last message of each subject follows the stream's order. While others
+overwrite messages, it never reaches an end: messages that it had yet to deliver are gone,
+    and reappear further on. So the walk ends once it has passed the messages that existed at
+    its start, and any subjects that it has not seen by then are read by name.
 
-A replica that lags may also have a delete marker of an object that has been put again. So
-where it lacks what the stream's leader had, the leader is asked again about each marker.
+A replica that lags may also still have the delete marker of an object that has been put again.
+So if it lacks messages that the stream's leader had, the leader is asked about each marker.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ _AT_A_TIME = 32
 
 
 class Snapshot:
-    """What a walk over the newest messages has met.
+    """The messages seen by a walk over the newest messages.
 
     Args:
-        until: The stream's last sequence when it began.
-        subjects: The subjects that the stream's leader has now.
+        until: The stream's last sequence when the walk began.
+        subjects: The current subjects, from the stream's leader.
         newest: The newest message of a subject, from the stream's leader.
-        last: The sequence of the newest message of all subjects, from the stream's leader.
+        last: The sequence of the newest message on any subject, from the stream's leader.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Snapshot:
         self._markers: dict[str, int] = {}
         self._met = 0
         self.passed: bool = False
-        """Whether it is past what was there when it began."""
+        """Whether the walk has passed what existed when it began."""
         self.finished: bool = False
-        """Whether nothing is left to be asked for."""
+        """Whether there are no subjects left to read by name."""
         self.lagging: bool = False
         """Whether the messages come from a replica that may not have all of them."""
 
     def saw(self, message: StoredMessage) -> None:
-        """A message was met."""
+        """Record that a message was seen."""
         self._seen.add(message.subject)
         self._met = max(self._met, message.sequence)
         if self.lagging:
@@ -65,7 +65,7 @@ class Snapshot:
             self.passed = True
 
     async def rest(self) -> list[StoredMessage]:
-        """What is there and was not met, in the order of the stream."""
+        """The messages that exist and were not seen, in stream order."""
         doubted = self._markers if await self._lacks_some() else {}
         wanted = [
             one for one in await self._subjects() if one not in self._seen or one in doubted
@@ -79,8 +79,8 @@ class Snapshot:
         return sorted(found, key=lambda one: one.sequence)
 
     async def _lacks_some(self) -> bool:
-        """Whether a marker may have been replaced where the replica does not have it yet."""
-        # Replicas apply in order: one that has the newest has all that came before.
+        """Whether a marker may have been replaced by a message that the replica lacks."""
+        # Replicas apply messages in order: one that has the newest has all earlier ones.
         if not self._markers or self._met >= self._until:
             return False
         return self._met < await self._last()

@@ -1,7 +1,7 @@
-"""Messages in the stream's order, whatever happens to the connection meanwhile.
+"""Messages in stream order, whatever happens to the connection in the meantime.
 
-A consumer of the server lasts until its first fault: a lost connection, a restarted
-server, a gap. Then a new one goes on after the last message that was handed out.
+A consumer is used until its first failure: a lost connection, a restarted server, a gap. Then
+a new one continues after the last message that was handed out.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from faststream_objstore.wire import stream_name
 
 __all__ = ("JetStreamMessages",)
 
-# How often a waiting reader looks after its connection and its consumer.
+# How often a waiting reader checks its connection and its consumer.
 _TICK_SECONDS = 1.0
-# One of what is there soon notices that what was counted has been overwritten.
+# A reader of existing messages should soon notice that counted ones were overwritten.
 _SNAPSHOT_TICK_SECONDS = 0.05
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 
-# What may pass while a server restarts or a cluster elects a leader.
+# How long a server may take to restart, or a cluster to elect a leader.
 _PASSING = (StoreTimeoutError, NotConnectedError, JetStreamNotEnabledError, StoreAPIError)
 
 
@@ -48,15 +48,15 @@ class JetStreamMessages:
         api: The JetStream API.
         bucket: The bucket.
         subject: What to read.
-        deliver: Where to begin.
-        start_sequence: Begin with the first match at or after it.
+        deliver: Where to start.
+        start_sequence: Start with the first match at or after it.
         follow: Wait for new messages.
-        headers_only: Leave the bodies on the server.
-        size: Bytes that are expected in all, where that is known.
-        window: Bytes that may be under way or wait to be read.
-        expected: How many messages match, where that is known.
-        timeout: Seconds that one message may take to come (not followed).
-        snapshot: Makes what watches over a walk of the newest messages, from the last
+        headers_only: Do not transfer the bodies.
+        size: The bytes that are expected altogether, if known.
+        window: Bytes that may be on their way or waiting to be read.
+        expected: How many messages match, if known.
+        timeout: Seconds that one message may take to arrive (unless following).
+        snapshot: Makes the record of a walk over the newest messages, given the last
             sequence at its start.
     """
 
@@ -108,8 +108,8 @@ class JetStreamMessages:
                 state = await self._api.state(self._bucket, timeout=self._timeout)
                 self._created = state.created
                 if self._deliver is Deliver.NEW:
-                    # A sequence, and not "new", so that a consumer which takes over
-                    # before the first message begins at the same place.
+                    # A sequence and not "new", so that a consumer that takes over before the
+                    # first message starts at the same place.
                     self._start = state.last_sequence + 1
             await self._api.open_lane(size=self._size or 0)
             if self._begin_snapshot is not None:
@@ -122,7 +122,7 @@ class JetStreamMessages:
         return self
 
     async def _begun(self, begin: Callable[[int], Snapshot]) -> Snapshot:
-        # Both at a time: what is stored between them is met, or asked for in the end.
+        # Both at the same time: what is stored between them is seen, or read at the end.
         verb = f"STREAM.INFO.{stream_name(self._bucket)}"
         asking = asyncio.ensure_future(
             self._api.call(verb, bucket=self._bucket, timeout=self._timeout)
@@ -134,7 +134,7 @@ class JetStreamMessages:
             asking.cancel()
         with reading(f"{self._api.prefix}.{verb}", self._bucket):
             snapshot = begin(info["state"]["last_seq"])
-            # The leader has everything; so has the only server.
+            # The leader has everything, and so does a server without replicas.
             leader = (info.get("cluster") or {}).get("leader")
             replicated = info["config"].get("num_replicas", 1) > 1
         snapshot.lagging = replicated and consumer.server != leader
@@ -173,7 +173,7 @@ class JetStreamMessages:
             self._consumer.limit = count
 
     def place(self, room: Room) -> bool:
-        """Receive bodies into memory of the caller; see `MessageStream`."""
+        """Receive bodies into the caller's memory; see `MessageStream`."""
         self._room = room
         if self._consumer is not None:
             self._consumer.room = room
@@ -199,7 +199,7 @@ class JetStreamMessages:
         return taken
 
     async def _filled(self) -> OrderedConsumer | None:
-        """The consumer, once it has a message; `None` at the end, or before the rest."""
+        """The consumer once it has a message; `None` at the end, or before the missed ones."""
         consumer = self._consumer
         if consumer is None:
             msg = "Enter the message stream (`async with`) before iterating over it."
@@ -213,7 +213,7 @@ class JetStreamMessages:
             if snapshot.passed and consumer.remaining:
                 await self._look_up_rest(snapshot)
                 return None
-        # Before messages are taken: what suspends here may be cancelled.
+        # Done before messages are taken, because what suspends here may be cancelled.
         if consumer.has_room:
             await consumer.pull()
         if not consumer.buffer:
@@ -233,7 +233,7 @@ class JetStreamMessages:
         self._rest.extend(rest[: self._left])
 
     async def _arrival(self, consumer: OrderedConsumer) -> OrderedConsumer | None:
-        """Wait for a message; the consumer that has it, `None` at the end."""
+        """Wait for a message; returns the consumer that has it, or `None` at the end."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         while not consumer.buffer:
@@ -264,7 +264,7 @@ class JetStreamMessages:
         dry = consumer.dry
         try:
             if consumer.total is not None and isinstance(self._subject, str):
-                # What the leader no longer has will not come.
+                # Messages that the leader no longer has will not arrive.
                 stored = await self._api.count(
                     self._bucket, self._subject, timeout=self._timeout
                 )
@@ -277,11 +277,11 @@ class JetStreamMessages:
             consumer.fault = str(error)
             return
         if dry and consumer.remaining:
-            # The server has messages and does not send them; do not ask in a tight loop.
+            # The server has messages but does not send them; avoid asking in a tight loop.
             await asyncio.sleep(_FIRST_PAUSE)
 
     async def _resume(self, consumer: OrderedConsumer, began: float) -> OrderedConsumer:
-        """A new consumer that goes on after the last message."""
+        """Create a consumer that continues after the last message."""
         loop = asyncio.get_running_loop()
         cause: Exception | None = None
         await run_to_completion(consumer.close(wait=False))
@@ -310,7 +310,7 @@ class JetStreamMessages:
     async def _notice_recreation(self) -> None:
         state = await self._api.state(self._bucket, timeout=self._timeout)
         if state.created != self._created:
-            # Another stream: its sequences say nothing about ours.
+            # It is another stream, whose sequences are unrelated to the previous ones.
             msg = (
                 f"Bucket '{self._bucket}' was deleted and made again while it was followed; "
                 "watch it anew."
@@ -318,10 +318,10 @@ class JetStreamMessages:
             raise BucketNotFoundError(msg, bucket=self._bucket)
 
     async def _first(self) -> OrderedConsumer:
-        """A consumer to begin with, on a lane if it has much to read."""
+        """Create the first consumer, on a lane if there is much to read."""
         consumer = await self._open()
         if not consumer.is_on_lane and await self._api.open_lane(messages=consumer.remaining):
-            # It has delivered nothing so far.
+            # Nothing has been delivered so far.
             await run_to_completion(consumer.close(wait=False))
             consumer = await self._open()
         return consumer
@@ -339,7 +339,8 @@ class JetStreamMessages:
             window=self._window,
             timeout=self._timeout,
             room=self._room,
-            # What was counted may have been overwritten, and be stored again further on.
+            # Messages that were counted may have been overwritten, and stored again further
+            # on.
             wait_for_more=self._begin_snapshot is not None,
         )
         await self._consumer.open()
@@ -347,7 +348,7 @@ class JetStreamMessages:
         return self._consumer
 
     async def _compare(self, consumer: OrderedConsumer) -> None:
-        """Ask the leader where a replica has another number of messages than it should."""
+        """Ask the leader if a replica has a different number of messages than expected."""
         stored = consumer.remaining
         if self._expected is not None and isinstance(self._subject, str):
             rest = self._expected - self._handed_out
@@ -362,8 +363,8 @@ class JetStreamMessages:
             self.pending = stored
 
     def _begin(self) -> dict[str, Any]:
-        # After a message, "last per subject" goes on by sequence too: only the last
-        # message of each subject is there, because metadata is rolled up.
+        # After a message, "last per subject" continues by sequence too: only the last
+        # message of each subject exists, because metadata is rolled up.
         start = self._last + 1 if self._last else self._start
         if start:
             return {"deliver_policy": "by_start_sequence", "opt_start_seq": start}

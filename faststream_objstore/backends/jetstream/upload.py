@@ -1,4 +1,4 @@
-"""Chunks on their way into the stream: many at a time, each one acknowledged."""
+"""Sending chunks to the stream: many at a time, each of them acknowledged."""
 
 import asyncio
 import json
@@ -21,17 +21,17 @@ from faststream_objstore.settling import run_to_completion
 
 __all__ = ("JetStreamUpload",)
 
-# What may be unacknowledged at a time, whichever is less. 8 MiB keeps a link of 6 Gbit/s
-# at 10 ms round trip busy; more makes nothing faster and an abort slower.
+# How much may be unacknowledged at a time, whichever is less. 8 MiB keeps a 6 Gbit/s link
+# with a round trip of 10 ms busy; more would not be faster, and would make an abort slower.
 _WINDOW_CHUNKS = 64
 _WINDOW_BYTES = 8 * 1024 * 1024
 
-# An abort waits no longer for chunks in flight, whatever the timeout.
+# An abort waits at most this long for chunks in flight, whatever the timeout.
 _ABORT_SECONDS = 5.0
-# What a server had received of a connection that was lost is stored once so many purges in
-# a row, this long after one another, have found nothing.
+# What a server has received from a lost connection counts as stored once this many purges in a
+# row, with this pause between them, have found nothing.
 _SETTLE_ROUNDS, _SETTLE_SECONDS = 2, 0.25
-# How often a writer without a connection looks for one.
+# How often a writer without a connection checks for one.
 _LOOK_SECONDS = 0.1
 
 
@@ -41,9 +41,9 @@ class JetStreamUpload:
     Args:
         api: The JetStream API.
         bucket: The bucket.
-        subject: Where the chunks go.
-        size: Bytes that are expected in all, where that is known.
-        timeout: Seconds without any acknowledgement until it gives up.
+        subject: The subject of the chunks.
+        size: The bytes that are expected altogether, if known.
+        timeout: Seconds without any acknowledgement before it gives up.
         purge: Removes the messages of a subject.
     """
 
@@ -104,7 +104,7 @@ class JetStreamUpload:
         if self._sent - self._answered >= self._window:
             # Half a window at a time: fewer wake-ups, and larger writes to the socket.
             await self._wait_until(self._window // 2)
-        # Counted first: a cancelled publish may still be under way.
+        # Counted first, because a cancelled publish may still be in progress.
         self._sent += 1
         try:
             await self._connection.publish(
@@ -128,13 +128,13 @@ class JetStreamUpload:
 
     async def _remove(self) -> None:
         if isinstance(self._failure, BucketNotFoundError):
-            # And the chunks with it; those in flight are answered by nobody.
+            # The chunks are gone with it; nothing answers those in flight.
             self._close()
             return
         try:
             try:
-                # The server handles purges and chunks side by side, so that a purge
-                # would overtake chunks which are still being stored.
+                # The server handles purges and chunks concurrently, so a purge could overtake
+                # chunks that are still being stored.
                 await self._drain(min(self._timeout, _ABORT_SECONDS))
             finally:
                 self._close()
@@ -151,8 +151,8 @@ class JetStreamUpload:
 
     async def _purge_all(self) -> None:
         await self._purge(self._subject)
-        # The server may still be storing what it had received of a lost lane, and a purge
-        # over another connection overtakes that.
+        # The server may still be storing what it received from a lost lane, and a purge over
+        # another connection overtakes that.
         rounds = _SETTLE_ROUNDS if self._has_lost_its_lane else 0
         while rounds:
             await asyncio.sleep(_SETTLE_SECONDS)
@@ -197,11 +197,12 @@ class JetStreamUpload:
 
     @property
     def _has_lost_its_lane(self) -> bool:
-        """Whether it began on a lane that is gone, and that never comes back."""
+        """Whether it started on a lane that is gone; lanes never reconnect."""
         return self._connection is not self._api.ordinary and self._connection.client.is_closed
 
     def _require_connection(self) -> None:
-        # What was out when the connection went may be stored or not, and nobody will say.
+        # What was unacknowledged when the connection was lost may or may not be stored, and no
+        # answer will tell.
         if self._has_lost_its_lane or (
             self._sent and self._connection.reconnects > self._generation
         ):
@@ -227,7 +228,7 @@ class JetStreamUpload:
         self._make_room()
 
     def _denied(self, error: PermissionDeniedError) -> None:
-        # One for each chunk, in place of its acknowledgement.
+        # One for each chunk, instead of its acknowledgement.
         self._answered += 1
         self._refusals += 1
         self._failure = self._failure or error
@@ -254,7 +255,8 @@ class JetStreamUpload:
         except (ValueError, KeyError, TypeError):
             msg = f"Bucket '{self._bucket}': a chunk's acknowledgement cannot be read."
             error = StoreAPIError(msg, bucket=self._bucket)
-        # Chunks are published without a condition, so this cannot be; it must not pass.
+        # Chunks are published without a condition, so this cannot happen; it must not go
+        # unnoticed.
         if isinstance(error, WrongRevision):
             error = StoreAPIError(str(error), bucket=self._bucket)
         self._failure = self._failure or error

@@ -1,4 +1,4 @@
-"""Waiting for answers: with a deadline, and no longer than they can come."""
+"""Waiting for answers: with a deadline, and only as long as they can still arrive."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,7 +10,7 @@ __all__ = ("Answer", "Waiting", "wait_for")
 
 _T = TypeVar("_T")
 
-# How soon a lost connection is noticed by those who wait for an answer.
+# How soon a lost connection is noticed while waiting for an answer.
 _LOOK_SECONDS = 0.25
 
 
@@ -22,8 +22,8 @@ def _expire(future: "asyncio.Future[Any]") -> None:
 async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
     """Wait for a future's result; `None` after `seconds`.
 
-    `asyncio.wait_for` of Python 3.10 and 3.11 loses a cancellation that arrives together
-    with the result; this one does not.
+    In Python 3.10 and 3.11, `asyncio.wait_for` loses a cancellation that arrives together with
+    the result; this function does not.
     """
     timer = asyncio.get_running_loop().call_later(seconds, _expire, future)
     try:
@@ -33,7 +33,7 @@ async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
 
 
 class Answer(Protocol):
-    """What `Waiting.answer` is."""
+    """The awaitable that `Waiting.answer` returns."""
 
     def __call__(
         self, future: "asyncio.Future[_T]", deadline: float, generation: int
@@ -42,10 +42,10 @@ class Answer(Protocol):
 
 
 class Waiting:
-    """Those who wait for an answer over one client; all of them share one timer.
+    """The requests that wait for an answer over one client; they share one timer.
 
     Args:
-        client: Where the answers come from.
+        client: The client that receives the answers.
     """
 
     def __init__(self, client: Client) -> None:
@@ -57,12 +57,12 @@ class Waiting:
     async def answer(
         self, future: "asyncio.Future[_T]", deadline: float, generation: int
     ) -> _T | None:
-        """The future's result; `None` at the deadline, or once it cannot come any more.
+        """The future's result; `None` at the deadline, or once it can no longer arrive.
 
         Args:
-            future: What an answer resolves.
+            future: Resolved by the answer.
             deadline: By the loop's clock.
-            generation: The connection that the question went out on.
+            generation: The connection on which the request was sent.
         """
         self._waiting[future] = (deadline, generation)
         if self._timer is None or deadline < self._timer.when():
@@ -80,11 +80,11 @@ class Waiting:
         self._timer = loop.call_at(when, self.look)
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of waiting requests."""
         return len(self._waiting)
 
     def look(self) -> None:
-        """Tell those who wait for what cannot come any more."""
+        """Wake the requests whose answers can no longer arrive."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

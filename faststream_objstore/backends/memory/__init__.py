@@ -1,11 +1,11 @@
-"""Buckets in this process's memory: what tests run on, without a server.
+"""Buckets in this process's memory: for tests without a server.
 
-It imitates a JetStream stream for each bucket: one sequence, compare-and-set, rollup,
-`max_bytes`, `max_age`, sealing. Every call gives other tasks a turn, as a network would.
+Each bucket imitates a JetStream stream: one sequence, compare-and-set, rollup, `max_bytes`,
+`max_age`, sealing. Every call gives other tasks a turn, as a network would.
 
-Where it is less than a server: nothing outlives the process; replicas, placement and
-compression are accepted and ignored; a removed message is never delivered, where a server
-may have it under way already.
+It does less than a server: nothing outlives the process; replicas, placement and compression
+are accepted and ignored; a removed message is never delivered, while a server may have sent it
+already.
 """
 
 from .backend import MemoryBackend

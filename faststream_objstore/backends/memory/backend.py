@@ -1,4 +1,4 @@
-"""One bucket in memory, with the turns for other tasks that a network would give."""
+"""One bucket in memory, which gives other tasks their turns as a network would."""
 
 import asyncio
 import copy
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ("MemoryBackend", "MemoryUpload")
 
-# A server reads control lines of 4,096 bytes, and a subject shares its line with the reply
-# subject and, in a direct get, a prefix. Less than JetStream takes, so that a name which
-# passes a test passes in production too.
+# A server reads control lines of at most 4,096 bytes, and a subject shares its line with the
+# reply subject and, in a direct get, a prefix. This is less than JetStream accepts, so that a
+# name that passes a test is also accepted in production.
 _MAX_SUBJECT = 3_800
 
 
@@ -32,7 +32,7 @@ class MemoryUpload:
         self._refused: ObjStoreError | None = None
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Store a chunk, or raise at once what a server would answer later."""
+        """Store a chunk, or immediately raise what a server would answer later."""
         data = bytes(chunk)
         await asyncio.sleep(0)
         self._check()
@@ -43,13 +43,13 @@ class MemoryUpload:
             raise
 
     async def finish(self) -> None:
-        """Raise what was refused, once more; see `ChunkUpload`."""
+        """Raise the earlier error again, if there was one; see `ChunkUpload`."""
         await asyncio.sleep(0)
         self._check()
 
     async def abort(self) -> None:
         """Remove what was stored; see `ChunkUpload`."""
-        # Without a suspension, so that a cancelled task gets through it.
+        # Without suspending, so that a cancelled task completes it.
         with suppress(ObjStoreError):
             self._find().purge(self._subject)
 
@@ -59,7 +59,7 @@ class MemoryUpload:
 
 
 class MemoryBackend:
-    """A `Backend` in memory. `MemoryServer` makes it; it finds its stream at each call."""
+    """A `Backend` in memory, made by `MemoryServer`; it looks up its stream at each call."""
 
     name = "memory"
 
@@ -90,7 +90,7 @@ class MemoryBackend:
 
     @property
     def may_lag(self) -> bool:
-        """Never: there is one replica."""
+        """Always false: there is only one replica."""
         return False
 
     @property
@@ -108,7 +108,7 @@ class MemoryBackend:
 
     @property
     def max_subject(self) -> int:
-        """Somewhat less than on JetStream, so that what passes here passes there."""
+        """Slightly less than on JetStream, so that what passes here passes there."""
         return _MAX_SUBJECT
 
     async def last_message(
@@ -127,14 +127,14 @@ class MemoryBackend:
         """Replace the subject's messages, compare-and-set; see `Backend`."""
         stream = await self._stream()
         message = stream.replace_last(subject, bytes(data), expected_sequence)
-        # The way back: a task that is cancelled here has written, and does not know.
+        # The reply's way back: a task cancelled here has written, and does not know it.
         await asyncio.sleep(0)
         return message
 
     async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
-        """Replace the messages of several subjects, all or none; see `Backend`."""
+        """Replace the messages of several subjects, either all or none; see `Backend`."""
         messages = (await self._stream()).replace_all(writes)
-        # As above: whoever is cancelled here has written, and does not know.
+        # As above: a task cancelled here has written, and does not know it.
         await asyncio.sleep(0)
         return messages
 
@@ -205,7 +205,7 @@ class MemoryBackend:
         )
 
     async def seal(self) -> None:
-        """Make the stream read-only for ever; see `Backend`."""
+        """Make the stream permanently read-only; see `Backend`."""
         (await self._stream()).seal()
 
     async def other(self, bucket: str) -> "MemoryBackend":

@@ -1,4 +1,4 @@
-"""Reading a stream in order, to its end or for ever."""
+"""Reading a stream in order, to its end or indefinitely."""
 
 import asyncio
 from collections import OrderedDict
@@ -41,7 +41,7 @@ class MemoryReader:
         self._queue: OrderedDict[int, StoredMessage] = OrderedDict()
         self._stream: Stream | None = None
         self._ended = False
-        # Made in the loop that waits: the server may have been made outside of any.
+        # Created in the loop that waits, because the server may have been made outside of any.
         self._waiter: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -88,7 +88,7 @@ class MemoryReader:
                 _, message = self._queue.popitem(last=False)
                 self._read += 1
                 pending = len(self._queue)
-                # A server's reader stops at the message that says nothing comes after it.
+                # A reader of a server stops at the message that reports that none follow.
                 self._ended = not self._goes_on(pending)
                 data = b"" if self._headers_only else message.data
                 return message._replace(data=data, pending=pending)
@@ -108,11 +108,11 @@ class MemoryReader:
         self._ended = self._ended or not self._goes_on(len(self._queue))
 
     def place(self, room: Room) -> bool:  # noqa: ARG002 - the bodies are here already
-        """Have bodies put into memory of the caller's: not done; see `MessageStream`."""
+        """Not supported: receive bodies into the caller's memory; see `MessageStream`."""
         return False
 
     async def take(self) -> list[StoredMessage]:
-        """The next message; see `MessageStream`. Those after it may still be removed."""
+        """The next message; see `MessageStream`. Later ones may still be removed."""
         try:
             return [await self.__anext__()]
         except StopAsyncIteration:
@@ -124,7 +124,7 @@ class MemoryReader:
         return self._follow or pending > 0
 
     def offer(self, message: StoredMessage) -> None:
-        """Queue a message that was stored, if it matches."""
+        """Queue a stored message if it matches."""
         if message.sequence >= self._start and any(
             matches(message.subject) for matches in self._matchers
         ):
@@ -132,11 +132,11 @@ class MemoryReader:
             self.wake()
 
     def forget(self, sequence: int) -> None:
-        """Leave out a message that was removed."""
+        """Drop a message that was removed."""
         self._queue.pop(sequence, None)
 
     def state(self) -> ConsumerState:
-        """What it has still to read."""
+        """The messages that it has yet to read."""
         first = next(iter(self._queue), None)
         return ConsumerState(
             name=f"reader-{id(self):x}",
@@ -146,10 +146,10 @@ class MemoryReader:
         )
 
     def wake(self) -> None:
-        """Have a waiting reader look again."""
+        """Make a waiting reader check again."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            # The writer may run in another thread's loop; the reader's may be closed.
+            # The writer may run in another thread's loop; the reader's loop may be closed.
             with suppress(RuntimeError):
                 waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
 

@@ -20,7 +20,7 @@ class MemoryServer:
     """A `Server` in memory.
 
     Args:
-        clock: Nanoseconds since the epoch; messages are stamped, and expire, by it.
+        clock: Returns nanoseconds since the epoch; messages are stamped, and expire, by it.
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
@@ -30,23 +30,23 @@ class MemoryServer:
         self._created_ns = 0
 
     def now(self) -> int:
-        """What the clock says, nanoseconds since the epoch."""
+        """The clock's current time in nanoseconds since the epoch."""
         return self._clock()
 
     async def open(self, bucket: str) -> MemoryBackend:
-        """The backend of a bucket that exists; see `Server`."""
+        """The backend of an existing bucket; see `Server`."""
         await asyncio.sleep(0)
         self.find(validate_bucket_name(bucket))
         return MemoryBackend(self, bucket)
 
     async def create(self, bucket: str, config: dict[str, Any]) -> MemoryBackend:
-        """Make a bucket, or find it there with this very configuration; see `Server`."""
+        """Create a bucket, or accept one with exactly this configuration; see `Server`."""
         await asyncio.sleep(0)
         validate_bucket_name(bucket)
         stream = self._streams.get(bucket)
         if stream is None:
             stream = self._streams[bucket] = Stream(bucket, config, self._clock)
-            # A recreated bucket has another time, also by a clock that stands still.
+            # A recreated bucket has a different time, even if the clock stands still.
             self._created_ns = max(stream.created_ns, self._created_ns + 1)
             stream.created_ns = self._created_ns
         else:
@@ -70,16 +70,16 @@ class MemoryServer:
         return sorted(self._streams)
 
     def subscribe(self, callback: Announced) -> Callable[[], None]:
-        """Have a callback see every metadata message, after the change is done.
+        """Call a callback with every metadata message, after the change is done.
 
-        Callbacks are called in the order they came in. What one raises is raised to
-        the caller of `put` or `delete`, and the callbacks after it are not called.
+        Callbacks are called in the order in which they were added. What one raises is raised
+        to the caller of `put` or `delete`, and the callbacks after it are not called.
 
         Args:
             callback: `async def callback(bucket: str, message: StoredMessage) -> None`.
 
         Returns:
-            A function that ends it; calling it twice does no harm.
+            A function that ends the subscription; calling it twice does no harm.
         """
         key = object()
         self._subscribers[key] = callback
@@ -90,7 +90,7 @@ class MemoryServer:
         return unsubscribe
 
     async def announce(self, bucket: str, message: StoredMessage) -> None:
-        """Call the subscribers that are there now, and have not left meanwhile."""
+        """Call the current subscribers, except those that leave in the meantime."""
         for key, callback in tuple(self._subscribers.items()):
             if key in self._subscribers:
                 await callback(bucket, message)

@@ -24,15 +24,15 @@ from ..base import (
 
 __all__ = ("MAX_PAYLOAD", "Listener", "Stream", "matcher", "not_found")
 
-# The default of a server.
+# A server's default.
 MAX_PAYLOAD = 1024 * 1024
-# What a stored message costs besides subject, headers and body (nats-server 2.15).
+# The cost of a stored message besides subject, headers and body (nats-server 2.15).
 _OVERHEAD = {"file": 30, "memory": 16}
-# What only the file storage adds where there are headers.
+# Added only by file storage, if there are headers.
 _HEADERS_OVERHEAD = {"file": 4, "memory": 0}
 # Settings that a server refuses to change.
 _FIXED = ("name", "storage", "max_consumers")
-# What sealing does to a stream, by the server's own choice.
+# How sealing changes a stream's configuration, as a server does it.
 _SEALED = {
     "sealed": True,
     "max_age": 0,
@@ -43,7 +43,7 @@ _SEALED = {
 
 
 def matcher(pattern: str) -> Callable[[str], object]:
-    """Whether a subject matches, by the rules of NATS; the result is a truth value."""
+    """Whether a subject matches, by NATS's rules; use the result as a truth value."""
     if not _has_wildcards(pattern):
         return pattern.__eq__
     tokens = pattern.split(".")
@@ -59,13 +59,13 @@ def _has_wildcards(pattern: str) -> bool:
 
 
 def not_found(bucket: str) -> BucketNotFoundError:
-    """The error of a bucket that is not there."""
+    """The error for a bucket that does not exist."""
     msg = f"Bucket '{bucket}' does not exist; create it first."
     return BucketNotFoundError(msg, bucket=bucket)
 
 
 def _cas_headers(expected_sequence: int) -> int:
-    """Bytes of the headers of a compare-and-set."""
+    """The bytes of the headers of a compare-and-set."""
     return len(
         "NATS/1.0\r\nNats-Rollup: sub\r\n"
         f"Nats-Expected-Last-Subject-Sequence: {expected_sequence}\r\n\r\n"
@@ -73,13 +73,13 @@ def _cas_headers(expected_sequence: int) -> int:
 
 
 def _batch_headers(number: int, count: int) -> int:
-    """Bytes of what a message of a batch has beside them."""
+    """The additional header bytes of a message in a batch."""
     commit = "Nats-Batch-Commit: 1\r\n" if number == count else ""
     return len(f"Nats-Batch-Id: {'0' * 22}\r\nNats-Batch-Sequence: {number}\r\n{commit}")
 
 
 class Listener(Protocol):
-    """What a stream keeps up to date: a reader."""
+    """A reader, which the stream keeps up to date."""
 
     def offer(self, message: StoredMessage) -> None:
         """A message was stored."""
@@ -91,7 +91,7 @@ class Listener(Protocol):
         """The stream was deleted."""
 
     def state(self) -> ConsumerState:
-        """What it has still to read."""
+        """What it has yet to read."""
 
 
 class Stream:
@@ -111,11 +111,11 @@ class Stream:
         self._sizes: dict[int, int] = {}
 
     def check_same(self, config: dict[str, Any]) -> None:
-        """Raise `BucketConfigMismatchError`, with each difference, unless this is it."""
+        """Raise `BucketConfigMismatchError`, with each difference, unless it is the same."""
         differences = [
             f"{key}: {self.config.get(key)!r} exists, {config.get(key)!r} is asked for"
             for key in sorted(config.keys() | self.config.keys())
-            # A server leaves out what is empty.
+            # A server omits empty values.
             if (config.get(key) or None) != (self.config.get(key) or None)
         ]
         if differences:
@@ -126,7 +126,7 @@ class Stream:
             raise BucketConfigMismatchError(msg, bucket=self.bucket)
 
     def update(self, config: dict[str, Any]) -> None:
-        """Replace the configuration, where a server would."""
+        """Replace the configuration, if a server would."""
         fixed = [key for key in _FIXED if config.get(key) != self.config.get(key)]
         if self.config.get("sealed") and not config.get("sealed"):
             fixed.append("sealed")
@@ -148,7 +148,7 @@ class Stream:
         return next(reversed(messages.values())) if messages else None
 
     def matching(self, *subjects: str) -> list[StoredMessage]:
-        """The messages of subjects, wildcards allowed, in order."""
+        """The messages of subjects, in order; wildcards are allowed."""
         if len(subjects) == 1 and not _has_wildcards(subjects[0]):
             return list(self.subjects.get(subjects[0], {}).values())
         matchers = [matcher(one) for one in subjects]
@@ -159,13 +159,13 @@ class Stream:
         ]
 
     def replace_last(self, subject: str, data: bytes, expected_sequence: int) -> StoredMessage:
-        """Compare-and-set with rollup, as `Backend.publish_metadata` has it."""
+        """Compare-and-set with rollup, as defined by `Backend.publish_metadata`."""
         self._check_writable()
         self._check_last(subject, expected_sequence)
         return self._replace(subject, data, _cas_headers(expected_sequence))
 
     def replace_all(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
-        """Compare-and-set with rollup of several subjects, all or none."""
+        """Compare-and-set with rollup for several subjects, either all or none."""
         self._check_writable()
         if not self.config.get("allow_atomic"):
             msg = f"Bucket '{self.bucket}' has no transactions; declare it with them."
@@ -195,14 +195,14 @@ class Stream:
 
     def _replace(self, subject: str, data: bytes, headers: int) -> StoredMessage:
         older = self.matching(subject)
-        # Like a server: the old message still counts when the new one is let in.
+        # As on a server, the old message still counts when the new one is admitted.
         message = self.append(subject, data, headers=headers)
         for one in older:
             self.remove(one)
         return message
 
     def _size(self, subject: str, data: bytes, headers: int) -> int:
-        """What a message counts; refused if it is larger than a message can be."""
+        """The size by which a message counts; raises if it is larger than a message can be."""
         if headers + len(data) > MAX_PAYLOAD:
             msg = (
                 f"Bucket '{self.bucket}': a message of {headers + len(data)} bytes, headers "
@@ -223,7 +223,7 @@ class Stream:
             raise BucketFullError(msg, bucket=self.bucket)
 
     def append(self, subject: str, data: bytes, *, headers: int = 0) -> StoredMessage:
-        """Store a message; `headers` is the number of their bytes."""
+        """Store a message; `headers` is their number of bytes."""
         self._check_writable()
         size = self._size(subject, data, headers)
         self._check_room(size)
@@ -238,7 +238,7 @@ class Stream:
         return message
 
     def remove(self, message: StoredMessage) -> None:
-        """Remove a message, also from the queues of readers."""
+        """Remove a message, also from the readers' queues."""
         sequence, subject = message.sequence, message.subject
         del self.messages[sequence]
         del self.subjects[subject][sequence]
@@ -249,7 +249,7 @@ class Stream:
             listener.forget(sequence)
 
     def remove_one(self, sequence: int) -> bool:
-        """Remove the message of a sequence; whether it was there."""
+        """Remove the message with a sequence; returns whether it existed."""
         self._check_writable()
         message = self.messages.get(sequence)
         if message is not None:
@@ -257,7 +257,7 @@ class Stream:
         return message is not None
 
     def purge(self, subject: str, up_to: int | None = None) -> int:
-        """Remove the messages of a subject, up to a sequence; how many there were."""
+        """Remove the messages of a subject up to a sequence; returns how many there were."""
         self._check_writable()
         messages = [
             one for one in self.matching(subject) if up_to is None or one.sequence <= up_to

@@ -1,4 +1,4 @@
-"""The lane: a second connection for large transfers, with a protocol of our own on it."""
+"""The lane: a second connection for large transfers, with our own protocol code."""
 
 from .connection import LaneConnection
 from .handshake import LaneUnavailable

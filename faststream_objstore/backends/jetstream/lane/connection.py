@@ -1,4 +1,4 @@
-"""A lane as the backend uses a NATS client."""
+"""A lane with the interface of the backend's `Connection`."""
 
 import asyncio
 import weakref
@@ -25,11 +25,11 @@ __all__ = ("LaneConnection",)
 
 
 class LaneConnection(Connection):
-    """A `Connection` on a lane: messages come without a queue, bodies where they stay.
+    """A `Connection` over a lane: messages skip the queue, bodies go to their destination.
 
     Args:
         lane: An open lane.
-        ordinary: The connection that takes over what a lost lane leaves undone.
+        ordinary: The connection that completes what a lost lane leaves unfinished.
     """
 
     def __init__(self, lane: Lane, ordinary: Connection) -> None:
@@ -40,12 +40,12 @@ class LaneConnection(Connection):
 
     @property
     def is_usable(self) -> bool:
-        """Whether something new may begin on it."""
+        """Whether new operations may start on it."""
         return self.lane.is_connected and not self.lane.retired
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is under way on it."""
+        """Whether operations are in progress on it."""
         return bool(self._replies or self._waiting or self._routes) or self.lane.listening > 1
 
     async def request(
@@ -58,7 +58,7 @@ class LaneConnection(Connection):
         headers: dict[str, str] | None = None,
         resend: bool = True,
     ) -> Msg:
-        """Publish, and return the first reply, over the ordinary connection if need be."""
+        """Publish, and return the first reply, over the ordinary connection if necessary."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -71,7 +71,7 @@ class LaneConnection(Connection):
                 resend=resend,
             )
         except NotConnectedError:
-            # The lane is lost. It was not sent, or may be sent again.
+            # The lane is lost. The message was not sent, or it may be sent again.
             ordinary = self._ordinary()
             if ordinary is None:
                 raise
@@ -114,5 +114,5 @@ class LaneConnection(Connection):
         return cast("Subscription", sid)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove a subscription; nothing happens if the lane is lost."""
+        """Remove a subscription; does nothing if the lane is lost."""
         self.lane.unlisten(cast("str", subscription))

@@ -1,7 +1,7 @@
-"""A second connection with the options of a nats-py client, taken over after its handshake.
+"""A second connection with the options of a nats-py client, taken over after the handshake.
 
-The only module that touches nats-py's private attributes. What it finds to be other than it
-knows makes it raise `LaneUnavailable`, and everything then goes over the client itself.
+This is the only module that touches nats-py's private attributes. If it finds them to differ
+from what it expects, it raises `LaneUnavailable`, and everything then uses the client itself.
 """
 # ruff: noqa: SLF001 - that is what this module is for
 
@@ -16,7 +16,7 @@ from nats.aio.transport import TcpTransport
 
 __all__ = ("Established", "LaneUnavailable", "shake_hands", "tell_user", "when_closed")
 
-# What says who the client is, and where it connects.
+# The options that identify the client, and say where it connects.
 _COPIED = (
     "_auth_configured",
     "_inbox_prefix",
@@ -32,17 +32,17 @@ _TASKS = ("_reading_task", "_ping_interval_task", "_flusher_task")
 
 
 class LaneUnavailable(Exception):  # noqa: N818 - a signal for the backend, never a user's error
-    """There is no second connection to be had; the text says why."""
+    """A second connection is not possible; the message says why."""
 
 
 class Established(NamedTuple):
     """A connection after its handshake.
 
     Attributes:
-        transport: asyncio's transport, with TLS where the server asks for it.
+        transport: asyncio's transport, with TLS if the server requires it.
         received: What the server has sent after the handshake.
         info: The server's `INFO`.
-        keep: What must live as long as the transport.
+        keep: Objects that must live as long as the transport.
     """
 
     transport: asyncio.WriteTransport
@@ -52,10 +52,10 @@ class Established(NamedTuple):
 
 
 async def shake_hands(client: Client) -> Established:
-    """Connect to the server that a client is connected to, as that client did.
+    """Connect to the server that a client is connected to, with that client's options.
 
     Raises:
-        LaneUnavailable: If the server refuses it, or nats-py is not as it is known here.
+        LaneUnavailable: If the server refuses, or if nats-py differs from what is known here.
     """
     try:
         second = _twin(client)
@@ -65,7 +65,7 @@ async def shake_hands(client: Client) -> Established:
     try:
         await second._connect_to_server(second._server_pool[0])
         await second._process_connect_init()
-        # They have been made and have not begun to run.
+        # They have been created, but have not started to run.
         for name in _TASKS:
             getattr(second, name).cancel()
         return _taken_over(second)
@@ -96,14 +96,14 @@ def _twin(client: Client) -> Client:
         uri=server.uri, tls_name=server.tls_name, server_version=server.server_version
     )
     twin._server_pool = [twin._current_server]
-    # What the server says of itself is for the client; it is not ours to repeat.
+    # The client itself handles what the server says about itself; do not report it twice.
     twin._flush_queue = asyncio.Queue()
     twin._error_cb = _ignore
     return twin
 
 
 def when_closed(client: Client, close: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    """Have something called when a client was closed, before the callback of its user."""
+    """Call a function when a client is closed, before the user's own callback."""
     usual = client._closed_cb
 
     async def closed_cb() -> None:
@@ -116,12 +116,12 @@ def when_closed(client: Client, close: "weakref.WeakMethod[Callable[[], None]]")
 
 
 def tell_user(client: Client, error: Exception) -> "asyncio.Future[None]":
-    """Call the error callback that its user gave a client."""
+    """Call the error callback that the user gave a client."""
     return asyncio.ensure_future(client._error_cb(error))
 
 
 async def _ignore(error: Exception) -> None:
-    """The callbacks of the client are not for the second connection."""
+    """Keep the client's callbacks out of the second connection."""
 
 
 def _taken_over(second: Client) -> Established:

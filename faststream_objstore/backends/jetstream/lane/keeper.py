@@ -1,4 +1,4 @@
-"""When there is a lane: opened for much traffic, closed when there is none."""
+"""When there is a lane: it is opened for much traffic, and closed when there is none."""
 
 import asyncio
 import logging
@@ -17,23 +17,23 @@ __all__ = ("Lanes",)
 
 _LOGGER = logging.getLogger("faststream_objstore")
 
-# Transfers of this size, or reads of this many messages, are worth opening a lane for.
+# Transfers of this size, or reads of this many messages, justify opening a lane.
 _LARGE_BYTES = 8 * 1024 * 1024
 _MANY_MESSAGES = 2_000
-# So many steps within a second are worth it, too.
+# So do this many steps within a second.
 _STEPS = 100
 _PERIOD_SECONDS = 1.0
 
-# Beyond this, a transfer goes over the ordinary connection instead of waiting for the lane.
+# Beyond this, a transfer uses the ordinary connection instead of waiting for the lane.
 _OPEN_SECONDS = 2.0
-# After a refusal, nobody tries for so long.
+# After a refusal, no new attempt is made for this long.
 _PAUSE_SECONDS = 60.0
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 
 
 class Lanes:
-    """The lane beside a connection.
+    """The lane that accompanies a connection.
 
     Args:
         connection: The ordinary connection, of a nats-py client.
@@ -45,7 +45,7 @@ class Lanes:
 
     @classmethod
     def of(cls, connection: Connection) -> "Lanes":
-        """The one of a connection, made at the first call."""
+        """The keeper of a connection, created at the first call."""
         lanes = cls._known.get(connection)
         if lanes is None:
             lanes = cls._known[connection] = cls(connection)
@@ -70,7 +70,7 @@ class Lanes:
         return lane if lane is not None and lane.is_usable else None
 
     def step(self) -> LaneConnection | None:
-        """The lane for one more step; many in a short time have one opened."""
+        """The lane for one more step; many steps in a short time open one."""
         lane = self._lane
         if lane is not None and lane.is_usable:
             self._steps += 1
@@ -84,11 +84,11 @@ class Lanes:
         return None
 
     async def open(self, *, size: int = 0, messages: int = 0) -> LaneConnection | None:
-        """The lane for a transfer, opened if that is large.
+        """The lane for a transfer, opened if the transfer is large.
 
         Args:
-            size: Its bytes.
-            messages: Its messages.
+            size: The size of the transfer in bytes.
+            messages: Its number of messages.
         """
         if self.current is None:
             if size < _LARGE_BYTES and messages < _MANY_MESSAGES:
@@ -127,7 +127,7 @@ class Lanes:
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
-        """Close the lane if it is idle, or nobody is there to use it."""
+        """Close the lane if it is idle, or if nothing uses it any more."""
         self._timer = None
         lane = self._lane
         if lane is None:

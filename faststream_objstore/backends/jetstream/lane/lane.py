@@ -1,4 +1,4 @@
-"""A second connection for large transfers, in the place of a nats-py client."""
+"""A second connection for large transfers, which stands in for a nats-py client."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from .protocol import Destination, LaneProtocol, Receive
 __all__ = ("Lane",)
 
 _nuid = NUID()
-# Above this, asyncio's transport asks writers to wait.
+# Above this, asyncio's transport tells writers to pause.
 _HIGH_WATER = 2 * 1024 * 1024
 _CRLF = b"\r\n"
 
 
 class Lane:
-    """A connection that reads bodies into their destination and writes them without a copy.
+    """A connection that reads bodies into their destination and writes them without copying.
 
-    It has those members of a nats-py `Client` that `Connection` uses. It never reconnects:
-    once lost it is closed, and a new one is opened for the next transfer.
+    It has the members of a nats-py `Client` that `Connection` uses. It never reconnects: once
+    lost it is closed, and a new one is opened for the next transfer.
     """
 
     def __init__(self, client: Client) -> None:
@@ -61,41 +61,41 @@ class Lane:
         return lane
 
     def when_lost(self, call: Callable[[], None]) -> None:
-        """Have something called when the connection has gone."""
+        """Call a function when the connection is lost."""
         self._lost_listeners.append(call)
 
     @property
     def listening(self) -> int:
-        """How many subscriptions there are."""
+        """The number of subscriptions."""
         return len(self._protocol.listeners)
 
     @property
     def stats(self) -> dict[str, int]:
-        """As nats-py has them; the loss counts as a reconnect, which ends what was out."""
+        """Like nats-py's; the loss counts as a reconnect, which ends pending requests."""
         return {"reconnects": int(self.is_closed)}
 
     @property
     def is_connected(self) -> bool:
-        """Whether messages go out and come in."""
+        """Whether messages can be sent and received."""
         return not self._protocol.is_lost
 
     @property
     def is_closed(self) -> bool:
-        """Whether it is gone for good."""
+        """Whether it is permanently closed."""
         return self._protocol.is_lost
 
     @property
     def is_reconnecting(self) -> bool:
-        """Never: see `is_closed`."""
+        """Always false: see `is_closed`."""
         return False
 
     @property
     def pending_data_size(self) -> int:
-        """How much waits to be sent; here whether a message would have to wait."""
+        """The bytes waiting to be sent; here, whether a message would have to wait."""
         return 0 if self._protocol.paused is None else _HIGH_WATER
 
     def new_inbox(self) -> str:
-        """A subject of its own for replies, with the client's prefix."""
+        """A unique subject for replies, with the client's prefix."""
         return f"{self._inbox_prefix}.{_nuid.next().decode()}"
 
     async def publish(
@@ -132,7 +132,7 @@ class Lane:
     def listen(
         self, subject: str, receive: Receive, destination: Destination | None = None
     ) -> str:
-        """Subscribe; the subscription's id, for `unlisten`.
+        """Subscribe; returns the subscription's id, for `unlisten`.
 
         Raises:
             nats.errors.ConnectionClosedError: If the lane is lost.
@@ -146,15 +146,15 @@ class Lane:
         return sid
 
     def unlisten(self, sid: str) -> None:
-        """Unsubscribe; what still comes is dropped."""
+        """Unsubscribe; messages that still arrive are dropped."""
         if self._protocol.listeners.pop(sid, None) is not None:
             self._protocol.write(f"UNSUB {sid}\r\n".encode())
 
     async def flush(self) -> None:
-        """Return when the server has what was sent.
+        """Return when the server has received what was sent.
 
         Raises:
-            asyncio.CancelledError: If the lane is lost meanwhile.
+            asyncio.CancelledError: If the lane is lost in the meantime.
         """
         pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._protocol.pongs.append(pong)
@@ -184,12 +184,12 @@ class Lane:
             call()
 
 
-# Up to here a copy is cheaper than a further piece for the transport.
+# Up to this size, a copy is cheaper than another piece for the transport.
 _SMALL_BYTES = 8 * 1024
 
 
 def _lasting(payload: bytes | bytearray | memoryview) -> bytes | memoryview:
-    """The payload in memory that nobody changes while the transport still has it."""
+    """The payload in memory that does not change while the transport still holds it."""
     if isinstance(payload, bytes):
         return payload
     if isinstance(payload, memoryview) and isinstance(payload.obj, bytes):

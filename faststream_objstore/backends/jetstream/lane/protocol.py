@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 __all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
 
-# What one `recv` brings where no large body is under way: many small messages, or the line
-# before a large body and its beginning, which is then copied.
+# How much one `recv` reads while no large body is being received: many small messages, or the
+# line before a large body and its beginning, which is then copied.
 _SCRATCH_BYTES = 64 * 1024
-# A body that is larger than this and not complete yet is received where it will stay.
+# An incomplete body that is larger than this is received directly into its destination.
 _LARGE_BYTES = 8 * 1024
 
 _CRLF = b"\r\n"
@@ -21,13 +21,13 @@ _STATUS_LINE = b"NATS/1.0"
 
 
 class LaneMessage(NamedTuple):
-    """A message as it came, with the attributes of nats-py's `Msg` that are used here.
+    """A received message, with the attributes of nats-py's `Msg` that are used here.
 
     Attributes:
         subject: Its subject.
         reply: Its reply subject, or an empty string.
-        data: Its body; a view of the destination if the listener has named one.
-        headers: Its headers, one value each; `Status` and `Description` of a status line.
+        data: Its body; a view of the destination if the listener has provided one.
+        headers: Its headers, one value each; also `Status` and `Description` of a status line.
     """
 
     subject: str
@@ -37,20 +37,20 @@ class LaneMessage(NamedTuple):
 
 
 Receive: TypeAlias = Callable[[LaneMessage], None]
-"""Takes a message; called inside the event loop's read, so it must not block."""
+"""Handles a message; called inside the event loop's read, so it must not block."""
 
 Destination: TypeAlias = Callable[[int], "memoryview | None"]
-"""Memory for the next body, given its size; `None` for new `bytes`."""
+"""Provides memory for the next body, given its size; `None` for new `bytes`."""
 
 
 class LaneProtocol(asyncio.BufferedProtocol):
-    """Parses what a server sends; writes what a client sends, with backpressure.
+    """Parses what a server sends, and writes what a client sends, with backpressure.
 
     Args:
         opened: Bytes that were received before this protocol took over.
         on_error: Called with the text of each `-ERR`.
         on_info: Called with each `INFO`.
-        on_lost: Called once, when the connection has gone.
+        on_lost: Called once, when the connection is lost.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class LaneProtocol(asyncio.BufferedProtocol):
         on_lost: Callable[[Exception | None], None],
     ) -> None:
         self.listeners: dict[str, tuple[Receive, Destination | None]] = {}
-        """Who listens, by subscription id."""
+        """The listeners, by subscription id."""
         self.pongs: list[asyncio.Future[None]] = []
-        """Who waits for a `PONG`, in order."""
+        """The waiters for a `PONG`, in order."""
         self._on_error = on_error
         self._on_info = on_info
         self._on_lost = on_lost
@@ -73,24 +73,24 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._window = memoryview(self._scratch)
-        # What is received and not parsed: from here, up to there.
+        # The received bytes that are not parsed yet: from here, up to there.
         self._start = self._end = 0
-        # The message whose body is under way: subscription, subject, reply, length of its
-        # headers, and of all.
+        # The message whose body is being received: subscription, subject, reply, length of its
+        # headers, and total length.
         self._under_way: tuple[str, str, str, int, int] | None = None
         self._body: memoryview | None = None
         self._filled = 0
-        # Whether the body is where its listener wanted it.
+        # Whether the body is received into the listener's destination.
         self._placed = False
 
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; `attach` is for a transport that had another protocol before."""
+        """Start; `attach` is for a transport that had another protocol before."""
         self.attach(transport)
 
     def attach(self, transport: asyncio.BaseTransport, received: bytes = b"") -> None:
-        """Take over a transport, with what its former protocol had received already."""
+        """Take over a transport, with what its previous protocol had already received."""
         self._transport = transport  # type: ignore[assignment]
         for offset in range(0, len(received), _SCRATCH_BYTES):
             piece = memoryview(received)[offset : offset + _SCRATCH_BYTES]
@@ -102,7 +102,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
                 piece = piece[count:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell everybody who waits."""
+        """Tell all waiters."""
         self._lost = True
         self._body = None
         if self._resumed is not None and not self._resumed.done():
@@ -113,7 +113,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
         self._on_lost(exc)
 
     def eof_received(self) -> bool:
-        """The server has ended the connection; so do we."""
+        """The server has closed the connection, so close it here too."""
         return False
 
     def pause_writing(self) -> None:
@@ -122,7 +122,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
             self._resumed = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
-        """There is room again."""
+        """The transport's buffer has room again."""
         resumed, self._resumed = self._resumed, None
         if resumed is not None and not resumed.done():
             resumed.set_result(None)
@@ -131,12 +131,12 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
     @property
     def paused(self) -> "asyncio.Future[None] | None":
-        """What to await (shielded) before more is written."""
+        """What to await (shielded) before writing more."""
         return self._resumed
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection has gone."""
+        """Whether the connection is lost."""
         return self._lost or self._transport is None or self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
@@ -145,27 +145,27 @@ class LaneProtocol(asyncio.BufferedProtocol):
             self._transport.write(data)
 
     def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send the pieces of a command; from Python 3.12 on without a copy.
+        """Send the pieces of a command; without copying from Python 3.12 on.
 
-        Their memory must not change until it was sent.
+        Their memory must not change until they have been sent.
         """
         if self._transport is not None and not self._lost:
             self._transport.writelines(pieces)
 
     def close(self) -> None:
-        """End the connection, after what was written."""
+        """Close the connection after everything written has been sent."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
     # Reading
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """Where the next bytes go: the destination of the body that is under way."""
+        """Where the next bytes go: the destination of the body that is being received."""
         if self._body is not None:
             return self._body[self._filled :]
         if self._start == self._end:
@@ -177,7 +177,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
         return self._window[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what has come."""
+        """Parse the received bytes."""
         if self._body is not None:
             self._filled += nbytes
             if self._filled == len(self._body):
@@ -226,12 +226,12 @@ class LaneProtocol(asyncio.BufferedProtocol):
                 self._command(bytes(scratch[begin:at]))
 
     def _parse_body(self) -> bool:
-        """Whether the body is complete, and parsing can go on."""
+        """Whether the body is complete, so that parsing can continue."""
         assert self._under_way is not None  # noqa: S101
         sid, subject, reply, head, size = self._under_way
         there = self._end - self._start
         if self._filled:
-            # It was received in place; only its end is missing.
+            # It was received in place; only its end marker is missing.
             if there < 2:
                 return False
             self._start += 2
@@ -259,7 +259,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
             return True
         if size <= _LARGE_BYTES or there < head:
             return False
-        # The rest is received where it stays.
+        # The rest is received directly into its destination.
         into = destination(size) if destination and not head else None
         self._placed = into is not None
         body = memoryview(bytearray(size)) if into is None else into
@@ -305,11 +305,11 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
 
 def _drop(message: LaneMessage) -> None:
-    """What comes after an UNSUB was sent."""
+    """What arrives after an UNSUB was sent."""
 
 
 def _headers_of(raw: bytes) -> dict[str, str]:
-    """A header block, one value for each key; the last one wins, as in nats-py."""
+    """Parse a header block, one value per key; the last one wins, as in nats-py."""
     lines = raw.split(_CRLF)
     if not lines[0].startswith(_STATUS_LINE):
         msg = "a header block without NATS/1.0"
