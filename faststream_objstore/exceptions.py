@@ -309,7 +309,7 @@ class BulkError(ObjStoreError):
     ) -> None:
         super().__init__(message, bucket=bucket, name=name)
         # Bulk operations always give one; pickle and copy make the error without it first.
-        self.result = cast("BulkResult", result)
+        self.result: BulkResult = cast("BulkResult", result)
 
 
 class TransactionEndedError(ObjStoreError, RuntimeError):
