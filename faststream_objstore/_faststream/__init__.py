@@ -1,7 +1,7 @@
-"""What this package needs of FastStream beyond its public API, and nothing else.
+"""Everything that this package needs of FastStream beyond its public API.
 
-The only package that imports `faststream._internal` or touches FastStream's private
-attributes: what a new FastStream breaks, it breaks here.
+This is the only package that imports `faststream._internal` or touches FastStream's private
+attributes, so whatever a new FastStream release breaks, it breaks here.
 """
 
 from fast_depends.dependencies import Dependant

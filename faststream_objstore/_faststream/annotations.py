@@ -1,4 +1,4 @@
-"""Which return types mean content as it is, and the schema that AsyncAPI shows of them."""
+"""Return types that mean content stored unchanged, and the schema that AsyncAPI shows."""
 
 import collections.abc
 import inspect
@@ -23,7 +23,7 @@ _STREAMS = (
 
 
 def has_binary(annotation: Any) -> bool:
-    """Whether a type, or one of a union, is content that is stored as it is."""
+    """Whether a type, or a member of a union, is content that is stored unchanged."""
     return any(_is_binary(one) for one in _members(annotation))
 
 
@@ -32,10 +32,10 @@ def result_schema(func: Callable[..., Any], prefix: str) -> dict[str, Any] | Non
 
     Args:
         func: The function.
-        prefix: What the schemas of its models are named after.
+        prefix: The prefix of its models' schema names.
 
     Returns:
-        `None` where the function does not say.
+        `None` if the function has no return annotation.
     """
     if is_gen_callable(func) or is_async_gen_callable(func):
         annotation: Any = bytes

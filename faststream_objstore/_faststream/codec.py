@@ -20,13 +20,13 @@ __all__ = (
 
 
 class Encoded(bytes):
-    """A body that is encoded already; after `encode_body`, producers send it as it is."""
+    """A body that is already encoded; after `encode_body`, producers send it unchanged."""
 
     __slots__ = ()
 
 
 class _EncodedCodec:
-    """A user's codec for bodies, but for those that are encoded already."""
+    """A user's codec for bodies, which skips those that are already encoded."""
 
     def __init__(self, codec: Any) -> None:
         self._codec = codec
@@ -46,7 +46,7 @@ async def encode_body(broker: NatsBroker, body: Any) -> tuple[bytes, str | None]
     config = broker.config.broker_config
     producers: tuple[Any, ...] = (config.producer, config.js_producer)
     for producer in producers:
-        # `DefaultCodec` does not touch bytes; connecting sets the codec anew.
+        # `DefaultCodec` does not change bytes; connecting sets the codec again.
         if not isinstance(producer.codec, (DefaultCodec, _EncodedCodec)):
             producer.codec = _EncodedCodec(producer.codec)
     encoded: tuple[bytes, str | None] = await producers[0].codec.encode(
@@ -56,12 +56,12 @@ async def encode_body(broker: NatsBroker, body: Any) -> tuple[bytes, str | None]
 
 
 def is_producer(call: Callable[..., Any]) -> bool:
-    """Whether a publish middleware's `call_next` is the producer: FastStream binds others."""
+    """Whether a middleware's `call_next` is the producer; FastStream binds other callables."""
     return not isinstance(call, partial)
 
 
 def headers_size(headers: Mapping[str, str]) -> int:
-    """Bytes that headers take in a message: they count against `max_payload`, too."""
+    """The size of headers in a message, in bytes: they count against `max_payload` too."""
     # "NATS/1.0\r\n", "key: value\r\n" and "\r\n".
     return 12 + sum(
         len(str(key).encode()) + len(str(value).encode()) + 4 for key, value in headers.items()
@@ -69,10 +69,10 @@ def headers_size(headers: Mapping[str, str]) -> int:
 
 
 class MessageTooLargeError(Exception):
-    """A message is larger than the server takes.
+    """A message is larger than the server accepts.
 
     Attributes:
-        excess: By how many bytes.
+        excess: The number of bytes above the limit.
     """
 
     def __init__(self, excess: int) -> None:
@@ -81,14 +81,14 @@ class MessageTooLargeError(Exception):
 
 
 class _Measured:
-    """A producer that refuses what the server would close the connection for.
+    """A producer that refuses messages for which the server would close the connection.
 
-    nats-py compares the body alone with `max_payload`; the server counts the headers, too,
-    and what middlewares add is known here at last.
+    nats-py compares only the body with `max_payload`, but the server counts the headers too,
+    and only here is it known what middlewares have added.
 
     Args:
-        broker: Whose it is.
-        producer: Where messages go.
+        broker: The broker that it belongs to.
+        producer: The producer that sends the messages.
         limit: The server's `max_payload`.
     """
 
@@ -98,7 +98,7 @@ class _Measured:
         self._limit = limit
 
     async def publish(self, command: NatsPublishCommand) -> Any:
-        """Publish, if it is not too large.
+        """Publish the message unless it is too large.
 
         Raises:
             MessageTooLargeError: If it is.
@@ -117,7 +117,7 @@ async def publish_measured(
     """Publish through the broker's middlewares.
 
     Raises:
-        MessageTooLargeError: If it is more than the server takes, headers included.
+        MessageTooLargeError: If it is larger than the server accepts, headers included.
     """
     command = NatsPublishCommand(
         body,

@@ -1,9 +1,9 @@
-"""Test mode on a broker that is in use: for the task that entered it, and for nobody else.
+"""Test mode on a broker that is in use: only for the task that entered it.
 
 FastStream's AsyncAPI page enters `TestNatsBroker` on the live broker for each dry run, and
-`TestNatsBroker` exchanges parts of the broker for the whole process. What it exchanged is put
-back at once, and the task that entered it is remembered in a context variable, which what it
-starts inherits: a `TaskProducer` sends its messages to the test, and all others to the server.
+`TestNatsBroker` replaces parts of the broker for the whole process. They are restored at once,
+and the entry is remembered in a context variable, which the tasks that it starts inherit: a
+`TaskProducer` sends messages of those tasks to the test, and all others to the server.
 """
 # ruff: noqa: SLF001 - that is what this package is for
 
@@ -30,7 +30,7 @@ class DryRun:
     """
 
     def __init__(self, broker: NatsBroker, fake: Any) -> None:
-        # Whatever ends the test drops its producer: then this is over, in any case.
+        # However the test ends, its producer is dropped, and then this is over too.
         self._fake = weakref.ref(fake)
         self._broker = weakref.ref(broker)
         self._running = [(one, one.running) for one in broker.subscribers]
@@ -47,11 +47,11 @@ class DryRun:
         return self._broker() is broker and self.fake is not None
 
     def enter(self) -> None:
-        """Make this task, and those it starts, see it from now on."""
+        """Make it visible to this task and to those that it starts, from now on."""
         _entered.set((*(one for one in _entered.get() if one.fake is not None), self))
 
     def leave(self) -> None:
-        """End it, and let the subscribers of the server go on, which a test leaves deaf."""
+        """End it, and resume the server's subscribers, which the test had stopped."""
         self._left = True
         for subscriber, running in self._running:
             subscriber.running = running
@@ -71,14 +71,14 @@ def dry_run_of(broker: NatsBroker) -> DryRun | None:
 
 
 def fake_producer(broker: NatsBroker) -> Any | None:
-    """The producer of a test that has been entered on the broker, or `None`."""
-    # Not imported: that takes long, and whoever tests has it already.
+    """The producer of a test that was entered on the broker, or `None`."""
+    # Not imported here: that takes long, and a test has already imported it.
     testing = sys.modules.get("faststream.nats.testing")
     producer: object = broker.config.broker_config.producer
     if (
         testing is not None
         and isinstance(producer, testing.FakeProducer)
-        # A test that failed leaves its fake producer behind, but not the other patches.
+        # A failed test leaves its fake producer behind, but not the other patches.
         and "_connect" in vars(broker)
     ):
         fake: object = producer
@@ -87,11 +87,11 @@ def fake_producer(broker: NatsBroker) -> Any | None:
 
 
 class TaskProducer(NatsFastProducer):
-    """Sends the messages of a task to the test that it is in, and all others to the server.
+    """Sends a task's messages to the test that it is in, and all others to the server.
 
     Args:
         broker: The broker that it belongs to.
-        producer: The one that sends to the server.
+        producer: The producer that sends to the server.
     """
 
     def __init__(self, broker: NatsBroker, producer: Any) -> None:
@@ -148,13 +148,13 @@ class TaskProducer(NatsFastProducer):
 
 
 def serve_tasks(broker: NatsBroker, connection: Client, logger: Any, **methods: Any) -> None:
-    """Undo what `TestNatsBroker` did to a broker that is in use, but for the handlers' mocks.
+    """Undo what `TestNatsBroker` did to a broker in use, except for the handlers' mocks.
 
     Args:
         broker: The broker.
-        connection: What it talks to.
-        logger: What it logs with.
-        **methods: Its methods, as they are outside tests.
+        connection: The connection that it uses.
+        logger: Its logger.
+        **methods: Its methods as they are outside of tests.
     """
     broker._connection = connection
     broker.config.logger.logger = logger

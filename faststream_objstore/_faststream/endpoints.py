@@ -1,4 +1,4 @@
-"""The base of the subscribers that run on changes."""
+"""The base class of the subscribers that run on changes."""
 # ruff: noqa: SLF001 - that is what this package is for
 
 import dataclasses
@@ -36,25 +36,25 @@ def register(
 ) -> None:
     """Add a subscriber to a router.
 
-    Around `NatsRegistrator.subscriber`, which would have FastStream rewrite the bucket's
-    stream.
+    It bypasses `NatsRegistrator.subscriber`, because FastStream would then rewrite the
+    bucket's stream.
     """
     Registrator.subscriber(router, subscriber)
     subscriber.add_call(parser_=None, decoder_=None, dependencies_=tuple(dependencies))
 
 
 class PlainSubscriber(StreamSubscriber):
-    """A FastStream subscriber that leaves receiving and acknowledging to its subclass.
+    """A FastStream subscriber whose subclass receives and acknowledges.
 
     Args:
         router: Where it is registered.
-        subject: What it listens to, whatever prefix the router gets.
+        subject: Its subject, independent of the router's prefix.
         stream: The stream's name.
         specification: How AsyncAPI describes it.
-        calls: Where its handlers are kept.
-        parse: Makes FastStream's message of NATS's.
-        decode: Makes the handler's argument of FastStream's message.
-        no_reply: Not to answer requests.
+        calls: The collection of its handlers.
+        parse: Converts a NATS message to FastStream's message.
+        decode: Converts FastStream's message to the handler's argument.
+        no_reply: Do not answer requests.
     """
 
     def __init__(
@@ -84,17 +84,17 @@ class PlainSubscriber(StreamSubscriber):
 
     @property
     def subject(self) -> Address:
-        """The subject, whatever prefix the routers around it have."""
+        """The subject, independent of the prefixes of its routers."""
         return Address.literal(self._subject)
 
     @property
     def subject_label(self) -> str:
-        """What logs show as the subject."""
+        """The subject that logs show."""
         raise NotImplementedError
 
     @property
     def innermost_middlewares(self) -> Sequence[Any]:
-        """What stands between FastStream's middlewares and the handler."""
+        """The middlewares between FastStream's and the handler."""
         return ()
 
     @property
@@ -104,7 +104,7 @@ class PlainSubscriber(StreamSubscriber):
     def _get_parser_and_decoder(
         self, item_parser: Any = None, item_decoder: Any = None
     ) -> tuple[Any, Any]:
-        # Those of the broker are for messages; a bucket's metadata is ADR-20's.
+        # The broker's are for messages, while a bucket's metadata has ADR-20's format.
         return (
             ParserComposition(item_parser, self._parser) if item_parser else self._parser,
             ParserComposition(item_decoder, self._decoder) if item_decoder else self._decoder,
@@ -132,7 +132,7 @@ class PlainSubscriber(StreamSubscriber):
 
     @property
     def makes_objects_only(self) -> bool:
-        """Whether all that its handlers are known for is the objects they make."""
+        """Whether the objects that they make are all that its handlers are for."""
         for call in self.calls:
             publishers = call.handler._publishers
             if not publishers or not all(
@@ -142,7 +142,7 @@ class PlainSubscriber(StreamSubscriber):
         return bool(self.calls)
 
     def prepare(self) -> None:
-        """Build the handlers' models, if a broker that started has not done so."""
+        """Build the handlers' models, unless a broker's start has already done so."""
         if any(call.parser is None for call in self.calls):
             self._build_fastdepends_model()
 
@@ -152,11 +152,11 @@ class PlainSubscriber(StreamSubscriber):
         raise NotImplementedError
 
     def require_captures(self, handler: str, names: Sequence[str]) -> None:
-        """Refuse a handler that asks for `Path()` values which no message can have.
+        """Refuse a handler that requires `Path()` values that no message can have.
 
         Args:
             handler: Its name.
-            names: The values that it cannot do without.
+            names: The values that it requires.
         """
 
     def _build_fastdepends_model(self) -> None:
@@ -165,13 +165,13 @@ class PlainSubscriber(StreamSubscriber):
         else:
             self._build_without_fastapi()
         for call in self.calls:
-            # A parser of the user's own may fill in whatever it likes.
+            # A user's own parser may supply any value.
             if call.item_parser is None:
                 self.require_captures(call.name, required_captures(call.dependant))
 
     def _build_without_fastapi(self) -> None:
-        # FastAPI's router would resolve handlers as HTTP routes, with a request for a body;
-        # a change has none. Its dependencies stay with its own subscribers.
+        # FastAPI's router would treat handlers as HTTP routes, with a request for a body,
+        # which a change does not have. Its dependencies still apply to its own subscribers.
         config = dataclasses.replace(
             self._outer_config.fd_config,
             use_fastdepends=True,
@@ -191,18 +191,18 @@ class PlainSubscriber(StreamSubscriber):
             call.handler.refresh(with_mock=False)
 
     async def start_late(self, *, in_memory: bool) -> None:
-        """Start a subscriber of a broker that runs already."""
+        """Start a subscriber of a broker that is already running."""
         if not in_memory:
             await self.start()
             return
-        # What entering `TestNatsBroker` has done for the others.
+        # What `TestNatsBroker` did for the other subscribers when it was entered.
         self._build_fastdepends_model()
         for call in self.calls:
             call.handler.set_test()
         self._post_start()
 
     async def is_wanted(self, message: Msg) -> bool:
-        """Whether a handler's filter takes the message; one that fails is to be reported."""
+        """Whether a handler's filter accepts the message; filters that fail are reported."""
         for call in self.calls.data:
             if call.filter is default_filter:
                 return True
@@ -216,7 +216,7 @@ class PlainSubscriber(StreamSubscriber):
         return False
 
     async def as_message(self, message: Msg) -> NatsMessage:
-        """What a handler would get as `NatsMessage`."""
+        """What a handler would receive as `NatsMessage`."""
         parser, decoder = self._get_parser_and_decoder()
         context = self._outer_config.context
         parsed = await process_msg(
@@ -231,21 +231,21 @@ class PlainSubscriber(StreamSubscriber):
         return cast("NatsMessage", parsed)
 
     def require_no_handlers(self) -> None:
-        """Handlers and iteration would take changes from each other."""
+        """Not supported: handlers and iteration would take changes from each other."""
         if self.calls:
             msg = "A subscriber with handlers cannot be iterated, nor asked for one change."
             raise SetupError(msg)
 
     async def flush(self) -> None:
-        """Return when the server has what was published."""
+        """Return when the server has received what was published."""
         if connected := self._outer_config.connection_state:
-            # nats-py puts the PING before what waits to be sent, and sends all of it: only
-            # the second PING comes after the messages.
+            # nats-py puts the PING before the data that waits to be sent, and sends all of
+            # it: only the second PING follows the messages.
             for _ in range(2):
                 await connected.connection.flush()
 
     def get_log_context(self, message: Any) -> dict[str, str]:
-        """What a log line says beside its text."""
+        """The fields of a log line besides its text."""
         return self.build_log_context(
             message, subject=self.subject_label, stream=self.stream.name
         )

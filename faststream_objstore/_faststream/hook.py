@@ -1,4 +1,4 @@
-"""Steps of ours at the moments when a broker connects, starts and stops."""
+"""Additional steps when a broker connects, starts and stops."""
 # ruff: noqa: SLF001 - that is what this package is for
 
 import asyncio
@@ -31,17 +31,17 @@ __all__ = (
 )
 
 _HOOK = "_faststream_objstore_hook"
-# Between warnings that no server answers; the pause doubles each time.
+# The pause between warnings that no server answers; it doubles each time.
 _SILENT_SECONDS, _LONGEST_SILENCE = 3.0, 60.0
 
 _logger = logging.getLogger("faststream_objstore")
 
 
 class Extension(Protocol):
-    """What takes part in a broker's steps."""
+    """A participant in a broker's steps."""
 
     async def on_connect(self) -> None:
-        """Run when the broker has a connection, locked."""
+        """Run when the broker has a connection, under the hook's lock."""
 
     async def on_start(self) -> None:
         """Run before the broker's subscribers start."""
@@ -51,9 +51,9 @@ class Extension(Protocol):
 
 
 class BrokerHook:
-    """What runs when a broker has connected: `broker.connect()` is in every mode.
+    """Runs steps when a broker has connected: `broker.connect()` is called in every mode.
 
-    And, on a server, before its subscribers start, and before they stop.
+    On a server, also before the broker's subscribers start, and before they stop.
 
     Args:
         broker: The broker; these methods are replaced on the instance.
@@ -80,7 +80,7 @@ class BrokerHook:
 
     @classmethod
     def of(cls, broker: NatsBroker) -> "BrokerHook":
-        """The broker's hook, made at the first call."""
+        """The broker's hook, created at the first call."""
         hook: BrokerHook | None = vars(broker).get(_HOOK)
         if hook is None:
             hook = cls(broker)
@@ -94,7 +94,7 @@ class BrokerHook:
         return [] if hook is None else list(hook._extensions)
 
     def add(self, extension: Extension) -> None:
-        """Have `on_connect`, `on_start` and `on_stop` run with the broker's own steps."""
+        """Run `on_connect`, `on_start` and `on_stop` with the broker's own steps."""
         if extension not in self._extensions:
             self._extensions.append(extension)
 
@@ -105,11 +105,11 @@ class BrokerHook:
 
     @property
     def lock(self) -> asyncio.Lock:
-        """Held while something connects or binds; tests run each in a loop of its own."""
+        """The lock held while connecting or binding; each test may use a loop of its own."""
         return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     async def connect(self) -> Client:
-        """`broker.connect()`, and then what hangs on it; closed again if that fails."""
+        """`broker.connect()`, then the participants' steps; closed again if one fails."""
         if (live := self._enter_dry_run()) is not None:
             async with self.lock:
                 for extension in tuple(self._extensions):
@@ -126,14 +126,14 @@ class BrokerHook:
                     await extension.on_connect()
             except BaseException:
                 if broker is not None:
-                    # What went wrong first is what the user has to know.
+                    # The user has to see the first error.
                     with contextlib.suppress(Exception):
                         await broker.stop()
                 raise
             return connection
 
     async def start(self) -> None:
-        """`broker.start()`, after what subscribers rely on; stopped again if that fails."""
+        """`broker.start()`, after what subscribers depend on; stopped again if it fails."""
         broker = self._broker()
         if broker is not None:
             if (dry_run := dry_run_of(broker)) is not None:
@@ -157,7 +157,7 @@ class BrokerHook:
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
-        """`broker.stop()`, after what runs in the background."""
+        """`broker.stop()`, after what runs in the background has stopped."""
         broker = self._broker()
         if broker is not None and (dry_run := dry_run_of(broker)) is not None:
             dry_run.leave()
@@ -170,13 +170,13 @@ class BrokerHook:
             self._live = None
 
     def _enter_dry_run(self) -> Client | None:
-        """Begin a dry run, if this is what `TestNatsBroker` calls on a broker in use.
+        """Begin a dry run if `TestNatsBroker` is the caller, on a broker that is in use.
 
-        It connects in the same step in which it takes the broker over, so no other task can
-        have seen the broker between the two.
+        `TestNatsBroker` connects in the same step in which it takes over the broker, so no
+        other task can have seen the broker in between.
 
         Returns:
-            The connection of the broker, if that is so.
+            The broker's connection, if a dry run began.
         """
         broker = self._broker()
         if broker is None or self._live is None:
@@ -199,7 +199,7 @@ class BrokerHook:
         config.producer, config.js_producer = self._producers
 
     async def _reach(self) -> Client:
-        # nats-py tries for two minutes by default, and says nothing of it.
+        # By default nats-py tries for two minutes, without reporting it.
         loop = asyncio.get_running_loop()
         began = loop.time()
         waiting: asyncio.TimerHandle
@@ -227,7 +227,7 @@ class BrokerHook:
     def _warn(self, text: str) -> None:
         broker = self._broker()
         logger = broker.config.logger if broker is not None else None
-        # It is set up by the first connection; until then it refuses to log.
+        # The first connection sets it up; until then it refuses to log.
         if logger is not None and isinstance(logger.logger, RealLoggerObject):
             logger.log(text, logging.WARNING)
         else:
@@ -239,7 +239,7 @@ class BrokerHook:
 
 
 def on_lifespan(app: Application, enter: Callable[[], None]) -> None:
-    """Call `enter` whenever the app's lifespan begins."""
+    """Call `enter` whenever the app's lifespan starts."""
     lifespan = app.lifespan_context
 
     def lifespan_context(*args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a broker, its handlers and its producers are made of."""
+"""The parts of a broker, its handlers and its producers."""
 # ruff: noqa: SLF001 - that is what this package is for
 
 import inspect
@@ -36,7 +36,7 @@ _logger = logging.getLogger("faststream_objstore")
 
 
 def connection_of(broker: NatsBroker) -> object | None:
-    """What this task's broker talks to: a NATS client, a test's fake producer, or nothing."""
+    """This task's connection of the broker: a NATS client, a fake producer, or nothing."""
     if (dry_run := dry_run_of(broker)) is not None:
         return dry_run.fake
     client = broker._connection
@@ -44,7 +44,7 @@ def connection_of(broker: NatsBroker) -> object | None:
 
 
 def brokers_of(app: object) -> list[NatsBroker]:
-    """The NATS brokers of an app, or none where it is not FastStream's."""
+    """The NATS brokers of an app; none if it is not FastStream's app."""
     if not isinstance(app, StartAbleApplication):
         return []
     return [broker for broker in app.brokers if isinstance(broker, NatsBroker)]
@@ -83,9 +83,9 @@ def declared_streams(broker: NatsBroker) -> list[str]:
 
 
 def custom_fields(broker: NatsBroker) -> list[tuple[str, CustomField]]:
-    """What handlers ask for in `Annotated`, and their dependencies, and those of these.
+    """The metadata of the handlers' `Annotated` parameters, and of all their dependencies.
 
-    Each comes with the name of its handler.
+    Each item comes with the name of its handler.
     """
     found: list[tuple[str, CustomField]] = []
     for subscriber in broker.subscribers:
@@ -97,17 +97,17 @@ def custom_fields(broker: NatsBroker) -> list[tuple[str, CustomField]]:
 
 
 class Asked(NamedTuple):
-    """One parameter of a handler, or of what it depends on.
+    """A parameter of a handler, or of one of its dependencies.
 
     Attributes:
         subscriber: The handler's subscriber.
         call: The handler as the subscriber keeps it.
-        is_parsed: Whether its messages come through a parser of the user's own.
+        is_parsed: Whether its messages pass through a user's own parser.
         owner: The function that has the parameter.
         parameter: Its name.
-        annotation: Its annotation, with what is in `Annotated`.
+        annotation: Its annotation, including the metadata of `Annotated`.
         default: Its default; `inspect.Parameter.empty` without one.
-        field: What fills it, where that is a field of FastDepends.
+        field: The FastDepends field that fills it, if any.
         is_body: Whether it is taken from the message's body.
     """
 
@@ -123,14 +123,14 @@ class Asked(NamedTuple):
 
     @property
     def where(self) -> str:
-        """Where it stands, for errors."""
+        """Its location, for error messages."""
         owner = getattr(self.owner, "__name__", type(self.owner).__name__)
         of = "" if owner == self.call.name else f" (for {self.call.name})"
         return f"{owner}(){of}, parameter {self.parameter!r}"
 
 
 def asked_of(broker: NatsBroker) -> list[Asked]:
-    """What the handlers of a broker, and what they depend on, ask for."""
+    """The parameters of a broker's handlers and of their dependencies."""
     found: list[Asked] = []
     parsed = broker.config.broker_parser is not None
     for subscriber in broker.subscribers:
@@ -179,7 +179,7 @@ def _hints_of(call: Any) -> dict[str, Any]:
     try:
         return get_type_hints(call, include_extras=True)
     except (NameError, TypeError, AttributeError):
-        # Names that are known where it was defined, and nowhere else.
+        # Names that are only known where the function was defined.
         return {}
 
 
@@ -198,12 +198,12 @@ def _fields_of(model: Any) -> list[tuple[CallModel, CustomField]]:
 
 
 def _models_of(model: Any) -> list[CallModel]:
-    """The model of a handler, and those of what it depends on."""
+    """The model of a handler, and those of its dependencies."""
     found: list[CallModel] = []
     known: set[int] = set()
 
     def walk(model: Any) -> None:
-        # FastAPI's routers have models of their own kind.
+        # FastAPI's routers have different models.
         if not isinstance(model, CallModel) or id(model) in known:
             return
         known.add(id(model))
@@ -216,7 +216,7 @@ def _models_of(model: Any) -> list[CallModel]:
 
 
 def required_captures(model: Any) -> list[str]:
-    """The names of the `Path()` values that a handler cannot do without."""
+    """The names of the `Path()` values that a handler requires."""
     names: list[str] = []
     for owner, field in _fields_of(model):
         if not isinstance(field, ContextField) or not field.required or field.initial:
@@ -234,12 +234,12 @@ def required_captures(model: Any) -> list[str]:
 def log_of(broker: NatsBroker) -> Callable[[int, str, BaseException | None], None]:
     """Logs with the broker's logger; with the package's if it has none, and in test mode.
 
-    Called with a level, a text, and an error whose traceback goes with it.
+    Called with a level, a text, and an optional error whose traceback is logged.
     """
 
     def log(level: int, text: str, error: BaseException | None = None) -> None:
         logger = broker.config.logger
-        # `TestNatsBroker` puts a mock in place of a logger that is not set up.
+        # `TestNatsBroker` replaces a logger that is not set up by a mock.
         live = isinstance(connection_of(broker), Client)
         if live and isinstance(logger.logger, RealLoggerObject):
             logger.log(text, level, exc_info=error)

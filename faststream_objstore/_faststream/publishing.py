@@ -1,4 +1,4 @@
-"""The base of the publishers whose results are objects."""
+"""The base class of the publishers whose results are objects."""
 # ruff: noqa: SLF001 - that is what this package is for
 
 import asyncio
@@ -50,19 +50,19 @@ def register_publisher(router: NatsRouter, publisher: "PlainPublisher") -> None:
 
 
 class PlainPublisher(LogicPublisher):
-    """A FastStream publisher that leaves sending to its subclass.
+    """A FastStream publisher whose subclass sends.
 
     Args:
         router: Where it is registered.
-        destination: What middlewares see as the subject, whatever prefix the router gets.
+        destination: The subject that middlewares see, independent of the router's prefix.
         specification: How AsyncAPI describes it.
         headers: Headers of each message.
     """
 
-    # What `PlainSubscriber` tells them from publishers of messages by.
+    # How `PlainSubscriber` distinguishes them from publishers of messages.
     stores_objects = True
     follow: bool
-    """Whether results go with their sources."""
+    """Whether results are deleted with their sources."""
 
     def __init__(
         self,
@@ -85,13 +85,13 @@ class PlainPublisher(LogicPublisher):
 
     @property
     def subject(self) -> Address:
-        """The destination, whatever prefix the routers around it have."""
+        """The destination, independent of the prefixes of its routers."""
         return Address.literal(self._subject)
 
     def current(self) -> tuple[Any, Any]:
-        """The subscriber and the message of the handler that runs; `None` for both if none.
+        """The subscriber and the message of the running handler; `None` for both if none runs.
 
-        Their broker need not be the one that the publisher's bucket is attached to.
+        Their broker may differ from the one to which the publisher's bucket is attached.
         """
         for handler in self._handlers:
             for subscriber in handler._subscribers:
@@ -101,7 +101,7 @@ class PlainPublisher(LogicPublisher):
         return None, None
 
     def is_answered_in_json(self) -> bool:
-        """Whether what the handler returns becomes JSON first, as FastAPI's answers do."""
+        """Whether the handler's return value is converted to JSON first, as FastAPI does."""
         subscriber, _ = self.current()
         return (
             not isinstance(subscriber, PlainSubscriber)
@@ -109,12 +109,12 @@ class PlainPublisher(LogicPublisher):
         )
 
     def mark_taken_over(self) -> None:
-        """Say of the message in hand that its result has been dealt with."""
-        # On the message: whatever becomes of the result, such as FastAPI's JSON, is not it.
+        """Record on the current message that its result has been handled."""
+        # On the message, because the result may be replaced, for instance by FastAPI's JSON.
         vars(self.current()[1])[_TAKEN_OVER] = True
 
     def is_taken_over(self) -> bool:
-        """Whether the result of the message in hand has been dealt with."""
+        """Whether the result of the current message has been handled."""
         return getattr(self.current()[1], _TAKEN_OVER, False)
 
     def new_correlation_id(self) -> str:
@@ -122,7 +122,7 @@ class PlainPublisher(LogicPublisher):
         return str(self._outer_config.id_generator())
 
     def __call__(self, func: Callable[P, T]) -> "HandlerCallWrapper[P, T]":
-        """Decorate a function: what it returns is stored."""
+        """Decorate a function, so that its return value is stored."""
         handler = super().__call__(func)
         self._handlers.append(handler)
         written = _written(handler)
@@ -133,11 +133,11 @@ class PlainPublisher(LogicPublisher):
         return handler
 
     async def take_over(self, handler: "HandlerCallWrapper[..., Any]", result: Any) -> Any:
-        """See what a function has returned, while its dependencies are still open.
+        """Receive a function's result while its dependencies are still open.
 
         Args:
-            handler: The function's.
-            result: What it has returned.
+            handler: The function's name.
+            result: Its return value.
 
         Returns:
             What FastStream receives as its result.
@@ -154,7 +154,7 @@ class PlainPublisher(LogicPublisher):
         raise NotImplementedError
 
     async def is_done(self, change: Any, backend: Any) -> bool:
-        """Whether the result of this very change is there already.
+        """Whether the result of this very change already exists.
 
         Args:
             change: The change.
@@ -168,9 +168,9 @@ class PlainPublisher(LogicPublisher):
         """Call `send` with the command, inside `publish_scope` of each middleware.
 
         Args:
-            command: What is published.
-            send: What the innermost middleware calls.
-            middlewares: Those of a subscriber's message; the broker's where it is empty.
+            command: The command to publish.
+            send: Called by the innermost middleware.
+            middlewares: Those of a subscriber's message; if empty, the broker's.
         """
         return await self._basic_publish(
             command,
@@ -179,15 +179,15 @@ class PlainPublisher(LogicPublisher):
         )
 
     def set_test(self, *, recorder: CallRecorder | None = None, with_fake: bool) -> None:  # noqa: ARG002
-        """Record what is stored, as `mock`.
+        """The recorder of stored results, as `mock`.
 
-        A recorder that FastStream hands over is that of a subscriber to the destination,
+        A recorder that FastStream passes in belongs to a subscriber to the destination,
         which gets no messages and is shared by the publishers of a bucket.
         """
         super().set_test(recorder=None, with_fake=with_fake)
 
     def record(self, returned: Any, command: NatsPublishCommand) -> None:
-        """Have `mock` and the assertions know of a result that was stored."""
+        """Record a stored result in `mock` and for the assertions."""
         if not self.is_test:
             return
         body, content_type = b"", None
@@ -218,21 +218,21 @@ async def _decode(message: StreamMessage[Any]) -> Any:
 
 
 class _Sender:
-    """What FastStream takes for a producer."""
+    """What FastStream uses as a producer."""
 
     def __init__(self, send: Send) -> None:
         self.publish = send
 
 
 class _Intercepted:
-    """Marks handlers whose results are seen before their dependencies are closed."""
+    """Marks handlers whose results are handled before their dependencies are closed."""
 
     __slots__ = ()
 
 
 def _intercepted(kind: "type[HandlerCallWrapper[..., Any]]") -> Any:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # Called directly, as a unit test does, it is the function as it was written.
+        # When called directly, as in a unit test, it is the original function.
         return self._declared_call.__wrapped__(*args, **kwargs)
 
     # The same layout, so that an instance can become one.
@@ -240,7 +240,7 @@ def _intercepted(kind: "type[HandlerCallWrapper[..., Any]]") -> Any:
 
 
 def _written(handler: "HandlerCallWrapper[..., Any]") -> Callable[..., Any]:
-    """The function of a handler as its author has written it."""
+    """The function of a handler as its author wrote it."""
     call = handler._declared_call
     return call.__wrapped__ if isinstance(handler, _Intercepted) else call  # type: ignore[attr-defined]
 
@@ -248,10 +248,10 @@ def _written(handler: "HandlerCallWrapper[..., Any]") -> Callable[..., Any]:
 def _within_the_call(
     handler: "HandlerCallWrapper[..., Any]", func: Callable[..., Any], results: Results
 ) -> Callable[..., Any]:
-    """The function, with `results` called on what it returns.
+    """The function, which also calls `results` with its return value.
 
-    FastDepends closes dependencies when this returns. A generator has not even begun by
-    then, so its content is read in here.
+    FastDepends closes dependencies when this returns. A generator has not started by then, so
+    its content is read here.
     """
 
     @wraps(func)
@@ -274,7 +274,7 @@ def _within_the_call(
 
 
 def _casts(func: Callable[..., Any]) -> bool:
-    """Whether FastDepends can cast the result to what the function says it returns."""
+    """Whether FastDepends can cast the result to the annotated return type."""
     # Imported late: it needs what this module defines nothing of.
     from faststream_objstore._faststream.annotations import has_binary  # noqa: PLC0415
 
@@ -285,7 +285,7 @@ def _casts(func: Callable[..., Any]) -> bool:
 
 
 async def _in_threads(pieces: Iterator[Any]) -> AsyncIterator[Any]:
-    """A generator of a sync function, whose steps may block."""
+    """The generator of a sync function, whose steps may block."""
     end = object()
     try:
         while (piece := await asyncio.to_thread(next, pieces, end)) is not end:
@@ -297,18 +297,18 @@ async def _in_threads(pieces: Iterator[Any]) -> AsyncIterator[Any]:
 
 
 def publishers_of(handler: "HandlerCallWrapper[..., Any]") -> list[Any]:
-    """All publishers of a handler, in the order in which they get its result."""
+    """All publishers of a handler, in the order in which they receive its result."""
     return list(handler._publishers)
 
 
 class PublishedBy:
     """One handler of a subscriber, with its publishers.
 
-    Attributes:
+    subscriber: The subscriber.
         subscriber: The subscriber.
         name: The handler's name, for errors.
         publishers: All of its publishers.
-        parses: Whether the handler has a parser of the user's own.
+        parses: Whether the handler uses a user's own parser.
     """
 
     __slots__ = ("name", "parses", "publishers", "subscriber")
@@ -332,7 +332,7 @@ def published_by(broker: NatsBroker) -> list[PublishedBy]:
 
 
 def addressed_captures(subscriber: Any) -> list[str]:
-    """The names of the `Path()` values in what a subscriber of NATS listens to."""
+    """The names of the `Path()` values in the subject of a NATS subscriber."""
     address = getattr(subscriber, "subject", None)
     regex = address.regex if isinstance(address, Address) else None
     return [] if regex is None else list(regex.groupindex)

@@ -6,7 +6,7 @@ __all__ = ("main",)
 
 
 def main() -> None:
-    """Run the command that the program was started with."""
+    """Run the command given on the command line."""
     try:
         from faststream_objstore.cli.app import app  # noqa: PLC0415 - typer is an extra
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What commands print: lines for people, JSON for scripts, a bar for what takes long."""
+"""Output of commands: lines for people, JSON for scripts, a bar for what takes long."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ __all__ = ("as_json", "bar", "emit", "line_of", "printable", "say", "size_of")
 
 
 def printable(text: str) -> str:
-    """A text with what would steer a terminal spelled out; names are other people's."""
+    """A text with terminal control characters escaped; names come from other people."""
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
         for one in text
@@ -32,7 +32,7 @@ def printable(text: str) -> str:
 
 
 def as_json(info: ObjectInfo) -> dict[str, Any]:
-    """What scripts get of an object."""
+    """An object, as scripts receive it."""
     link = info.link
     return {
         "bucket": info.bucket,
@@ -51,7 +51,7 @@ def as_json(info: ObjectInfo) -> dict[str, Any]:
 
 
 def emit(value: object) -> None:
-    """One JSON value on a line of its own."""
+    """Print one JSON value on a separate line."""
     print(json.dumps(value), flush=True)
 
 
@@ -75,7 +75,7 @@ def line_of(info: ObjectInfo) -> str:
 
 
 def _said_of(result: BulkResult) -> dict[str, Any]:
-    """What scripts get of many objects."""
+    """The result for many objects, as scripts receive it."""
     return {
         "done": result.done,
         "unchanged": result.unchanged,
@@ -85,7 +85,7 @@ def _said_of(result: BulkResult) -> dict[str, Any]:
 
 
 def say(done: BulkResult, what: str, *, json: bool) -> None:
-    """What was done with many objects."""
+    """Print the result for many objects."""
     if json:
         emit(_said_of(done))
         return
@@ -99,7 +99,7 @@ def say(done: BulkResult, what: str, *, json: bool) -> None:
 
 @contextmanager
 def bar(what: str, *, objects: bool = False, quiet: bool = False) -> Iterator[Report | None]:
-    """A progress bar on stderr, if that is a terminal; what a store calls.
+    """A progress bar on stderr, if that is a terminal; a callback for stores.
 
     Args:
         what: What is being done.

@@ -1,4 +1,4 @@
-"""What a command stands on: the server, the store of an address, and what failed."""
+"""The basis of a command: the server, the store of an address, and error reporting."""
 
 import asyncio
 import os
@@ -25,13 +25,13 @@ from faststream_objstore.store.declare import bind_bucket
 
 __all__ = ("Address", "Session", "age", "fail", "run", "usage")
 
-# What a restart of the server takes.
+# How long a server may take to restart.
 _ATTEMPTS = 20
 _SECONDS_BETWEEN = 0.25
 
 
 class Address(NamedTuple):
-    """`bucket/name`; the name may be empty, and a folder's ends with `/`."""
+    """`bucket/name`; the name may be empty, and a folder's name ends with `/`."""
 
     bucket: str
     name: str
@@ -66,12 +66,12 @@ class Address(NamedTuple):
 
 @dataclass
 class Session:
-    """A connection, from the options that stand before the command.
+    """A connection, from the options that precede the command.
 
     Attributes:
         server: The server's address.
-        timeout: Seconds that one step may take.
-        options: What else `nats.connect` takes.
+        timeout: Seconds allowed for one step.
+        options: Further options for `nats.connect`.
     """
 
     server: str
@@ -81,10 +81,10 @@ class Session:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[JetStreamServer]:
-        """The server, for as long as the block runs."""
+        """The server, while the block runs."""
 
         async def silent(_: Exception) -> None:
-            """What there is to say comes as an exception."""
+            """Ignore it; errors are raised as exceptions."""
 
         try:
             self.client = await nats.connect(
@@ -103,7 +103,7 @@ class Session:
 
     @asynccontextmanager
     async def backend(self, bucket: str, *, create: bool = False) -> AsyncIterator[Backend]:
-        """The backend of a bucket, which is made if it is missing and `create` says so."""
+        """The backend of a bucket, which is created if it is missing and `create` is set."""
         async with self.connected() as server:
             config = ObjectStoreConfig(bucket=bucket)
             try:
@@ -120,22 +120,22 @@ class Session:
 
 
 def fail(message: str) -> NoReturn:
-    """End with one line on stderr, and the exit code 1."""
+    """Exit with one line on stderr, and the exit code 1."""
     print(printable(message), file=sys.stderr)
     raise typer.Exit(1)
 
 
 def usage(message: str) -> NoReturn:
-    """End with what is wrong with the command line, and the exit code 2."""
+    """Exit with what is wrong with the command line, and the exit code 2."""
     raise typer.BadParameter(message)
 
 
 def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False) -> None:
-    """Run a command to its end; what fails is a line on stderr, and the exit code 1.
+    """Run a command to its end; a failure is one line on stderr, and the exit code 1.
 
     Args:
         work: The command.
-        until_interrupted: Whether Ctrl-C is how it ends.
+        until_interrupted: Whether Ctrl-C is the normal way to end it.
     """
 
     async def awaited() -> None:
@@ -149,7 +149,7 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
             print(printable(f"{name}: {why}"), file=sys.stderr)
         raise typer.Exit(1) from None
     except BrokenPipeError:
-        # Who read the output has enough; nor is there anybody to tell at exit.
+        # The reader of the output has closed it; nothing can be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except (ObjStoreError, nats.errors.Error, OSError) as error:

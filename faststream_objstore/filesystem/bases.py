@@ -1,4 +1,4 @@
-"""The base classes of fsspec, which has no types, with types for the checkers."""
+"""Typed stand-ins for fsspec's base classes, which have no type annotations."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Deleting, moving, and making buckets: fsspec's verbs that send no content."""
+"""Deleting, moving, and creating buckets: fsspec's methods that send no content."""
 
 import asyncio
 import errno
@@ -18,12 +18,12 @@ _CONCURRENCY = 16
 
 
 class ChangeVerbs(ObjectPaths):
-    """The verbs of the file system that delete, move, and make buckets."""
+    """The file system's methods that delete, move, and create buckets."""
 
     async def _rm_file(self, path: str, **_: Any) -> None:
         async with self._at(path) as (store, name):
             if not name or (not await store.exists(name) and await self._isdir(path)):
-                # A folder is gone with what was in it; a bucket stays.
+                # A folder disappears with its content; a bucket stays.
                 return
             if not await store.delete(name):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -99,7 +99,7 @@ class ChangeVerbs(ObjectPaths):
         super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **options)
 
     async def _mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
-        """Make a bucket. Below one there is nothing to make."""
+        """Create a bucket. Below a bucket there is nothing to create."""
         bucket, name = self.split(path)
         if name or not create_parents:
             return

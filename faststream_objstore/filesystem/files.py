@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ("AsyncObjectFile", "ObjectFile", "Upload")
 
 READ_BLOCK = 256 * 1024
-"""Bytes that are read ahead. A range costs a round trip and whole chunks."""
+"""How many bytes are read ahead. A range costs a round trip and whole chunks."""
 WRITE_BLOCK = 4 * 1024 * 1024
-"""Bytes that are gathered before they are sent."""
+"""How many bytes are collected before they are sent."""
 
 
 def _mode(mode: str) -> PutMode:
@@ -31,16 +31,16 @@ def _mode(mode: str) -> PutMode:
 
 
 class Upload:
-    """A put whose content comes piece by piece.
+    """A put whose content arrives piece by piece.
 
     Args:
         store: The bucket.
         name: The object.
-        mode: As `put` takes it.
+        mode: The `mode` of `put`.
     """
 
     def __init__(self, store: ObjectStore, name: str, mode: PutMode) -> None:
-        # A piece is sent while the next is gathered.
+        # One piece is sent while the next is collected.
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._put = asyncio.ensure_future(store.put(name, self._content(), mode=mode))
 
@@ -49,10 +49,10 @@ class Upload:
             yield piece
 
     async def write(self, piece: bytes | None) -> None:
-        """Hand over the next piece; `None` is the end.
+        """Pass the next piece; `None` marks the end.
 
         Raises:
-            ObjStoreError: Why the put has failed.
+            ObjStoreError: If the put has failed.
         """
         handing = asyncio.ensure_future(self._pieces.put(piece))
         try:
@@ -63,17 +63,17 @@ class Upload:
             self._put.result()
 
     async def finish(self) -> ObjectInfo:
-        """End it; the object is there then."""
+        """Complete it; the object then exists."""
         await self.write(None)
         return await self._put
 
     async def abort(self) -> None:
-        """Leave the object as it was."""
+        """Leave the object unchanged."""
         self._put.cancel()
         await asyncio.gather(self._put, return_exceptions=True)
 
     def abandon(self) -> None:
-        """As `abort`, without waiting for it; from the loop's own thread."""
+        """Like `abort`, without waiting; to be called from the loop's own thread."""
         self._put.cancel()
 
 
@@ -103,7 +103,7 @@ class ObjectFile(AbstractBufferedFile):
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
             return b""
-        # A file of an arrow data set comes with a size, and without details.
+        # A file of an arrow data set has a size, but no details.
         data: bytes = sync(self.fs.loop, self.fs.read_version, self.details, start, end)
         return data
 
@@ -129,13 +129,13 @@ class ObjectFile(AbstractBufferedFile):
         self._upload = None
 
     def commit(self) -> None:
-        """Make what was written in a transaction the object."""
+        """Turn what was written in a transaction into the object."""
         if self._held is not None:
             data, self._held = self._held, None
             self._send(data)
 
     def discard(self) -> None:
-        """Leave the object as it was."""
+        """Leave the object unchanged."""
         self.closed: bool = True
         self._held = None
         upload, self._upload = self._upload, None
@@ -165,7 +165,7 @@ class ObjectFile(AbstractBufferedFile):
 class AsyncObjectFile(AbstractAsyncStreamedFile):
     """An object as a file for async code: `async with await fs.open_async(path) as file`.
 
-    As `ObjectFile`; `details` must be given for reading.
+    Like `ObjectFile`; `details` are required for reading.
     """
 
     fs: "ObjectStoreFileSystem"
@@ -193,7 +193,7 @@ class AsyncObjectFile(AbstractAsyncStreamedFile):
             self.details = details
 
     async def read(self, length: int = -1) -> bytes:
-        """The next bytes; all that are left if no length is given."""
+        """The next bytes; all remaining ones if no length is given."""
         if self.mode != "rb":
             msg = "the file is not open for reading"
             raise io.UnsupportedOperation(msg)

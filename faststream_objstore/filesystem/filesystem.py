@@ -1,4 +1,4 @@
-"""The file system: fsspec's verbs, each in terms of an `ObjectStore`'s."""
+"""The file system: fsspec's methods, implemented with those of an `ObjectStore`."""
 
 import asyncio
 import errno
@@ -34,15 +34,15 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
     """The buckets of a server: `objstore://bucket/name`.
 
     `fsspec`, pandas, pyarrow, dask and zarr find it by the protocol; in a handler,
-    `store.filesystem()` gives one on the handler's own connection. Folders are what the names
-    of objects say, so an empty one is not there.
+    `store.filesystem()` returns one on the handler's own connection. Folders follow from the
+    names of objects, so empty folders do not exist.
 
     Args:
         servers: The server's address, or several of a cluster; `NATS_URL` if not given.
-        connect_options: What else `nats.connect` takes, such as `user` and `password`.
-        timeout: Seconds that one step may take: a request, a chunk.
-        store: A store whose connection is used instead of one of its own.
-        options: fsspec's own, such as `asynchronous` and `loop`.
+        connect_options: Further options for `nats.connect`, such as `user` and `password`.
+        timeout: Seconds allowed for one step: a request, a chunk.
+        store: A store whose connection is used instead of a separate one.
+        options: fsspec's own options, such as `asynchronous` and `loop`.
 
     Example:
         ```python
@@ -104,7 +104,7 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
             return await store.get_range(name, first, stop) if first < stop else b""
 
     async def read_version(self, details: dict[str, Any], start: int, end: int) -> bytes:
-        """Bytes of exactly the version that `info` gave; of a link, of its target.
+        """Bytes of exactly the version that `info` returned; for a link, of its target.
 
         Raises:
             ObjectChangedError: If that version is gone.
@@ -170,7 +170,7 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
         self, rpath: Any, lpath: Any, recursive: bool = False, **options: Any
     ) -> Any:
         if isinstance(lpath, str):
-            # Some versions of fsspec make folders wherever a name leads.
+            # Some versions of fsspec create the folders of every name.
             for path in await self._expand_path(rpath, recursive=recursive):
                 name = self.split(path)[1]
                 if name:
@@ -225,7 +225,7 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
         Args:
             path: The path.
             mode: `"rb"`, `"wb"` or `"xb"`.
-            options: `block_size`: bytes that are gathered before they are sent.
+            options: `block_size`: how many bytes are collected before they are sent.
         """
         path = self._strip_protocol(path)
         details = None
@@ -261,7 +261,7 @@ def _limit(given: int | None, default: int, size: int | None) -> int:
 
 
 def _progress(callback: Any) -> Callable[[int, int | None], Awaitable[None] | None] | None:
-    """Fsspec's callback as this package's."""
+    """Convert fsspec's callback to this package's."""
     if callback is DEFAULT_CALLBACK:
         return None
 
@@ -276,7 +276,7 @@ def _progress(callback: Any) -> Callable[[int, int | None], Awaitable[None] | No
 
 
 def _close(loop: asyncio.AbstractEventLoop, stores: Stores) -> None:
-    """Close the connection of a file system that nobody uses any more."""
+    """Close the connection of a file system that is no longer used."""
     if loop.is_running():
         with suppress(RuntimeError):
             asyncio.run_coroutine_threadsafe(stores.close(), loop)

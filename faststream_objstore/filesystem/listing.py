@@ -1,4 +1,4 @@
-"""What is there: fsspec's verbs that look and list."""
+"""fsspec's methods that look up and list."""
 
 import errno
 import os
@@ -21,10 +21,10 @@ __all__ = ("ListingVerbs",)
 
 
 class ListingVerbs(ObjectPaths):
-    """The verbs of the file system that look and list."""
+    """The file system's methods that look up and list."""
 
     async def _entry(self, store: ObjectStore, info: ObjectInfo) -> dict[str, Any]:
-        """What fsspec says of an object; of a link, what its target is."""
+        """The details of an object for fsspec; for a link, those of its target."""
         target = info
         kind = "file"
         if info.is_link():
@@ -53,7 +53,7 @@ class ListingVerbs(ObjectPaths):
             return self._directory("")
         async with self._at(path) as (store, name):
             if not name:
-                # A bucket that was looked up before may be gone.
+                # A bucket that was looked up earlier may be gone.
                 await store.status(count=False)
                 return self._directory(path)
             try:
@@ -97,7 +97,7 @@ class ListingVerbs(ObjectPaths):
         prefix: str = "",
         **_: Any,
     ) -> Any:
-        """All below a path, with one listing of each bucket."""
+        """Everything below a path, with one listing per bucket."""
         if maxdepth is not None and maxdepth < 1:
             msg = "maxdepth must be at least 1"
             raise ValueError(msg)
@@ -144,7 +144,7 @@ class ListingVerbs(ObjectPaths):
                 if maxdepth is None or depth <= maxdepth:
                     folder = "/".join([*([path] if path else []), *segments[:depth]])
                     found.setdefault(folder, self._directory(folder))
-        # A name that ends with a slash is what some clients make for a folder.
+        # Some clients create a name that ends with a slash to represent a folder.
         if (maxdepth is None or len(segments) <= maxdepth) and segments[-1]:
             found[full] = await self._entry(store, info)
 

@@ -1,4 +1,4 @@
-"""Paths of a file system: what each means, and its errors as Python's errors of files."""
+"""Paths of a file system: their meaning, and their errors as Python's file errors."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ __all__ = ("ObjectPaths",)
 
 
 class ObjectPaths(AsyncFileSystem):
-    """What the verbs of the file system stand on: its stores, and what a path means."""
+    """The basis of the file system's methods: its stores, and the meaning of paths."""
 
     _stores: Stores
 
@@ -45,10 +45,10 @@ class ObjectPaths(AsyncFileSystem):
 
     @asynccontextmanager
     async def _at(self, path: str) -> AsyncGenerator[tuple[ObjectStore, str], None]:
-        """The store and the name of a path; errors are as Python's of files."""
+        """The store and the name of a path; errors are raised as Python's file errors."""
         bucket, name = self.split(path)
         try:
-            # Not a bucket of this name, and not there either.
+            # It is not a valid bucket name, so it does not exist either.
             yield await self._stores.open(validate_bucket_name(bucket)), name
         except (ObjectNotFoundError, BucketNotFoundError, InvalidBucketNameError) as error:
             if isinstance(error, BucketError):

@@ -1,4 +1,4 @@
-"""Where a file system's buckets come from: a connection of its own, or a store."""
+"""The source of a file system's buckets: a connection of its own, or a store."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from faststream_objstore.store.declare import bind_bucket
 
 __all__ = ("ConnectedStores", "OneStore", "Stores", "default_servers")
 
-# What a server that is restarted takes, and not what a wrong address deserves.
+# Long enough for a server to restart, but not too long for a wrong address.
 _ATTEMPTS = 20
 _SECONDS_BETWEEN = 0.25
 
@@ -32,10 +32,10 @@ class Stores(Protocol):
     """The stores of buckets, by their names."""
 
     async def open(self, bucket: str) -> ObjectStore:
-        """The store of a bucket that exists."""
+        """The store of an existing bucket."""
 
     async def create(self, bucket: str) -> None:
-        """Make a bucket."""
+        """Create a bucket."""
 
     async def names(self) -> list[str]:
         """The names of all buckets."""
@@ -48,7 +48,7 @@ class Stores(Protocol):
 
 
 class OneStore:
-    """The store that a file system was made of, and the buckets beside it.
+    """The store from which a file system was made, and other buckets of its server.
 
     Args:
         store: The store.

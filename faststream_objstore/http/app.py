@@ -246,7 +246,7 @@ class BucketASGI:
         try:
             is_new = not await store.exists(name)
         except BadObjectMetaError:
-            # Which a put repairs.
+            # A put repairs that.
             is_new = False
         info = await save_upload(
             request,
@@ -322,14 +322,14 @@ class BucketASGI:
 
 
 def name_in(scope: Scope) -> str:
-    """The object's name: what stands in the path behind the place of the app.
+    """The object's name: the part of the path that follows the app's mount point.
 
     Raises:
-        HTTPException: 400, if it is not UTF-8.
+        HTTPException: 400, if it is not valid UTF-8.
     """
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
-    # Whether the path has what the proxy in front has removed, servers do not agree.
+    # Servers disagree on whether the path includes what a proxy in front has removed.
     for prefix in (root, root.removeprefix(scope.get("app_root_path", ""))):
         if prefix and (path == prefix or path.startswith(prefix + "/")):
             path = path[len(prefix) :]

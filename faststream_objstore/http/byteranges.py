@@ -1,4 +1,4 @@
-"""Byte ranges (RFC 9110, section 14): what `Range` asks for, and multipart bodies."""
+"""Byte ranges (RFC 9110, section 14): parsing of `Range`, and multipart bodies."""
 
 import re
 import secrets
@@ -7,24 +7,24 @@ from collections.abc import Sequence
 __all__ = ("MultipartRanges", "parse_ranges")
 
 _RANGE = re.compile(r"([0-9]*)-([0-9]*)")
-# More than anybody needs who is not attacking; such a request is answered with the whole.
+# More than any legitimate client needs; such a request is answered with the whole object.
 _MOST_RANGES = 50
-# No object is as long, and Python converts no number of thousands of digits.
+# No object is that long, and Python refuses to convert numbers with thousands of digits.
 _BEYOND = 10**20
 
 
 def parse_ranges(value: str, size: int) -> list[tuple[int, int]] | None:
-    """First byte, and the one after the last, of each range that is asked for.
+    """The first byte, and the byte after the last, of each requested range.
 
-    Ranges that overlap or touch are made one; the others stay in their order.
+    Ranges that overlap or touch are merged; the others keep their order.
 
     Args:
         value: The `Range` header.
-        size: Bytes of the whole.
+        size: The total number of bytes.
 
     Returns:
-        The ranges; none of them if nothing that is asked for exists (416). `None` where
-        the header is to be ignored: another unit, or a syntax error.
+        The ranges; empty if none of them exists (416). `None` if the header is to be
+        ignored because of another unit or a syntax error.
     """
     unit, is_there, listed = value.partition("=")
     if not is_there or unit.strip().lower() != "bytes":
@@ -56,7 +56,7 @@ def _number(digits: str) -> int:
 
 
 def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The ranges, each byte in one of them; where the first of those that overlap stood."""
+    """The ranges without overlaps; merged ones take the place of the first of them."""
     merged: list[tuple[int, int]] = []
     for start, stop in ranges:
         touched = [one for one in merged if start <= one[1] and one[0] <= stop]
@@ -77,12 +77,12 @@ class MultipartRanges:
     """A `multipart/byteranges` body around the parts.
 
     Args:
-        content_type: Of the whole.
-        size: Bytes of the whole.
+        content_type: The type of the whole.
+        size: The total number of bytes.
     """
 
     behind = b"\r\n"
-    """What stands behind a part."""
+    """What follows a part."""
 
     def __init__(self, content_type: str, size: int) -> None:
         self._boundary = secrets.token_hex(16)
@@ -92,14 +92,14 @@ class MultipartRanges:
         self.tail: bytes = f"--{self._boundary}--\r\n".encode()
 
     def head(self, start: int, stop: int) -> bytes:
-        """What stands before a part."""
+        """What precedes a part."""
         return (
             f"--{self._boundary}\r\nContent-Type: {self._type}\r\n"
             f"Content-Range: bytes {start}-{stop - 1}/{self._size}\r\n\r\n"
         ).encode("latin-1")
 
     def length(self, ranges: Sequence[tuple[int, int]]) -> int:
-        """Bytes of the whole body."""
+        """The size of the whole body in bytes."""
         parts = sum(
             len(self.head(*one)) + one[1] - one[0] + len(self.behind) for one in ranges
         )

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): which may go on, and which get 304 or 412."""
+"""Conditional requests (RFC 9110, section 13): which may proceed, and which get 304 or 412."""
 
 import re
 from datetime import datetime, timezone
@@ -22,7 +22,7 @@ def has_preconditions(headers: Headers) -> bool:
 def answer_to_preconditions(
     headers: Headers, method: str, *, etag: str | None, modified: datetime | None
 ) -> HTTPStatus | None:
-    """What the preconditions demand: 304, 412, or `None` if the request may go on.
+    """The result of the preconditions: 304, 412, or `None` if the request may proceed.
 
     In RFC 9110's order (13.2.2): `If-Match`, or else `If-Unmodified-Since`; then
     `If-None-Match`, or else `If-Modified-Since`, which is only for GET and HEAD.
@@ -56,7 +56,7 @@ def answer_to_preconditions(
 
 
 def matching_etags(headers: Headers, name: str, etag: str | None, *, weak: bool) -> bool:
-    """Whether a list of etags has the current one, or is `*` and there is one.
+    """Whether a list of etags contains the current one, or is `*` and an object exists.
 
     Args:
         headers: The request's.
@@ -73,10 +73,10 @@ def matching_etags(headers: Headers, name: str, etag: str | None, *, weak: bool)
 
 
 def is_range_wanted(headers: Headers, etag: str) -> bool:
-    """Whether `If-Range` lets `Range` count: it must be absent, or the current etag.
+    """Whether `If-Range` permits `Range`: it must be absent, or the current etag.
 
-    A date never is, because it cannot tell two versions of one second apart (RFC 9110,
-    8.8.2.2), and parts of two versions would be put together.
+    A date is never accepted, because it cannot distinguish two versions from the same second
+    (RFC 9110, 8.8.2.2), and parts of two versions would be combined.
     """
     given = headers.getlist("if-range")
     return not given or given == [etag]
@@ -99,7 +99,7 @@ def _entity_tags(value: str) -> list[tuple[bool, str]]:
 
 
 def _date(headers: Headers, name: str) -> datetime | None:
-    """A date of the request; `None` if it is absent, twice there or none (then ignored)."""
+    """A date of the request; `None` if it is absent, repeated or invalid (then ignored)."""
     given = headers.getlist(name)
     if len(given) != 1:
         return None

@@ -1,4 +1,4 @@
-"""Downloads: one version of an object, whole or in parts, as fast as the client takes it."""
+"""Downloads: one version of an object, whole or in parts, at the speed of the client."""
 
 import asyncio
 import logging
@@ -40,25 +40,25 @@ __all__ = ("TIMEOUT", "DownloadResponse", "Found", "find")
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
 TIMEOUT = 60.0
-"""Seconds that a client may take to send or to take the next piece."""
+"""How many seconds a client may take to send or receive the next piece."""
 
-# Memory of one download: there may be hundreds of slow ones.
+# The memory of one download: there may be hundreds of slow ones.
 _WINDOW = 1024 * 1024
-# Largest piece that is handed to the server at once; a bucket may have larger chunks.
+# The largest piece that is passed to the server at once; a bucket may have larger chunks.
 _PIECE = 256 * 1024
-# What a 304 repeats (RFC 9110, 15.4.5).
+# The headers that a 304 repeats (RFC 9110, 15.4.5).
 _WITH_304 = frozenset({*SAFE_HEADERS, "Cache-Control", "ETag", "Last-Modified"})
-# How often a request begins again because the object was replaced just then.
+# How often a request restarts because the object was replaced in the meantime.
 _ATTEMPTS = 20
 
 
 class Found(NamedTuple):
-    """An object that a name means.
+    """The object that a name refers to.
 
     Attributes:
         store: The bucket that holds its content.
-        info: The version; of a link, its target.
-        etag: Its etag; of a link, also the link's.
+        info: The version; for a link, its target.
+        etag: Its etag; for a link, it covers the link too.
     """
 
     store: ObjectStore
@@ -71,12 +71,12 @@ async def find(
     target: str | ObjectInfo,
     linked_buckets: Collection[Bucket | ObjectStore] = (),
 ) -> Found:
-    """The version that a name or an `ObjectInfo` means.
+    """The version that a name or an `ObjectInfo` refers to.
 
     A link is followed within its bucket and into `linked_buckets`.
 
     Raises:
-        ObjectNotFoundError: If there is none, or it is a link that is not followed;
+        ObjectNotFoundError: If there is none, or if it is a link that is not followed;
             `ObjectDeletedError` if it has been deleted.
     """
     info = target if isinstance(target, ObjectInfo) else await store.get_info(target)
@@ -97,24 +97,24 @@ async def find(
 
 
 class DownloadResponse(Response):
-    """A response with an object's content, for routes of one's own.
+    """A response with an object's content, for your own routes.
 
-    It answers `Range` and conditional requests, and what goes wrong, by itself. What is
-    set in its `headers` wins over what it would send.
+    It handles `Range`, conditional requests and errors by itself. Values set in its `headers`
+    override its own.
 
     Args:
         store: The bucket.
-        target: The object's name; or an `ObjectInfo` for exactly that version.
-        filename: What it is to be saved as; if not given, its `metadata["filename"]`, or
-            the last part of its name.
-        inline: Whether a browser may show it instead of saving it, or of which types:
+        target: The object's name, or an `ObjectInfo` for exactly that version.
+        filename: The name to save it as; by default its `metadata["filename"]`, or the last
+            part of its name.
+        inline: Whether a browser may display it instead of saving it, or for which types:
             `("image/png", "video/*")`.
-        linked_buckets: Buckets that a link may lead into, beside its own.
+        linked_buckets: Other buckets that a link may lead into.
         headers: Further headers.
         background: Run when the response has been sent.
-        timeout: Seconds that the client may take for the next piece.
-        cache_control: What is said of caching, if neither the object's headers nor
-            `headers` do.
+        timeout: How many seconds the client may take to receive the next piece.
+        cache_control: The `Cache-Control`, if neither the object's headers nor `headers`
+            have one.
 
     Raises:
         InvalidOptionError: If `inline` is a str.
@@ -171,7 +171,7 @@ class DownloadResponse(Response):
             await self._answer(request, receive, tracked)
         except (ObjStoreError, HTTPException) as error:
             if has_begun:
-                # Too late for a status: the server closes the connection before the end.
+                # Too late for a status, so the server closes the connection before the end.
                 raise
             await (await problem_response(request, error))(scope, receive, send)
         if self.background is not None:
@@ -234,9 +234,9 @@ class DownloadResponse(Response):
 
     @staticmethod
     def _ranges(request: Request, found: Found) -> list[tuple[int, int]] | None:
-        """The ranges to send, or `None` for the whole."""
+        """The ranges to send, or `None` for the whole object."""
         given = request.headers.getlist("range")
-        # Only GET has ranges (RFC 9110, 14.2).
+        # Ranges are only defined for GET (RFC 9110, 14.2).
         if request.method != "GET" or len(given) != 1:
             return None
         if not is_range_wanted(request.headers, found.etag):
@@ -259,13 +259,13 @@ class DownloadResponse(Response):
         receive: Receive,
         send: Send,
     ) -> None:
-        """Send the pieces, until the client is gone."""
+        """Send the pieces until the client disconnects."""
         sending = asyncio.ensure_future(self._send_all(plan, first, pieces, send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # What is being sent ends before its reader is closed.
+            # The transmission ends before its reader is closed.
             for task in (sending, leaving):
                 task.cancel()
             await run_to_completion(asyncio.wait((sending, leaving)))
@@ -283,7 +283,7 @@ class DownloadResponse(Response):
             for at in range(0, len(piece), _PIECE):
                 body = piece[at : at + _PIECE]
                 try:
-                    # Waits while the client is slow to take what was sent before.
+                    # This waits while the client is slow to receive what was sent before.
                     with anyio.fail_after(self._timeout):
                         await send(
                             {"type": "http.response.body", "body": body, "more_body": True}
@@ -301,7 +301,7 @@ class DownloadResponse(Response):
 
 
 async def _left(receive: Receive) -> None:
-    """Wait until the client is gone."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -316,7 +316,7 @@ class _Plan(NamedTuple):
 
 
 async def _pieces(found: Found, plan: _Plan) -> AsyncGenerator[bytes, None]:
-    """The body. What is wrong with the object is found out before the first piece."""
+    """The body. Errors of the object are found before the first piece is sent."""
     for start, stop in plan.ranges:
         async with found.store.open(
             found.info, start=start, stop=stop, window=_WINDOW

@@ -1,4 +1,4 @@
-"""Signed links: an address that lets whoever has it do one thing, until its time."""
+"""Signed links: URLs that allow their holder one action, for a limited time."""
 
 import hashlib
 import hmac
@@ -26,10 +26,10 @@ _OURS = ("expires", "method", "max_size", "content_type", "signature")
 
 
 class Grant(NamedTuple):
-    """What a link allows, beside its method and its name.
+    """What a link allows, besides its method and its name.
 
     Attributes:
-        max_size: Most bytes of an upload.
+        max_size: The largest upload, in bytes.
         content_type: The type that an upload must have.
     """
 
@@ -38,15 +38,15 @@ class Grant(NamedTuple):
 
 
 def path_of(name: str) -> str:
-    """An object's name as the rest of a path, which no browser or proxy rewrites.
+    """An object's name as the rest of a path, in a form that no browser or proxy rewrites.
 
     Raises:
-        InvalidObjectNameError: If no path can say it: `.`, `..`, an empty name.
+        InvalidObjectNameError: If no path can express it: `.`, `..`, an empty name.
     """
     if name in {"", ".", ".."}:
         msg = f"The name {name!r} has no address: browsers and proxies remove it from a path."
         raise InvalidObjectNameError(msg, name=name)
-    # Empty and dotted segments would be removed too, unless they are part of a longer one.
+    # Empty and dotted segments would be removed, unless they are part of a longer one.
     is_plain = not {"", ".", ".."} & set(name.split("/"))
     try:
         return quote(name, safe="/" if is_plain else "")
@@ -180,17 +180,17 @@ class SignedLinks:
         return f"{self.base_url}{path}?{urlencode(query)}"
 
     def verify(self, name: str, method: str, query: QueryParams) -> Grant:
-        """What the link of a request allows.
+        """What a request's link allows.
 
         Args:
-            name: The object that is asked for.
-            method: What is to be done with it.
+            name: The requested object.
+            method: The requested method.
             query: The query of the request.
 
         Raises:
-            HTTPException: 403, if it is no link for that, or its time is over.
+            HTTPException: 403, if the link does not allow it, or has expired.
         """
-        # Given twice, it would be undecided which is meant.
+        # If a parameter were given twice, it would be ambiguous which one counts.
         given = {key: query[key] for key in _OURS if len(query.getlist(key)) == 1}
         signature = given.pop("signature", "").encode("utf-8", "replace")
         is_signed = False

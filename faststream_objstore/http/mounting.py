@@ -24,12 +24,12 @@ def mount(
     A bucket is shown in the app's documentation.
 
     Args:
-        app: `AsgiFastStream`, FastAPI or Starlette. The first matches whole paths only, so
-            its own `mount` will not do; FastAPI's `app.mount` serves the bucket too, and
-            does not show it in its OpenAPI document.
-        path: Where, such as `/photos`; the object `ann/cat.png` is at
+        app: `AsgiFastStream`, FastAPI or Starlette. The first matches only whole paths, so its
+            own `mount` does not work; FastAPI's `app.mount` serves the bucket too, but does
+            not show it in its OpenAPI document.
+        path: The mount point, such as `/photos`; the object `ann/cat.png` is then at
             `/photos/ann/cat.png`.
-        bucket: What `make_bucket_asgi` or `make_console_asgi` has made.
+        bucket: The result of `make_bucket_asgi` or `make_console_asgi`.
 
     Raises:
         InvalidOptionError: If the path or the app cannot be used.
@@ -67,7 +67,7 @@ def mount(
         def openapi() -> dict[str, Any]:
             return add_to_openapi(described(), path, shown)
 
-        # As FastAPI's documentation extends it.
+        # In the way that FastAPI's documentation extends it.
         app.openapi = openapi  # type: ignore[attr-defined]
 
 
@@ -78,7 +78,7 @@ def _name(bucket: BucketASGI | ConsoleASGI) -> str:
 
 
 class _Below(str):
-    """A route of AsgiFastStream that is equal to every path below it.
+    """A route of AsgiFastStream that compares equal to every path below it.
 
     Its text is what AsyncAPI shows.
     """
@@ -87,7 +87,7 @@ class _Below(str):
     _path: str
 
     def __new__(cls, path: str) -> Self:
-        """Make it of a path without a slash at its end."""
+        """Make it from a path without a trailing slash."""
         below = super().__new__(cls, path + "/{name}")
         below._path = path
         return below

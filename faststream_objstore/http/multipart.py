@@ -1,4 +1,4 @@
-"""The file in a form's body (RFC 7578), without the form being kept in memory or on disk."""
+"""The file in a form's body (RFC 7578), without keeping the form in memory or on disk."""
 
 import re
 from collections import deque
@@ -18,7 +18,7 @@ except ImportError as _error:  # pragma: no cover
 
 __all__ = ("FilePart",)
 
-# What the other fields of the form may have together, and the headers of all parts.
+# The maximum size of the form's other fields together, and of the headers of all parts.
 _FIELDS_BYTES = 1024 * 1024
 _HEADERS_BYTES = 64 * 1024
 
@@ -28,8 +28,8 @@ class FilePart:
 
     Args:
         body: The body of the request.
-        boundary: What stands between its parts.
-        max_size: Most bytes of the file.
+        boundary: The boundary between its parts.
+        max_size: The largest file, in bytes.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FilePart:
             raise _malformed() from None
 
     async def begin(self) -> None:
-        """Read up to the file, whose name and type are known then.
+        """Read up to the file; its name and type are then known.
 
         Raises:
             HTTPException: 400 if there is none.
@@ -76,7 +76,7 @@ class FilePart:
                 raise refusal(HTTPStatus.BAD_REQUEST, "The form has no file.")
 
     async def content(self) -> AsyncGenerator[bytes, None]:
-        """The file, and an error instead of its end if the form breaks off."""
+        """The file's content; raises an error if the form ends before the file does."""
         while True:
             while self._pieces:
                 yield self._pieces.popleft()
@@ -122,7 +122,7 @@ class FilePart:
         headers = dict(self._headers)
         _, options = parse_options_header(headers.get(b"content-disposition", b""))
         filename = _text(options.get(b"filename"))
-        # A file field in which nothing was chosen has an empty filename.
+        # A file field without a selected file has an empty filename.
         self._in_file = bool(filename)
         if not self._in_file:
             return

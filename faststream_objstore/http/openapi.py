@@ -16,7 +16,7 @@ _ERRORS = {
 
 
 def add_to_openapi(document: dict[str, Any], path: str, bucket: BucketASGI) -> dict[str, Any]:
-    """Add a bucket's routes to a document; nothing changes if they are there.
+    """Add a bucket's routes to a document, unless they are already there.
 
     Args:
         document: The document, which is changed.

@@ -1,4 +1,4 @@
-"""What the headers of a response say of an object."""
+"""The headers of a response that describe an object."""
 
 import base64
 import hashlib
@@ -25,8 +25,8 @@ __all__ = (
 UNKNOWN_TYPE = "application/octet-stream"
 
 SAFE_HEADERS = {
-    # Others have uploaded it: a browser shows it as what it is said to be, in an origin of
-    # its own, where no script runs, and tells nobody the address, which may be signed.
+    # Other people have uploaded it: a browser treats it only as its declared type, in an
+    # isolated origin where no script runs, and does not reveal the URL, which may be signed.
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
@@ -41,7 +41,7 @@ _MEDIA_TYPE = re.compile(
 )
 _PLAIN_VALUE = re.compile(r"[!-~](?:[ -~]{0,500}[!-~])?")
 _FILENAME_KEY = "filename"
-# Kept with an object by whoever put it, and sent with it.
+# Stored with an object by its writer, and sent with it.
 _PASSED_ON = ("Content-Encoding", "Content-Language", "Cache-Control")
 
 
@@ -56,7 +56,7 @@ def etag_of(info: ObjectInfo, target: ObjectInfo | None = None) -> str:
     if target is not None and target is not info:
         revision += f".{target.revision}"
         info = target
-    # A bucket that was made anew has the same revisions again.
+    # A bucket that is recreated has the same revisions again.
     mark = hashlib.sha256(f"{info.nuid} {info.digest}".encode()).hexdigest()[:12]
     return f'"{revision}-{mark}"'
 
@@ -74,7 +74,7 @@ def media_type(value: str | None) -> str | None:
 
 
 def content_type_of(info: ObjectInfo) -> str:
-    """The type that the object was stored with, or else what its name suggests."""
+    """The type that was stored with the object, or the one that its name suggests."""
     return (
         media_type(_header(info, "Content-Type"))
         or media_type(mimetypes.guess_type(_filename(info))[0])
@@ -98,12 +98,11 @@ def representation_headers(
 ) -> dict[str, str]:
     """The headers that are the same for 200, 206 and 304.
 
-    Args:
-        info: The object; of a link, its target.
-        etag: Its etag.
-        filename: To be saved as; if not given, its metadata's filename, or its name.
-        inline: Whether a browser may show it, or of which types.
-        cache_control: How long it may be kept, if the object does not say.
+    info: The object; for a link, its target.
+    etag: Its etag.
+    filename: The name to save it as; by default its metadata's filename, or its name.
+    inline: Whether a browser may display it, or for which types.
+    cache_control: How long it may be cached, if the object does not say.
     """
     content_type = content_type_of(info)
     shown = inline if isinstance(inline, bool) else is_inline(content_type, inline)

@@ -1,4 +1,4 @@
-"""The store of a declaration, at the time of a request."""
+"""The store of a declared bucket at the time of a request."""
 
 from faststream_objstore.binding import Attached
 from faststream_objstore.bucket import Bucket
@@ -9,7 +9,7 @@ __all__ = ("store_of",)
 
 
 def store_of(bucket: Bucket | ObjectStore) -> ObjectStore:
-    """The store of a bucket, on the connection that its broker has now.
+    """The store of a bucket on its broker's current connection.
 
     Raises:
         BucketNotDeclaredError: If the `Bucket` belongs to no `Buckets`.

@@ -1,4 +1,4 @@
-"""Uploads: the body of a request into an object, as it comes, all of it or nothing."""
+"""Uploads: the body of a request is streamed into an object, completely or not at all."""
 
 import base64
 import binascii
@@ -48,31 +48,31 @@ async def save_upload(
     timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each piece, not of the call
     **options: Unpack[PutOptions],
 ) -> ObjectInfo:
-    """Store the body of a request, in constant memory, all of it or nothing.
+    """Store the body of a request, in constant memory, completely or not at all.
 
-    A raw body is stored as it is. Of a `multipart/form-data` body, as a browser's form
-    sends it, the part with a file is. Its content type is kept, and its filename.
+    A raw body is stored unchanged. Of a `multipart/form-data` body, such as a browser's form,
+    the part with a file is stored, with its content type and its filename.
 
-    `If-Match`, `If-None-Match` and `If-Unmodified-Since` are compared with the object,
-    and with the version that is there when the body has come, unless `mode` is given. A
+    Unless `mode` is given, `If-Match`, `If-None-Match` and `If-Unmodified-Since` are compared
+    with the object, and again with the version that exists when the body has arrived. A
     `Repr-Digest` or `Content-Digest` of the request is verified.
 
     Args:
         request: The request.
         store: The bucket.
         name: The object's name.
-        max_size: Most bytes of the file; `None` for any number.
-        timeout: Seconds that the client may take for the next piece.
-        options: As `ObjectStore.put` takes them; they win over what the request says.
+        max_size: The largest file, in bytes; `None` for no limit.
+        timeout: How many seconds the client may take to send the next piece.
+        options: Options of `ObjectStore.put`; they override what the request says.
 
     Returns:
         The new version.
 
     Raises:
-        HTTPException: 400 if the body is malformed, breaks off, or is not what its digest
-            says; 408 if the client stalls; 412 if a precondition fails; 413 if it is too
-            large. Nothing is stored then.
-        ObjStoreError: As `put`.
+        HTTPException: 400 if the body is malformed, incomplete, or does not match its digest;
+            408 if the client stalls; 412 if a precondition fails; 413 if it is too large.
+            Nothing is stored in these cases.
+        ObjStoreError: As for `put`.
 
     Example:
         ```python
@@ -129,14 +129,14 @@ def _stored_headers() -> tuple[str, ...]:
 async def conditional_mode(
     request: Request, store: ObjectStore, name: str
 ) -> Literal["overwrite", "create"] | ObjectInfo | int:
-    """What a conditional request may replace, as `put` and `delete` take it.
+    """What a conditional request may replace, as a `mode` of `put` and `delete`.
 
     Raises:
         HTTPException: 412, if the preconditions do not hold.
     """
     headers = request.headers
     if headers.get("if-none-match", "").strip() == "*" and "if-match" not in headers:
-        # Whether there is an object is asked of the stream's leader, when it is written.
+        # Whether the object exists is decided by the stream's leader when it is written.
         return "create"
     info: ObjectInfo | None = None
     etag: str | None = None
@@ -151,7 +151,7 @@ async def conditional_mode(
     )
     if status is None:
         return revision or "create"
-    # A replica may lag, and the client know a version that this one does not.
+    # A replica may lag, and the client may know a version that the replica does not have.
     if not matching_etags(headers, "if-match", etag, weak=False):
         known = [revision_of(one.strip()) for one in headers.get("if-match", "").split(",")]
         newer = [one for one in known if one is not None and one > revision]
@@ -182,7 +182,7 @@ def multipart_boundary(headers: Headers) -> str | None:
 
 
 def _describe(options: PutOptions, given: dict[str, str | None], filename: str | None) -> None:
-    """Keep what the request says of its content, where the caller says nothing."""
+    """Add what the request says about its content, unless the caller has specified it."""
     headers: dict[str, Any] = {}
     for key, value in given.items():
         if key == "Content-Type":
@@ -201,13 +201,13 @@ def _describe(options: PutOptions, given: dict[str, str | None], filename: str |
 
 def _require_length(headers: Headers, max_size: int | None, *, exact: bool) -> None:
     length = headers.get("content-length", "")
-    # A form has more than its file; how much, its parts tell.
+    # A form contains more than its file; its parts show how much.
     if exact and max_size is not None and length.isdigit() and int(length[:20]) > max_size:
         raise too_large(max_size)
 
 
 async def _arriving(request: Request, seconds: float) -> AsyncGenerator[bytes, None]:
-    """The body as it comes; an error if nothing does for a while."""
+    """The body as it arrives; raises an error if nothing arrives for a while."""
     async with aclosing(request.stream()) as stream:
         while True:
             try:
@@ -223,7 +223,7 @@ async def _arriving(request: Request, seconds: float) -> AsyncGenerator[bytes, N
 
 
 def _expected_digests(headers: Headers) -> list[tuple[str, bytes]]:
-    """The digests that the body is to have, of the algorithms that are known (RFC 9530)."""
+    """The expected digests of the body, for the known algorithms (RFC 9530)."""
     found: list[tuple[str, bytes]] = []
     for name in ("repr-digest", "content-digest"):
         for entry in filter(None, map(str.strip, ",".join(headers.getlist(name)).split(","))):
@@ -244,7 +244,7 @@ async def _checked(
     max_size: int | None,
     expected: list[tuple[str, bytes]],
 ) -> AsyncGenerator[bytes, None]:
-    """The body; an error if it is too large, or at its end if it has other digests."""
+    """The body; raises an error if it is too large, or at its end if a digest differs."""
     hashes = [(_ALGORITHMS[algorithm](), digest) for algorithm, digest in expected]
     seen = 0
     async for piece in body:

@@ -1,6 +1,6 @@
-"""Observers: what happens to buckets, told to metrics, traces and whoever else asks.
+"""Observers: they report what happens to buckets, to metrics, traces and other receivers.
 
-`observers.prometheus` and `observers.opentelemetry` have the two that most services want.
+`observers.prometheus` and `observers.opentelemetry` contain those that most services want.
 """
 
 from faststream_objstore.observers.events import (

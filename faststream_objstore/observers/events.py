@@ -122,7 +122,7 @@ class ScopedObserver(Observer, Protocol):
     def scope(self, bucket: str, operation: str) -> AbstractContextManager[object]:
         """Make a context in which an operation runs; `operation` is called before it exits.
 
-        Not used for `open` and `iter`, which last as long as their callers like.
+        It is not used for `open` and `iter`, whose duration depends on their callers.
 
         Args:
             bucket: The bucket's name.
@@ -135,11 +135,11 @@ class ScopedObserver(Observer, Protocol):
 
 @runtime_checkable
 class StandingObserver(Observer, Protocol):
-    """An observer that also shows where buckets and durables stand, when it is collected."""
+    """An observer that also shows the state of buckets and durables, when it is collected."""
 
     def follow(self, standings: Standings) -> None:
-        """Called on the event loop when the broker starts, and again when it starts again.
+        """Called on the event loop whenever the broker starts.
 
         Args:
-            standings: `await standings.read(timeout=...)` is where they stand.
+            standings: `await standings.read(timeout=...)` returns the current state.
         """

@@ -1,4 +1,4 @@
-"""What gauges show, read when somebody collects, from whatever thread that is done."""
+"""The values of gauges, read when they are collected, from any thread."""
 
 import asyncio
 import concurrent.futures
@@ -8,17 +8,17 @@ from faststream_objstore.standing import Standing, Standings
 
 __all__ = ("Gauges",)
 
-# A collector waits a little longer than the reading may take.
+# A collector waits slightly longer than the reading may take.
 _SLACK = 1.0
-# OpenTelemetry asks for each gauge by itself.
+# OpenTelemetry asks for each gauge separately.
 _FRESH = 0.5
 
 
 class Gauges:
-    """Where the buckets of one `Buckets` stand, for collectors that cannot await.
+    """The state of the buckets of one `Buckets`, for collectors that cannot await.
 
     Args:
-        standings: Reads it, on the loop that is running now.
+        standings: Reads the state on the loop that is running now.
         timeout: Seconds that NATS may take.
     """
 
@@ -37,10 +37,11 @@ class Gauges:
         return self._last
 
     def collect(self) -> Standing:
-        """Where they stand.
+        """The state of the buckets.
 
-        From another thread, as of now. On the event loop, which cannot wait for itself, as of
-        the last time; that begins a reading, so it is as of the last collection at least.
+        From another thread, the current state. On the event loop, which cannot wait for
+        itself, the last known state; this also starts a reading, so it is that of the last
+        collection or a later one.
         """
         try:
             running = asyncio.get_running_loop()

@@ -1,18 +1,18 @@
-"""Labels that stay few, whatever services name their buckets."""
+"""Labels whose number stays limited, whatever services name their buckets."""
 
 __all__ = ("NO_DURABLE", "BoundedLabels")
 
 NO_DURABLE = ""
-"""The durable's label where a subscriber has none."""
+"""The durable's label for a subscriber without one."""
 
 _OTHER = "(other)"
 
 
 class BoundedLabels:
-    """The names that have a label of their own; the rest shares one.
+    """The names that have their own label; all others share one.
 
     Args:
-        most: How many have one.
+        most: How many names have their own label.
     """
 
     def __init__(self, most: int) -> None:

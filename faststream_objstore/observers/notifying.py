@@ -45,7 +45,7 @@ class Observers:
         return iter(self._all)
 
     def follow(self, standings: Standings) -> None:
-        """Let observers read where the buckets stand, whenever somebody collects."""
+        """Let observers read the state of the buckets whenever they are collected."""
         for one in self._all:
             if isinstance(one, StandingObserver):
                 try:

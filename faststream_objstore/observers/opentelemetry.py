@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ("OpenTelemetryObserver",)
 
 _SCOPE = "faststream_objstore"
-# They run as long as their callers like, perhaps in several tasks: their spans are made when
-# they end.
+# They last as long as their callers decide, perhaps across several tasks, so their spans are
+# created when they end.
 _UNSCOPED = frozenset({"open", "iter"})
 
 
@@ -99,9 +99,9 @@ _OF_LIVE: tuple[tuple[str, str, str, _Value[LiveStanding]], ...] = (
 class OpenTelemetryObserver:
     """Makes each operation a span, and measures operations and changes.
 
-    A put is the span `objstore put`, within the span that is current, and so on for every
-    operation; bytes and chunks are its attributes. Where the broker has FastStream's
-    `NatsTelemetryMiddleware`, the span of the handler that runs for a put is traced to it.
+    A put becomes the span `objstore put` within the current span, and likewise for every other
+    operation; bytes and chunks are its attributes. If the broker has FastStream's
+    `NatsTelemetryMiddleware`, the handler's span for a put belongs to the same trace.
 
     ```python
     tracing = NatsTelemetryMiddleware(tracer_provider=provider)
@@ -109,14 +109,14 @@ class OpenTelemetryObserver:
     buckets = Buckets(broker, photos, observers=[OpenTelemetryObserver(provider)])
     ```
 
-    Metrics have no object's name in their attributes; spans have, as `objstore.object`.
+    Metrics do not have object names in their attributes; spans do, as `objstore.object`.
 
     Args:
-        tracer_provider: Where spans go; the global one if not given.
-        meter_provider: Where metrics go; the global one if not given.
-        max_buckets: How many Object Store buckets have an attribute value of their own in
-            metrics; the rest shares `(other)`.
-        timeout: Seconds that NATS may take to say how buckets and durables stand.
+        tracer_provider: The provider for spans; the global one if not given.
+        meter_provider: The provider for metrics; the global one if not given.
+        max_buckets: How many Object Store buckets have their own attribute value in metrics;
+            all others share `(other)`.
+        timeout: Seconds that NATS may take to report the state of buckets and durables.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class OpenTelemetryObserver:
             )
 
     def follow(self, standings: Standings) -> None:
-        """Show where these buckets stand, too."""
+        """Show the state of these buckets too."""
         self._gauges = [one for one in self._gauges if one.standings is not standings]
         self._gauges.append(Gauges(standings, timeout=self._timeout))
 
@@ -214,7 +214,7 @@ class OpenTelemetryObserver:
 
     @contextmanager
     def scope(self, bucket: str, operation: str) -> Iterator[None]:
-        """A span, which is current while the operation runs."""
+        """A span that is current while the operation runs."""
         with self._tracer.start_as_current_span(
             f"objstore {operation}",
             kind=SpanKind.CLIENT,
@@ -223,7 +223,7 @@ class OpenTelemetryObserver:
             yield
 
     def operation(self, event: OperationEvent) -> None:
-        """Say of the span how the operation ended, and measure it."""
+        """Record on the span how the operation ended, and measure it."""
         span = trace.get_current_span()
         if event.operation in _UNSCOPED:
             end = time.time_ns()

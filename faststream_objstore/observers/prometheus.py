@@ -35,16 +35,16 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _LAG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600)
 
 
-# A registry collects the gauges once, whatever the number of observers.
+# A registry collects the gauges once, regardless of the number of observers.
 _observers: "WeakKeyDictionary[CollectorRegistry, dict[str, PrometheusObserver]]" = (
     WeakKeyDictionary()
 )
 
 
 class PrometheusObserver:
-    """Counts operations and changes in a registry of Prometheus.
+    """Counts operations and changes in a Prometheus registry.
 
-    It stands beside FastStream's own `NatsPrometheusMiddleware`, in the same registry:
+    It complements FastStream's own `NatsPrometheusMiddleware`, in the same registry:
 
     ```python
     registry = CollectorRegistry()
@@ -54,23 +54,23 @@ class PrometheusObserver:
     app = AsgiFastStream(broker, asgi_routes=[("/metrics", make_metrics_asgi(observer))])
     ```
 
-    Gauges of buckets and durables are read when the registry is collected, never in between.
+    Gauges of buckets and durables are read only when the registry is collected.
     `make_metrics_asgi` reads them for each scrape. So does prometheus_client's own server,
-    which runs in a thread; its `make_asgi_app` runs on the event loop, and shows what was
-    read for the scrape before.
+    which runs in a thread; its `make_asgi_app` runs on the event loop, and shows the values
+    that were read for the previous scrape.
 
-    No label has the name of an object, but for those that the code names in a `LiveObject`.
+    No label contains the name of an object, except the names that code passes to a
+    `LiveObject`.
 
     Args:
-        registry: Where the metrics are registered. Observers on one registry share them.
-        app_name: The label `app_name`, as FastStream's middleware has it; the prefix if it is
-            not given.
-        metrics_prefix: What the names of the metrics begin with.
+        registry: The registry of the metrics. Observers of the same registry share them.
+        app_name: The label `app_name`, as in FastStream's middleware; by default the prefix.
+        metrics_prefix: The beginning of the metrics' names.
         duration_buckets: The buckets, in seconds, of the durations of operations.
         lag_buckets: The buckets, in seconds, of the lags of changes.
-        max_buckets: How many Object Store buckets have a label of their own; the rest, where
-            a service makes more at run time, shares the label `(other)`.
-        timeout: Seconds that NATS may take to say how buckets and durables stand.
+        max_buckets: How many Object Store buckets have their own label; all others, if a
+            service creates more at run time, share the label `(other)`.
+        timeout: Seconds that NATS may take to report the state of buckets and durables.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class PrometheusObserver:
             kind: Callable[..., _Metric], name: str, *args: Any, **more: Any
         ) -> _Metric:
             full = f"{metrics_prefix}_objstore_{name}"
-            # As FastStream's middleware does: two of one service share what they count.
+            # As in FastStream's middleware: two observers of one service share their counts.
             known = registry._names_to_collectors.get(full)  # noqa: SLF001
             if known is not None:
                 return cast("_Metric", known)
@@ -140,13 +140,13 @@ class PrometheusObserver:
             registry.register(_Collector(self._collect))
 
     def follow(self, standings: Standings) -> None:
-        """Show where these buckets stand, too."""
+        """Show the state of these buckets too."""
         gauges = self._first._gauges  # noqa: SLF001 - another instance of this class
         gauges[:] = [one for one in gauges if one.standings is not standings]
         gauges.append(Gauges(standings, timeout=self._timeout))
 
     async def refresh(self) -> None:
-        """Read the gauges now, for whoever collects next."""
+        """Read the gauges now, for the next collection."""
         for gauges in self._first._gauges:  # noqa: SLF001 - another instance of this class
             await gauges.refresh()
 
@@ -252,7 +252,7 @@ class _Collector(Collector):
         self._collect = collect
 
     def describe(self) -> list[Metric]:
-        """Nothing: a registry would collect to learn the names."""
+        """Return nothing: otherwise a registry would collect to learn the names."""
         return []
 
     def collect(self) -> Iterator[Metric]:

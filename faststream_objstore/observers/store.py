@@ -1,6 +1,6 @@
 """A store whose operations are observed.
 
-A class of its own, so that a store without observers does not even ask whether it has any.
+It is a separate class, so that a store without observers does not check for them.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from faststream_objstore.store.reader import ObjectReader
 
 __all__ = ("OPERATIONS", "ObservedStore")
 
-# Those that move content; the size of what they return is what they have moved.
+# The operations that move content; the size of their result is what they have moved.
 _CONTENT = frozenset({"put", "put_file", "get", "get_file", "copy"})
 _METHODS = (
     *sorted(_CONTENT),
@@ -47,13 +47,13 @@ _METHODS = (
     "seal",
 )
 OPERATIONS: tuple[str, ...] = (*_METHODS, "open", "iter")
-"""What `OperationEvent.operation` can be."""
+"""The possible values of `OperationEvent.operation`."""
 
 _CONFLICTS = (ObjectAlreadyExists, ObjectChangedError, RevisionMismatchError)
 
 
 class ObservedStore(ObjectStore):
-    """An `ObjectStore` that tells observers of each of its operations, once.
+    """An `ObjectStore` that notifies observers of each of its operations, once.
 
     Args:
         bucket: The bucket's name.
@@ -72,7 +72,7 @@ class ObservedStore(ObjectStore):
     ) -> None:
         super().__init__(bucket, source, origin=origin)
         self._observers = observers
-        # It does the work, so that a method that calls others is one operation.
+        # It does the work, so that a method that calls others is reported as one operation.
         self._plain = ObjectStore(bucket, source, origin=origin)
 
     @property
@@ -126,7 +126,7 @@ for _method in _METHODS:
 
 
 class _Report:
-    """Tells of one operation, from its beginning to the first call."""
+    """Reports one operation, from its beginning to the first call."""
 
     __slots__ = ("_began", "_bucket", "_observers", "_operation")
 
@@ -137,13 +137,13 @@ class _Report:
         self._began = perf_counter()
 
     def begin(self) -> None:
-        """The operation begins now."""
+        """Record the beginning of the operation."""
         self._began = perf_counter()
 
     def __call__(
         self, error: BaseException | None, *, info: ObjectInfo | None = None, moved: int = 0
     ) -> None:
-        """The operation has ended."""
+        """Report the end of the operation."""
         observers, self._observers = self._observers, None
         if observers is not None:
             event = OperationEvent(
@@ -159,7 +159,7 @@ class _Report:
 
 
 class _ObservedReader(ObjectReader):
-    """A reader that tells what was read when it is closed."""
+    """A reader that reports what was read when it is closed."""
 
     def __init__(self, report: _Report, /, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -1,4 +1,4 @@
-"""What is wrong with publishers of objects, found before the first message."""
+"""Checks of object publishers, made before the first message."""
 
 from collections import Counter
 from typing import Any
@@ -22,13 +22,13 @@ __all__ = ("check_publishers",)
 
 
 def check_publishers(broker: NatsBroker) -> None:
-    """Compare the publishers of a broker's handlers with what their subscribers hear.
+    """Compare the publishers of a broker's handlers with what their subscribers receive.
 
     Raises:
         BucketNotDeclaredError: If a publisher's bucket belongs to no `Buckets`.
-        InvalidPatternError: If a name asks for what the pattern or the subject does not
-            capture, or if results would fire the handler that makes them.
-        InvalidOptionError: If two publishers of a handler write to one name.
+        InvalidPatternError: If a name uses values that neither the pattern nor the subject
+            captures, or if results would trigger the handler that makes them.
+        InvalidOptionError: If two publishers of a handler write to the same name.
     """
     for handler in published_by(broker):
         publishers = [one for one in handler.publishers if isinstance(one, ObjectPublisher)]
@@ -40,7 +40,7 @@ def check_publishers(broker: NatsBroker) -> None:
 
 
 def _require_attached(handler: PublishedBy, publisher: ObjectPublisher) -> None:
-    # A `Buckets` without a broker will do: it may be attached before a message comes.
+    # A `Buckets` without a broker is accepted: it may be attached before the first message.
     if not publisher.is_attached:
         msg = (
             f"{handler.name}: {publisher.declaration}: the Bucket belongs to no Buckets; pass "
@@ -56,7 +56,7 @@ def _require_captures(handler: PublishedBy, publisher: ObjectPublisher) -> None:
         captures = list(subscriber.options.names.captures)
         heard, what = subscriber.options.declaration, "pattern"
     else:
-        # A parser of the user's own may fill in whatever it likes.
+        # A user's own parser may supply any value.
         if handler.parses:
             return
         captures = addressed_captures(subscriber)

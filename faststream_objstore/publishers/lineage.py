@@ -1,4 +1,4 @@
-"""Which of two results is of the newer source; what a deleted source leaves behind."""
+"""Which of two results has the newer source, and what a deleted source leaves behind."""
 
 import logging
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ __all__ = ("Change", "Newest", "StaleResultError", "marker_texts", "source_of")
 
 _logger = logging.getLogger("faststream_objstore")
 
-# Why there is no result, in the metadata of a delete marker. One without it was left by
-# somebody else: the result is missing then.
+# Why there is no result, recorded in the metadata of a delete marker. A marker without it was
+# left by another client, so the result is missing.
 OUTCOME = "objstore.outcome"
 DELETED = "deleted"
 NOTHING = "nothing"
 
 
 class StaleResultError(Exception):
-    """A result that must not be stored: a newer one is there, or its source has gone."""
+    """A result that must not be stored: a newer one exists, or its source is gone."""
 
 
 class Change(NamedTuple):
-    """The change of a source that a result belongs to.
+    """The change of a source that led to a result.
 
     Attributes:
         info: The version of the source.
         backend: The source's bucket.
-        source: The lineage of a result of it.
-        replayed: Whether it is of the state that `replay=True` begins with.
+        source: The lineage of a result made from it.
+        replayed: Whether it belongs to the state that `replay=True` starts with.
     """
 
     info: ObjectInfo
@@ -43,13 +43,13 @@ class Change(NamedTuple):
 
 
 async def source_of(info: ObjectInfo, backend: Backend, rebuild: str | None) -> ObjectSource:
-    """The lineage of what is made from a version.
+    """The lineage of a result made from a version.
 
     Args:
         info: The version.
-        backend: Its bucket. Asked each time when it was made: revisions begin anew in one
-            that was made again.
-        rebuild: What the publisher says.
+        backend: Its bucket. Its creation time is requested each time, because revisions start
+            again in a bucket that is recreated.
+        rebuild: The publisher's `rebuild` option.
     """
     state = await backend.state()
     return ObjectSource(
@@ -63,10 +63,10 @@ async def source_of(info: ObjectInfo, backend: Backend, rebuild: str | None) -> 
 
 
 def is_newer(known: ObjectSource, ours: ObjectSource) -> bool:
-    """Whether what is there comes from a newer version than ours does.
+    """Whether the existing result comes from a newer version than ours.
 
-    `ours` is of the bucket that exists, so another incarnation of it is an older one.
-    Revisions of different buckets do not compare.
+    `ours` belongs to the bucket that exists now, so another incarnation of it is older.
+    Revisions of different buckets cannot be compared.
     """
     return (known.bucket, known.created) == (
         ours.bucket,
@@ -75,17 +75,17 @@ def is_newer(known: ObjectSource, ours: ObjectSource) -> bool:
 
 
 def is_done(info: ObjectInfo, ours: ObjectSource) -> bool:
-    """Whether what is there is the result of this very version, or that it has none."""
+    """Whether this very version's result exists, or the record that it has none."""
     nothing = (info.metadata or {}).get(OUTCOME) == NOTHING
     return info.source == ours and (not info.deleted or nothing)
 
 
 class Newest(Decision):
-    """Lets a result replace what is there, unless that is of a newer source.
+    """Lets a result replace the existing one, unless that has a newer source.
 
     Args:
-        change: What the result belongs to.
-        follow: Whether the source must be there still.
+        change: The change that led to the result.
+        follow: Whether the source must still exist.
     """
 
     def __init__(self, change: Change, *, follow: bool) -> None:
@@ -96,14 +96,14 @@ class Newest(Decision):
         """Refuse an older result.
 
         Raises:
-            StaleResultError: If what is there is of a newer source.
+            StaleResultError: If the existing result has a newer source.
         """
         ours = self._change.source
         known = now.info.source if now.info else None
         if known is None or not is_newer(known, ours):
             return
         if now.live is None and known.name != ours.name:
-            # What another source, that is gone, has left under a name that several share.
+            # Left by another source, now gone, under a name that several sources share.
             return
         msg = (
             f"it is of revision {ours.revision} of {ours.name!r}, and there is one of "
@@ -112,7 +112,7 @@ class Newest(Decision):
         raise StaleResultError(msg)
 
     async def before_writing(self, now: Entry) -> None:
-        """Refuse an older result, and that of a source which has gone meanwhile.
+        """Refuse an older result, and one whose source has been deleted in the meantime.
 
         Raises:
             StaleResultError: In both cases.
@@ -130,24 +130,24 @@ class Newest(Decision):
         info, backend = self._change.info, self._change.backend
         subject = wire.metadata_subject(info.bucket, info.name)
         newest = await backend.last_message(subject, leader=True)
-        # A lower sequence is of a bucket that was made again.
+        # A lower sequence belongs to a bucket that was recreated.
         if newest is None or newest.sequence < info.revision:
             return False
         try:
             now, _ = wire.info_of(newest, info.bucket)
         except BadObjectMetaError:
-            # Whatever it is, it does not say that the source was deleted.
+            # Whatever the error is, it does not mean that the source was deleted.
             return True
         return not now.deleted
 
 
 def marker_texts(now: Entry, change: Change) -> Mapping[str, str] | None:
-    """The metadata of the marker that says there is no result; `None` leaves what is there.
+    """The metadata of a marker that records a missing result; `None` changes nothing.
 
-    Without a marker a result that is late would find the name free.
+    Without a marker, a late result would find the name free.
 
     Args:
-        now: What is there.
+        now: What exists now.
         change: The deletion of the source, or the version that has no result.
     """
     ours = change.source
@@ -162,7 +162,7 @@ def marker_texts(now: Entry, change: Change) -> Mapping[str, str] | None:
         if is_newer(known, ours) and (same or not info.deleted):
             return None
         if not info.deleted and not same:
-            # The result of another source, under a name that several share.
+            # The result of another source, under a name that several sources share.
             return None
     elif info is not None and not info.deleted:
         _logger.warning(
@@ -176,7 +176,7 @@ def marker_texts(now: Entry, change: Change) -> Mapping[str, str] | None:
         )
         return None
     if change.replayed and deletion and (info is None or info.deleted):
-        # Long past; no result of it can be on its way.
+        # That was long ago, so no result of it can still be on its way.
         return None
     outcome = DELETED if deletion else NOTHING
     if info is not None and info.deleted and known == ours and _outcome(info) == outcome:

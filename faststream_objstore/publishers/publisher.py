@@ -1,4 +1,4 @@
-"""The publisher: what a handler returns becomes an object."""
+"""The publisher: it stores what a handler returns as an object."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,10 +52,10 @@ class Attachment(Protocol):
         """The broker."""
 
     def handle(self, bucket: str) -> ObjectStore:
-        """The store of a bucket, which binds itself at its first use."""
+        """The store of a bucket, which is bound at its first use."""
 
     async def backend_of(self, bucket: str) -> Backend:
-        """A bucket's stream on the connection that is there now."""
+        """A bucket's stream on the current connection."""
 
 
 class Declaration(Protocol):
@@ -82,9 +82,9 @@ class ObjectPublisher(PlainPublisher):
     Args:
         bucket: The bucket's declaration.
         name: The template of the objects' names.
-        follow: Whether a result goes with its source.
-        rebuild: Results of another value count as missing.
-        content_type: The content type; it follows from the result if not given.
+        follow: Whether a result is deleted with its source.
+        rebuild: Results with another value are treated as missing.
+        content_type: The content type; derived from the result if not given.
         headers: Headers of each object.
         metadata: Metadata of each object.
         chunk_size: Bytes of a chunk.
@@ -165,7 +165,7 @@ class ObjectPublisher(PlainPublisher):
 
     @property
     def declaration(self) -> str:
-        """Where it was declared, for errors."""
+        """Where it was declared, for error messages."""
         return f"Bucket '{self.bucket}', publisher({self.template.text!r})"
 
     @property
@@ -186,26 +186,26 @@ class ObjectPublisher(PlainPublisher):
     ) -> ObjectInfo:
         """Store an object directly.
 
-        Without a `source` it has no lineage: it replaces what is there, and no deletion of
-        a source takes it along.
+        Without a `source` it has no lineage: it replaces the existing object, and is not
+        deleted with any source.
 
         Args:
-            message: The content, whatever a handler may return but `None`. A file or an
-                iterator stays yours to close.
-            name: The object's name; the template, where that has no placeholders.
-            headers: They win over the publisher's.
-            metadata: It wins over the publisher's.
-            content_type: It wins over everything else that says it.
+            message: The content: anything that a handler may return except `None`. A file or
+                an iterator is not closed.
+            name: The object's name; by default the template, if it has no placeholders.
+            headers: They override the publisher's.
+            metadata: It overrides the publisher's.
+            content_type: It overrides every other content type.
             correlation_id: As in FastStream; a new one if not given.
-            source: The version of an object that this is the result of, as where a change
-                has ended as a dead letter. It is stored as a handler's result would be.
+            source: The version of an object from which this was made, for example after its
+                change became a dead letter. It is stored as a handler's result would be.
 
         Returns:
-            The new version. With a `source`, a deleted object where nothing was stored: the
-            result of a newer version is there, or the source has been deleted.
+            The new version. With a `source`, a deleted object if nothing was stored because a
+            newer version's result exists, or the source has been deleted.
 
         Raises:
-            InvalidObjectNameError: If there is no name. Otherwise as `ObjectStore.put`.
+            InvalidObjectNameError: If there is no name. Otherwise as for `ObjectStore.put`.
         """
         if message is None:
             msg = f"{self.declaration}: None cannot be stored; delete the object instead."
@@ -229,7 +229,7 @@ class ObjectPublisher(PlainPublisher):
         return await self._send(command, str(command.name), decision, (), message)
 
     async def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
-        """Not possible: nobody answers an object.
+        """Not supported: nothing replies to an object.
 
         Raises:
             FeatureNotSupportedException: Always.
@@ -242,7 +242,7 @@ class ObjectPublisher(PlainPublisher):
             await self._store(cmd, _extra_middlewares)
 
     async def take_over(self, handler: HandlerCallWrapper[..., Any], result: Any) -> Any:
-        """Store a stream at once; anything else is FastStream's to hand over."""
+        """Store a stream at once; FastStream hands over anything else."""
         response = result if isinstance(result, Response) else Response(result)
         body = response.body
         publishers = publishers_of(handler)
@@ -256,7 +256,7 @@ class ObjectPublisher(PlainPublisher):
             self._require_storable(body, publishers)
             stored: ObjectInfo | None = None
             for publisher in publishers:
-                # The broker's middlewares as for a publish() in the handler.
+                # The broker's middlewares, as for a publish() in the handler.
                 one = await publisher._store(response.as_publish_command(), ())  # noqa: SLF001
                 stored = stored or one
         finally:
@@ -285,10 +285,10 @@ class ObjectPublisher(PlainPublisher):
         raise UnsupportedDataError(msg, bucket=self.bucket)
 
     async def _store(self, cmd: NatsPublishCommand, middlewares: Iterable[Any]) -> ObjectInfo:
-        """Store a handler's result, or leave what is there to a newer one.
+        """Store a handler's result, unless a newer one exists.
 
         Returns:
-            The result; a deleted object, if there is none.
+            The result; a deleted object if there is none.
         """
         subscriber, message = self.current()
         command = self._command(cmd)
@@ -298,7 +298,8 @@ class ObjectPublisher(PlainPublisher):
         name = command.name or self.template.fill(message.path if message else {})
         change = await self._change_of(subscriber, message)
         if cmd.body is None or (
-            # The handler has heard of a deletion, and the result goes, whatever it says.
+            # The handler was told of a deletion, so the result is deleted, whatever it
+            # returns.
             change is not None
             and change.info.deleted
             and self.follow
@@ -341,11 +342,11 @@ class ObjectPublisher(PlainPublisher):
                     headers=headers,
                     metadata=command.metadata,
                     chunk_size=self.chunk_size,
-                    # What is decided then is a mode too, if not one for users.
+                    # The decision is made by a mode too, although it is not one for users.
                     mode="overwrite" if decision is None else decision,  # type: ignore[arg-type]
                 )
             except StaleResultError as error:
-                # Not an error to anybody: middlewares do not see it.
+                # Nobody should see this as an error, so middlewares do not see it.
                 _logger.info(
                     "Bucket '%s': the result %r is not stored: %s.", self.bucket, name, error
                 )
@@ -361,7 +362,7 @@ class ObjectPublisher(PlainPublisher):
         try:
             return await content.encoded(broker, body)
         except (TypeError, ValueError) as error:
-            # What codecs raise for it names neither the bucket nor the object.
+            # The codecs' own errors name neither the bucket nor the object.
             msg = (
                 f"Bucket '{self.bucket}', object {name!r}: the broker cannot encode a result "
                 f"of type {type(body).__name__} ({error}). Return bytes, str, a Path, a "
@@ -374,7 +375,7 @@ class ObjectPublisher(PlainPublisher):
         return next((v for k, v in headers.items() if k.lower() == "content-type"), None)
 
     def _command(self, cmd: Any) -> ObjectPublishCommand:
-        """The command as middlewares see it."""
+        """The command that middlewares see."""
         given = {key.lower() for key in cmd.headers}
         own = {k: v for k, v in self.headers.items() if k.lower() not in given}
         said = self._given_type(cmd.headers)
@@ -400,7 +401,7 @@ class ObjectPublisher(PlainPublisher):
         return Change(change.info, backend, source, change.replayed)
 
     async def follow_deletion(self, change: ChangeMessage, backend: Backend) -> None:
-        """Delete the result of a source that was deleted, unless it is a newer put's.
+        """Delete the result of a deleted source, unless it belongs to a newer put.
 
         Args:
             change: The deletion.
@@ -412,7 +413,7 @@ class ObjectPublisher(PlainPublisher):
             )
 
     async def is_done(self, change: ChangeMessage, backend: Backend) -> bool:
-        """Whether the result of this very change is there already.
+        """Whether the result of this very change already exists.
 
         Args:
             change: The change.

@@ -1,4 +1,4 @@
-"""What a handler returns to say more than the content, and how it travels to the store."""
+"""A response that says more than the content, and the command that carries it to the store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +11,14 @@ __all__ = ("ObjectPublishCommand", "ObjectResponse")
 
 
 class ObjectPublishCommand(NatsPublishCommand):
-    """A result on its way to a bucket, as `publish_scope` of middlewares sees it.
+    """A result on its way to a bucket, as it appears in middlewares' `publish_scope`.
 
-    Its `destination` is `$O.<bucket>`, one for all objects of a bucket.
+    Its `destination` is `$O.<bucket>`, the same for all objects of a bucket.
 
     Attributes:
-        name: The object's name, where the handler or the caller chose it.
+        name: The object's name, if the handler or the caller chose it.
         metadata: Free text by key, kept with the object.
-        content_type: The content type, where it is given.
+        content_type: The content type, if given.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class ObjectPublishCommand(NatsPublishCommand):
 
 
 class ObjectResponse(Response):
-    """A result, with what only an object has.
+    """A result, with the additional properties of an object.
 
-    FastStream's own `Response(body, headers=...)` works as well. A result whose name is
-    given here neither goes with its source nor counts as done when a change is repeated.
+    FastStream's own `Response(body, headers=...)` works as well. A result that is named here
+    is not deleted with its source, and does not count as done when a change is repeated.
 
     ```python
     @scans.on_put("{day}/*.tif", durable="ocr")
@@ -60,10 +60,10 @@ class ObjectResponse(Response):
 
     Args:
         body: The content.
-        name: The object's name, in place of the publisher's template.
-        headers: Header values by name; they win over the publisher's.
-        metadata: Free text by key; it wins over the publisher's.
-        content_type: The content type; it wins over everything else that says it.
+        name: The object's name, instead of the publisher's template.
+        headers: Header values by name; they override the publisher's.
+        metadata: Free text by key; it overrides the publisher's.
+        content_type: The content type; it overrides every other content type.
         correlation_id: As in FastStream.
     """
 
@@ -83,7 +83,7 @@ class ObjectResponse(Response):
         self.content_type: str | None = content_type
 
     def as_publish_command(self) -> ObjectPublishCommand:
-        """What FastStream hands to each publisher."""
+        """The command that FastStream hands to each publisher."""
         return ObjectPublishCommand(
             self.body,
             name=self.name,

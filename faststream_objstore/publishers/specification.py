@@ -1,4 +1,4 @@
-"""How AsyncAPI shows a publisher of objects: one channel of its own."""
+"""How AsyncAPI shows a publisher of objects: as a separate channel."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,13 +21,13 @@ class ResultSpecification(NatsPublisherSpecification):
     Args:
         bucket: The bucket's name.
         template: The template of the objects' names.
-        follow: Whether results go with their sources.
+        follow: Whether results are deleted with their sources.
         router: Where the publisher is registered.
-        destination: What the channel's address is.
-        siblings: Gives the bucket's specifications; two that look alike are numbered.
-        title: The channel's key, where the user gives one.
+        destination: The channel's address.
+        siblings: Returns the bucket's specifications; those that look alike are numbered.
+        title: The channel's key, if the user gives one.
         description: The user's text.
-        include_in_schema: Whether it is shown at all.
+        include_in_schema: Whether it is shown.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ResultSpecification(NatsPublisherSpecification):
     def description(self) -> str:
         """The user's text, the bucket and the template.
 
-        AsyncAPI turns `/` into `.` in keys, so the template would be lost.
+        AsyncAPI turns `/` into `.` in keys, so the template would not be recognizable.
         """
         text = f"Stored in the bucket `{self._bucket}` as `{self._template}`."
         if self._follow:

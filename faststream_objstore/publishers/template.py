@@ -1,4 +1,4 @@
-"""The name of a result: text, with the message's `Path()` values filled in."""
+"""The name of a result: text that is filled in with the message's `Path()` values."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 class NameTemplate:
-    """A compiled template: `{user}` is filled in, `{{` and `}}` are braces.
+    """A compiled template: `{user}` is filled in, `{{` and `}}` are literal braces.
 
     Args:
         bucket: The bucket that the name is in, for errors.
@@ -21,11 +21,11 @@ class NameTemplate:
 
     Attributes:
         text: The template.
-        placeholders: The names in braces, in order, each once.
+        placeholders: The names in braces, in order, without repetitions.
 
     Raises:
         InvalidPatternError: If the text is not a template.
-        InvalidObjectNameError: If no name can come of it.
+        InvalidObjectNameError: If it cannot produce a valid name.
     """
 
     __slots__ = ("_bucket", "_parts", "placeholders", "text")
@@ -73,7 +73,7 @@ class NameTemplate:
         raise InvalidPatternError(msg, bucket=self._bucket)
 
     def fill(self, values: Mapping[str, object]) -> str:
-        """The name, with the values of one message.
+        """The name with the values of one message.
 
         Raises:
             InvalidObjectNameError: If a value is missing.

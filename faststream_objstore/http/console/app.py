@@ -165,7 +165,7 @@ class ConsoleASGI:
             self._apps[bucket.name] = make_bucket_asgi(
                 bucket,
                 methods=self.methods,
-                # Whoever comes so far may do all that the console does.
+                # A client that gets this far may use everything in the console.
                 authorize=lambda *_: True,
                 listing=True,
                 inline=_SHOWN,
@@ -178,7 +178,7 @@ class ConsoleASGI:
             msg = f"The method {request.method} is not allowed here."
             raise refusal(HTTPStatus.METHOD_NOT_ALLOWED, msg, {"Allow": "GET, HEAD"})
         if path == "" and not request.scope["path"].endswith("/"):
-            # So that the page's own addresses are below it, whatever a proxy calls it.
+            # So that the page's own URLs are below it, whatever path a proxy uses.
             last = request.scope["path"].rpartition("/")[2]
             return RedirectResponse(f"{last}/", headers=_HEADERS)
         if path in _FILES:

@@ -11,23 +11,23 @@ from faststream_objstore.store import ObjectStore
 
 __all__ = ("changes_of",)
 
-# What a browser that does not keep up has not read yet; then it is told how many it missed.
+# How many changes a slow browser may leave unread; it is then told how many it missed.
 _MOST_WAITING = 1000
-# A proxy in between must not take silence for the end.
+# So that a proxy in between does not mistake silence for the end.
 _SILENCE = 15.0
 _PAUSE = 2.0
 
 
 async def changes_of(stores: list[ObjectStore]) -> AsyncIterator[bytes]:
-    """Each change from now on; it ends when the client goes.
+    """Each change from now on; ends when the client disconnects.
 
     Args:
-        stores: Of these buckets.
+        stores: The buckets to follow.
     """
     feed = _Feed()
     tasks = [asyncio.create_task(feed.follow(store)) for store in stores]
     try:
-        # The headers reach the browser now, not with the first change.
+        # Send the headers to the browser now, not with the first change.
         yield b"retry: 2000\n\n"
         while True:
             try:
