@@ -101,7 +101,7 @@ class OpenTelemetryObserver:
 
     A put becomes the span `objstore put` within the current span, and likewise for every other
     operation; bytes and chunks are its attributes. If the broker has FastStream's
-    `NatsTelemetryMiddleware`, the handler's span for a put belongs to the same trace.
+    `NatsTelemetryMiddleware`, a handler's span is traced to the put that fired it.
 
     ```python
     tracing = NatsTelemetryMiddleware(tracer_provider=provider)
