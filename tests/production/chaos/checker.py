@@ -348,6 +348,10 @@ class _Checker:
             if one.kind == "rename" and self._same(one.name, one.mode, other):
                 # Its own note under the old name.
                 continue
+            if one.kind == "rename" and not before and other.kind in {"put", "copy"}:
+                # A rename is decided by its note. What is put under the old name after the
+                # note comes after the rename, although the new name is written later still.
+                continue
             if before or one.seen:
                 text = f"{one.mode} was replaced before"
                 yield Violation("compare-and-set won wrongly", text, (one, other))

@@ -133,6 +133,9 @@ GOOD = {
     "a rename on condition, that left a note first": [
         put("x", 0, 1), get("x", 2, 2), replace(moved("rename", "x", 1.5, 3), mode=1)
     ],
+    "a put under the old name of a rename that had left its note": [
+        put("x", 0, 1), put("y", 2, 2), replace(moved("rename", "x", 1.5, 3), mode=1)
+    ],
     "a compare-and-set that lost against the note of a rename that was refused": [
         put("x", 0, 1), told("ObjectAlreadyExists", "rename", 2, to="b"),
         put("z", 0, 2, name="b"), told("RevisionMismatchError", "put", 4, mode=1),
