@@ -109,18 +109,6 @@ async def test_small_objects_open_no_lane_nor_do_large_ones_where_it_is_off() ->
         assert lane_of(client) is None
 
 
-async def test_many_steps_in_a_short_time_open_a_lane() -> None:
-    async with serving() as (_, client, store):
-        await soon(store.put("small", b"1"))
-
-        async def read() -> None:
-            while lane_of(client) is None:
-                assert await store.get("small") == b"1"
-
-        await soon(read())
-        assert await soon(store.get("small")) == b"1"
-
-
 async def test_a_server_that_refuses_a_second_connection_is_served_over_the_first(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
