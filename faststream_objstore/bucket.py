@@ -66,8 +66,8 @@ class Bucket:
         timeout: How many seconds one step (a request, a chunk) may take. If not given, the
             broker's `js_options["timeout"]`, or else 10.
         lane: Whether a second connection to NATS may be opened, with the broker's own
-            options, during large transfers: from 8 MiB on it makes reads nearly twice as
-            fast. It is closed when it is idle.
+            options, during large transfers: from 8 MiB on it makes reads faster.
+            It is closed when it is idle.
 
     Raises:
         InvalidBucketNameError: If the name is not a valid bucket name.
