@@ -97,7 +97,7 @@ class ChangeSubscriber(PlainSubscriber):
         title: The title in AsyncAPI.
         description: The description in AsyncAPI.
         include_in_schema: Whether AsyncAPI shows it.
-        no_reply: Not to answer requests.
+        no_reply: Whether to send no replies to requests.
     """
 
     def __init__(
