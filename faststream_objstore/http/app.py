@@ -24,7 +24,7 @@ from faststream_objstore.exceptions import (
 from faststream_objstore.http.conditions import has_preconditions
 from faststream_objstore.http.download import TIMEOUT, DownloadResponse, find
 from faststream_objstore.http.links import Grant, SignedLinks
-from faststream_objstore.http.problems import problem_response, refusal
+from faststream_objstore.http.problems import http_request, problem_response, refusal
 from faststream_objstore.http.representation import SAFE_HEADERS, etag_of
 from faststream_objstore.http.stores import store_of
 from faststream_objstore.http.upload import conditional_mode, save_upload
@@ -179,13 +179,10 @@ class BucketASGI:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        msg = f"A bucket is served over HTTP only, got a scope of type {scope['type']!r}."
+        request = await http_request(scope, receive, send, otherwise=msg)
+        if request is None:
             return
-        if scope["type"] != "http":
-            msg = f"A bucket is served over HTTP only, got a scope of type {scope['type']!r}."
-            raise NotImplementedError(msg)
-        request = Request(scope, receive)
         try:
             response = await self._response(request)
         except (ObjStoreError, HTTPException) as error:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from faststream_objstore.exceptions import (
     BucketFullError,
@@ -29,7 +30,7 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.http.representation import SAFE_HEADERS
 
-__all__ = ("problem", "problem_response", "refusal", "too_large")
+__all__ = ("http_request", "problem", "problem_response", "refusal", "too_large")
 
 logger: logging.Logger = logging.getLogger("faststream_objstore")
 
@@ -127,3 +128,25 @@ async def problem_response(request: Request, error: Exception) -> Response:
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
     return problem(status, detail, headers)
+
+
+async def http_request(
+    scope: Scope, receive: Receive, send: Send, *, otherwise: str
+) -> Request | None:
+    """The request of an HTTP scope; `None` for a WebSocket, which is closed.
+
+    Args:
+        scope: The ASGI scope.
+        receive: ASGI's receive.
+        send: ASGI's send.
+        otherwise: The message of the error.
+
+    Raises:
+        NotImplementedError: If the scope is neither.
+    """
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        return None
+    if scope["type"] != "http":
+        raise NotImplementedError(otherwise)
+    return Request(scope, receive)

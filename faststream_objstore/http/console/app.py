@@ -20,7 +20,7 @@ from faststream_objstore.exceptions import InvalidOptionError, ObjStoreError
 from faststream_objstore.health import HealthLimits, check
 from faststream_objstore.http.app import METHODS, BucketASGI, make_bucket_asgi, name_in
 from faststream_objstore.http.console.feed import changes_of
-from faststream_objstore.http.problems import problem_response, refusal
+from faststream_objstore.http.problems import http_request, problem_response, refusal
 from faststream_objstore.standing import Standings
 
 __all__ = ("ConsoleASGI", "make_console_asgi")
@@ -122,13 +122,10 @@ class ConsoleASGI:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        msg = f"The console is served over HTTP, and this is {scope['type']!r}."
+        request = await http_request(scope, receive, send, otherwise=msg)
+        if request is None:
             return
-        if scope["type"] != "http":
-            msg = f"The console is served over HTTP, and this is {scope['type']!r}."
-            raise NotImplementedError(msg)
-        request = Request(scope, receive)
         try:
             await self._require_authorized(request)
             path = name_in(scope)
