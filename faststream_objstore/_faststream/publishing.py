@@ -136,7 +136,7 @@ class PlainPublisher(LogicPublisher):
         """Receive a function's result while its dependencies are still open.
 
         Args:
-            handler: The function's name.
+            handler: The function, as FastStream wraps it.
             result: Its return value.
 
         Returns:
@@ -276,12 +276,12 @@ def _within_the_call(
 def _casts(func: Callable[..., Any]) -> bool:
     """Whether FastDepends can cast the result to the annotated return type."""
     # Imported late: it needs what this module defines nothing of.
-    from faststream_objstore._faststream.annotations import has_binary  # noqa: PLC0415
+    from faststream_objstore._faststream.annotations import can_cast  # noqa: PLC0415
 
     if is_gen_callable(func) or is_async_gen_callable(func):
         return False
     _, annotation = get_typed_signature(func)
-    return not has_binary(annotation)
+    return can_cast(annotation)
 
 
 async def _in_threads(pieces: Iterator[Any]) -> AsyncIterator[Any]:
@@ -304,7 +304,7 @@ def publishers_of(handler: "HandlerCallWrapper[..., Any]") -> list[Any]:
 class PublishedBy:
     """One handler of a subscriber, with its publishers.
 
-    subscriber: The subscriber.
+    Attributes:
         subscriber: The subscriber.
         name: The handler's name, for errors.
         publishers: All of its publishers.

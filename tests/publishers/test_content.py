@@ -3,15 +3,18 @@
 import dataclasses
 import io
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType, Protocol, TypeVar
+from urllib.parse import unquote
 
 import pytest
 from faststream import Response
 from faststream.nats import NatsBroker
+from faststream.specification import AsyncAPI
 from pydantic import BaseModel
+from typing_extensions import TypeAliasType
 
 from faststream_objstore import Bucket, ObjectInfo, ObjectResponse
 from faststream_objstore.exceptions import UnsupportedDataError
@@ -102,6 +105,89 @@ async def test_whatever_is_returned_is_stored_with_its_content_type(
     assert data == content
     assert info.headers is not None
     assert info.headers["Content-Type"] == [content_type]
+
+
+class Reader:
+    """A file that belongs to no class of `io`."""
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO(b"one two")
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+Download = NewType("Download", Path)
+Pieces = TypeAliasType("Pieces", AsyncIterator[bytes])
+AnyPath = TypeVar("AnyPath", bound=Path)
+
+
+@pytest.mark.parametrize(
+    "annotation, returned",
+    [
+        (Iterable[bytes], lambda path: sync_pieces()),
+        (Download, Download),
+        (Pieces | None, lambda path: async_pieces()),
+        (AnyPath, lambda path: path),
+        (Reader, lambda path: Reader()),
+        (Readable, lambda path: Reader()),
+    ],
+)
+async def test_return_type_that_names_a_stream_in_any_way_is_stored_once_and_no_failure(
+    annotation: Any, returned: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "content"
+    path.write_bytes(b"one two")
+    sources, results = Bucket("sources"), Bucket("results")
+
+    async def handler(info: ObjectInfo) -> Any:
+        return returned(path)
+
+    handler.__annotations__["return"] = annotation
+    sources.on_put()(results.publisher("result")(handler))
+    async with in_memory(sources, results) as service:
+        await (await service.store(sources)).put("source", b"")
+
+        assert await (await service.store(results)).get("result") == b"one two"
+    # A test server has channels of its own.
+    payload = binary_of(payload_of(service.broker))
+    assert (payload["type"], payload["format"]) == ("string", "binary")
+
+
+async def test_list_of_a_handler_that_promises_an_iterable_is_encoded() -> None:
+    sources, results = Bucket("sources"), Bucket("results")
+
+    @sources.on_put()
+    @results.publisher("result")
+    async def handler() -> Iterable[Report]:
+        return [Report(day=DAY, words=3)]
+
+    async with in_memory(sources, results) as service:
+        await (await service.store(sources)).put("source", b"")
+
+        stored = await (await service.store(results)).get("result")
+    assert stored == b'[{"day":"2026-01-02","words":3}]'
+
+
+def payload_of(broker: NatsBroker) -> dict[str, Any]:
+    document = AsyncAPI(broker).to_specification().to_jsonable()["components"]
+    (message,) = [one for key, one in document["messages"].items() if "Publisher" in key]
+    payload: dict[str, Any] = message["payload"]
+    while "$ref" in payload:
+        payload = document["schemas"][unquote(payload["$ref"].rpartition("/")[2])]
+    return payload
+
+
+def binary_of(payload: dict[str, Any]) -> dict[str, Any]:
+    """The member of a union that is not null."""
+    members = [one for one in payload.get("anyOf", [payload]) if one.get("type") != "null"]
+    assert len(members) == 1
+    found: dict[str, Any] = members[0]
+    return found
 
 
 @pytest.mark.parametrize(
