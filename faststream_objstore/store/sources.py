@@ -173,7 +173,9 @@ async def _pieces(data: Any, size: int) -> AsyncGenerator[Any, None]:
             file.close()
     elif hasattr(data, "read"):
         # nats-py accepts text files too, and reads their underlying bytes.
-        read = getattr(data, "buffer", data).read
+        read = data.read
+        if hasattr(data, "buffer"):
+            read = (await _underlying(data)).read
         while True:
             if isinstance(data, io.BytesIO):
                 piece = read(size)
@@ -203,3 +205,25 @@ async def _pieces(data: Any, size: int) -> AsyncGenerator[Any, None]:
             yield piece
             # A generator that computes must not starve the loop.
             await asyncio.sleep(0)
+
+
+async def _underlying(file: Any) -> Any:
+    """The binary file that a text file reads, which is ahead of it by a block."""
+    try:
+        if not await _asked(getattr(file, "seekable", bool)):
+            return file.buffer
+        position = await _asked(file.tell)
+    except OSError as error:
+        msg = f"the text file has no position ({error}); open it in binary mode."
+        raise UnsupportedDataError(msg) from error
+    if position >> 64:
+        # In the middle of what its decoder was given at once.
+        msg = "the text file is between two bytes; open it in binary mode."
+        raise UnsupportedDataError(msg)
+    await asyncio.to_thread(file.buffer.seek, position)
+    return file.buffer
+
+
+async def _asked(call: Any) -> Any:
+    answer = await asyncio.to_thread(call)
+    return await answer if inspect.isawaitable(answer) else answer

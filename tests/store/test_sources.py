@@ -266,6 +266,33 @@ async def test_a_text_file_is_read_through_its_buffer(
     assert await soon(store.get("name")) == b"\xff\r\n" + DATA
 
 
+async def test_a_text_file_is_stored_from_where_it_was_read_to(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes("füñf\nsechs\nsieben\n".encode())
+    with path.open(encoding="utf-8") as file:
+        assert file.readline() == "füñf\n"
+        await soon(store.put("rest", file))  # type: ignore[arg-type]
+
+    assert await soon(store.get("rest")) == b"sechs\nsieben\n"
+
+
+async def test_a_text_file_whose_position_has_no_byte_is_refused(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one\ntwo\n")
+    with path.open(encoding="utf-8") as file:
+        for _ in file:
+            with pytest.raises(UnsupportedDataError, match="open it in binary mode") as error:
+                await soon(store.put("name", file))  # type: ignore[arg-type]
+            break
+
+    assert (error.value.bucket, error.value.name) == (store.bucket, "name")
+    assert await soon(store.list()) == []
+
+
 async def test_an_anyio_file_is_read(store: ObjectStore, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(DATA)
