@@ -129,12 +129,12 @@ AnyPath = TypeVar("AnyPath", bound=Path)
 @pytest.mark.parametrize(
     "annotation, returned",
     [
-        (Iterable[bytes], lambda path: sync_pieces()),
+        (Iterable[bytes], lambda _: sync_pieces()),
         (Download, Download),
-        (Pieces | None, lambda path: async_pieces()),
+        (Pieces | None, lambda _: async_pieces()),
         (AnyPath, lambda path: path),
-        (Reader, lambda path: Reader()),
-        (Readable, lambda path: Reader()),
+        (Reader, lambda _: Reader()),
+        (Readable, lambda _: Reader()),
     ],
 )
 async def test_return_type_that_names_a_stream_in_any_way_is_stored_once_and_no_failure(
