@@ -123,6 +123,10 @@ class DumpVerbs(StoreHandle):
         """
         if mode not in {"create", "overwrite", "missing"}:
             self._refuse(f'mode must be "create", "overwrite" or "missing", got {mode!r}')
+        if not isinstance(source, (str, PathLike)) and not callable(
+            getattr(source, "read", None)
+        ):
+            self._refuse(f"{source!r} is neither a path nor a file open for reading")
         async with reading(source) as tar:
             return await Restore(cast("ObjectStore", self), tar, mode).run(progress)
 

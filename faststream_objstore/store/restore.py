@@ -51,6 +51,14 @@ FORMAT = "faststream-objstore-dump"
 VERSION = 1
 _READ = 1024 * 1024
 _LARGEST_JSON = 16 * 1024 * 1024
+_LARGEST_HEADER = 1024 * 1024
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 async def config_of_dump(
@@ -102,8 +110,8 @@ async def reading(
 
     def opened() -> tarfile.TarFile:
         if isinstance(source, (str, PathLike)):
-            return tarfile.open(source, "r|*")
-        return tarfile.open(fileobj=source, mode="r|*")
+            return tarfile.open(source, "r|*", tarinfo=_Member)
+        return tarfile.open(fileobj=source, mode="r|*", tarinfo=_Member)
 
     with_errors = _saying_what(opened)
     tar = await asyncio.to_thread(with_errors)
@@ -113,13 +121,27 @@ async def reading(
         await asyncio.to_thread(tar.close)
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose headers are bounded: tarfile reads long names and PAX records whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+        """Parse a block, as `tarfile` does."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _HEADERS and member.size > _LARGEST_HEADER:
+            msg = f"it has a header of {member.size} bytes"
+            raise tarfile.ReadError(msg)
+        return member
+
+
 def _saying_what(work: Callable[[], T]) -> Callable[[], T]:
     """Wrap `work`: errors of tarfile and of decompression become one of this package's."""
 
     def call() -> T:
         try:
             return work()
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
+            # The last two for PAX records that make no sense, and for endless chains of them.
             msg = f"The file is no dump, or it is cut off or damaged: {error}"
             raise InvalidDumpError(msg) from error
         except OSError as error:
@@ -134,7 +156,9 @@ def _saying_what(work: Callable[[], T]) -> Callable[[], T]:
 
 def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
     member = _saying_what(tar.next)()
+    # What it would keep of all members, and of global headers.
     tar.members.clear()  # type: ignore[attr-defined]
+    tar.pax_headers.clear()  # type: ignore[attr-defined]
     if member is not None and not member.isreg():
         msg = f"The dump has a member {member.name!r} that is no file; it is not restored."
         raise InvalidDumpError(msg)
@@ -146,7 +170,7 @@ def _json_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     if member.size <= _LARGEST_JSON:
         try:
             value = json.loads(_read(tar, member))
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
     if not isinstance(value, dict):
         msg = f"The dump's {member.name!r} is no JSON object; the dump is damaged."
@@ -200,7 +224,7 @@ class _Entry:
                     options=ObjectMetaOptions(max_chunk_size=chunk_size and int(chunk_size)),
                 ),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             msg = f"The dump's {member!r} does not say what an object is: {error!r}."
             raise InvalidDumpError(msg) from error
         if (entry.path is None) == (entry.link is None):

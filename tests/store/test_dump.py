@@ -281,6 +281,31 @@ SAID = {
             "no content of",
         ),
         ([HEADER, member_of("end.json", {"objects": 1})], "says that it has 1 objects"),
+        ([member_of("bucket.json", b'{"a":' * 100_000)], "no JSON object"),
+        (
+            [HEADER, member_of("metadata/1.json", SAID | {"size": float("inf")})],
+            "does not say what an object is",
+        ),
+        (
+            [HEADER, member_of("metadata/1.json", SAID | {"chunk_size": float("inf")})],
+            "does not say what an object is",
+        ),
+        (
+            [
+                HEADER,
+                member_of(
+                    "x",
+                    b"abc",
+                    pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+                ),
+            ],
+            "cut off or damaged",
+        ),
+        (
+            [HEADER, member_of("x", b"abc", pax_headers={"comment": "x" * 2 * 1024**2})],
+            "a header of 2097[0-9]{3} bytes",
+        ),
+        ([HEADER, member_of("x" * 2 * 1024**2, b"abc")], "a header of 2097[0-9]{3} bytes"),
     ],
 )
 async def test_hostile_dump_is_refused_and_nothing_is_written(
@@ -298,6 +323,34 @@ async def test_hostile_dump_is_refused_and_nothing_is_written(
         await store.restore(tar_of(*members))
     assert await store.list() == []
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+async def test_header_that_claims_a_huge_size_is_not_read(kind: bytes) -> None:
+    store = await memory_bucket("target")
+    claim = tarfile.TarInfo("x")
+    claim.type, claim.size = kind, 2**40
+    block = claim.tobuf(tarfile.GNU_FORMAT)
+
+    with pytest.raises(InvalidDumpError, match="a header of 1099511627776 bytes"):
+        await store.restore(io.BytesIO(block + b"x" * 1024))
+
+
+async def test_endless_chain_of_headers_is_refused() -> None:
+    store = await memory_bucket("target")
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 512
+    block = header.tobuf(tarfile.GNU_FORMAT) + b"11 key=abc\n".ljust(512, b"\0")
+
+    with pytest.raises(InvalidDumpError, match="cut off or damaged"):
+        await store.restore(io.BytesIO(block * 10_000))
+
+
+async def test_what_is_no_file_to_restore_from_is_refused() -> None:
+    store = await memory_bucket("target")
+
+    with pytest.raises(InvalidOptionError, match="5 is neither a path nor a file"):
+        await store.restore(5)  # type: ignore[arg-type]
 
 
 async def test_path_that_leads_outside_is_only_where_the_content_stands(
