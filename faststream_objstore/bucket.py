@@ -59,6 +59,10 @@ class Bucket:
             downloads in progress can finish, as a `timedelta` or in seconds; 0 means not at
             all.
         transactions: Whether to enable `ObjectStore.transaction` (nats-server 2.12).
+        object_ttl: Whether to enable the `ttl` of `put`, and `on_expire` (nats-server 2.11);
+            it cannot be disabled again. A `timedelta`, or a number of seconds, is the least
+            `ttl`, and how long an expiration can still be delivered to a subscriber that was
+            away; `True` is a minute.
         declare: Create the bucket if it is missing, and compare an existing bucket with the
             settings given here. With `False` it is only bound, and must exist.
         update: Apply differences to an existing bucket instead of refusing to start.
@@ -101,6 +105,7 @@ class Bucket:
         metadata: Mapping[str, str] | None = None,
         keep_replaced: timedelta | float | None = None,
         transactions: bool | None = None,
+        object_ttl: timedelta | float | bool | None = None,
         declare: bool = True,
         update: bool = False,
         context_key: str | None = None,
@@ -119,6 +124,7 @@ class Bucket:
             metadata=metadata,
             keep_replaced=keep_replaced,
             transactions=transactions,
+            object_ttl=object_ttl,
         )
         self.declare: bool = declare
         self.update: bool = update
@@ -257,12 +263,77 @@ class Bucket:
 
         It takes the same arguments as `on_put`. The `ObjectInfo` is that of the delete
         marker: it has a name and a revision, and its `deleted` is true. Objects that expire
-        through the bucket's `ttl` are not reported.
+        are reported to `on_expire`, not here.
         """
         return self._subscriber(
             ChangeOptions(
                 bucket=self.name,
                 event="delete",
+                pattern=pattern,
+                durable=durable,
+                replay=replay,
+                max_workers=max_workers,
+                retry=retry,
+                dead_letter=dead_letter,
+                ack_wait=ack_wait,
+            ),
+            title=title,
+            description=description,
+            include_in_schema=include_in_schema,
+            dependencies=dependencies,
+            no_reply=no_reply,
+        )
+
+    def on_expire(
+        self,
+        pattern: str = "**",
+        *,
+        durable: str | None = None,
+        replay: bool = False,
+        max_workers: int = 1,
+        retry: Retry | None = _RETRY,
+        dead_letter: str | None = None,
+        ack_wait: float | timedelta = 30.0,
+        title: str | None = None,
+        description: str | None = None,
+        include_in_schema: bool = True,
+        dependencies: Iterable[Any] = (),
+        no_reply: bool = False,
+    ) -> "ChangeSubscriber":
+        """Decorate a function that is called when an object expires.
+
+        The bucket must have `object_ttl`. It takes the same arguments as `on_put`. The
+        `ObjectInfo` has a name and a revision, and its `expired` and `deleted` are true; the
+        object's content and metadata are gone.
+
+        Objects expire by the `ttl` of their `put`, or by that of the bucket. A durable that is
+        away for longer than the bucket's `object_ttl` misses what expires meanwhile, and a
+        handler that fails is called again for as long only.
+
+        Raises:
+            InvalidOptionError: If the bucket is declared here without `object_ttl`, or if
+                another option is invalid.
+
+        Example:
+            ```python
+            uploads = Bucket("uploads", object_ttl=timedelta(hours=1))
+
+
+            @uploads.on_expire("{user}/**", durable="cleaner")
+            async def expired(info: ObjectInfo, user: Annotated[str, Path()]) -> None:
+                print(f"{info.name} of {user} was never collected")
+            ```
+        """
+        if self.declare and not self.config.object_ttl:
+            msg = (
+                f"Bucket '{self.name}': on_expire takes a bucket with object_ttl; declare "
+                f"Bucket('{self.name}', object_ttl=True), which takes nats-server 2.11."
+            )
+            raise InvalidOptionError(msg, bucket=self.name)
+        return self._subscriber(
+            ChangeOptions(
+                bucket=self.name,
+                event="expire",
                 pattern=pattern,
                 durable=durable,
                 replay=replay,
@@ -294,9 +365,10 @@ class Bucket:
         dependencies: Iterable[Any] = (),
         no_reply: bool = False,
     ) -> "ChangeSubscriber":
-        """Decorate a function that is called when an object is put or deleted.
+        """Decorate a function that is called when an object is put or deleted, or expires.
 
-        It takes the same arguments as `on_put`; `info.deleted` tells the two apart.
+        It takes the same arguments as `on_put`; `info.deleted` and `info.expired` tell them
+        apart. Expirations are reported in buckets with `object_ttl`; then both are true.
         """
         return self._subscriber(
             ChangeOptions(

@@ -16,6 +16,8 @@ class StoredMessage(NamedTuple):
         time_ns: When the server stored it, nanoseconds since the epoch.
         pending: How many messages that match come after it (`MessageStream` only).
         size: Bytes of the body, also where only headers were asked for.
+        reason: Why the server has put this message, which has no body, in place of the
+            subject's last one: `"MaxAge"` if that has expired. Empty for any other message.
     """
 
     subject: str
@@ -24,6 +26,7 @@ class StoredMessage(NamedTuple):
     time_ns: int
     pending: int = 0
     size: int = 0
+    reason: str = ""
 
     @property
     def time(self) -> datetime:

@@ -78,6 +78,29 @@ def test_a_bucket_has_transactions_where_it_is_told() -> None:
     assert Bucket("photos", transactions=True).config.transactions is True
 
 
+@pytest.mark.parametrize(
+    "given, meant",
+    [
+        (None, None),
+        (False, timedelta(0)),
+        (True, timedelta(minutes=1)),
+        (5, timedelta(seconds=5)),
+        (timedelta(hours=1), timedelta(hours=1)),
+    ],
+)
+def test_the_objects_of_a_bucket_have_ttls_where_it_is_told(
+    given: timedelta | float | bool | None, meant: timedelta | None
+) -> None:
+    assert Bucket("photos", object_ttl=given).config.object_ttl == meant
+
+
+def test_expirations_are_refused_in_a_bucket_that_reports_none() -> None:
+    with pytest.raises(InvalidOptionError, match=r"Bucket\('photos', object_ttl=True\)"):
+        Bucket("photos").on_expire()
+    # It may be so on the server.
+    assert Bucket("photos", declare=False).on_expire().options.event == "expire"
+
+
 def test_a_bucket_keeps_replaced_versions_as_long_as_it_is_told() -> None:
     assert Bucket("photos").config.keep_replaced is None
     assert Bucket("photos", keep_replaced=300).config.keep_replaced == timedelta(minutes=5)

@@ -176,6 +176,12 @@ def test_a_ttl_is_a_timedelta_or_seconds(ttl: Any, expected: Any) -> None:
         ({"replicas": 6}, "1 to 5"),
         ({"replicas": "1"}, "1 to 5"),
         ({"transactions": "yes"}, "True or False"),
+        ({"object_ttl": "yes"}, "object_ttl must be True"),
+        ({"object_ttl": -1}, "object_ttl must be True"),
+        ({"object_ttl": 0.5}, "whole seconds from 1"),
+        ({"object_ttl": timedelta(seconds=1.5)}, "whole seconds from 1"),
+        ({"object_ttl": float("inf")}, "object_ttl must be True"),
+        ({"object_ttl": timedelta(days=40_000)}, "object_ttl must be True"),
         ({"description": 5}, "a str"),
         ({"compression": "yes"}, "True or False"),
         ({"metadata": {"a": 1}}, "a mapping of str to str"),
@@ -226,6 +232,8 @@ def test_an_object_info_made_quickly_is_one_made_plainly() -> None:
         "options": ObjectMetaOptions(max_chunk_size=5),
         "revision": 7,
         "mtime": datetime(2026, 1, 2, tzinfo=timezone.utc),
+        "expired": True,
+        "expires": datetime(2026, 1, 3, tzinfo=timezone.utc),
     }
 
     assert [field.name for field in dataclasses.fields(ObjectInfo)] == list(values)

@@ -449,6 +449,7 @@ FULL = ObjectStoreConfig(
     metadata={"m": "1"},
     keep_replaced=timedelta(minutes=5, microseconds=1),
     transactions=True,
+    object_ttl=90,
 )
 
 
@@ -464,11 +465,72 @@ def test_every_setting_has_its_place_in_the_stream() -> None:
         "faststream_objstore.keep_replaced": "300.000001",
     }
     assert stream["allow_atomic"] is True
+    assert stream["allow_msg_ttl"] is True
+    assert stream["subject_delete_marker_ttl"] == 90_000_000_000
 
 
-def test_a_stream_without_transactions_does_not_name_them() -> None:
+@pytest.mark.parametrize("key", ["allow_atomic", "allow_msg_ttl", "subject_delete_marker_ttl"])
+def test_a_stream_does_not_name_what_it_is_not_to_have(key: str) -> None:
     # An older server refuses, or ignores, what it does not know.
-    assert "allow_atomic" not in wire.stream_config(ObjectStoreConfig(bucket="photos"))
+    assert key not in wire.stream_config(ObjectStoreConfig(bucket="photos"))
+    off = ObjectStoreConfig(bucket="photos", transactions=False, object_ttl=False)
+    assert key not in wire.stream_config(off)
+
+
+def test_a_stream_with_ttls_and_without_markers_has_the_servers_least_ttl() -> None:
+    stream = {"name": "OBJ_photos", "allow_msg_ttl": True}
+
+    assert wire.config_of(stream).object_ttl == timedelta(seconds=1)
+    assert wire.least_ttl(stream) == 1_000_000_000
+
+
+def test_what_the_server_leaves_of_an_expired_object_is_read_as_its_marker() -> None:
+    left = StoredMessage("$O.photos.M.Y2F0", b"", 7, 1_500_000_000, reason="MaxAge")
+
+    info, raw = wire.info_of(left, "photos")
+
+    assert (info.name, info.revision, info.deleted, info.expired) == ("cat", 7, True, True)
+    assert info.mtime == datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=timezone.utc)
+    assert raw == {}
+    assert wire.is_marker(left)
+
+
+def test_what_the_server_leaves_of_a_removed_object_has_not_expired() -> None:
+    left = StoredMessage("$O.photos.M.Y2F0", b"", 7, 0, reason="Remove")
+
+    info, _ = wire.info_of(left, "photos")
+
+    assert (info.deleted, info.expired) == (True, False)
+
+
+def test_an_empty_message_of_somebody_else_is_no_marker() -> None:
+    with pytest.raises(BadObjectMetaError):
+        wire.info_of(StoredMessage("$O.photos.M.Y2F0", b"", 7, 0), "photos")
+
+
+@pytest.mark.parametrize(
+    "said, expires",
+    [
+        ({"ttl": 1_500_000}, 3_000_000),
+        ({"at": 5_000_001}, 5_000_001),
+        ({"ttl": 0}, None),
+        ({"ttl": -1}, None),
+        ({"ttl": "1"}, None),
+        ({"at": True}, None),
+        ("1h", None),
+        (None, None),
+    ],
+)
+def test_metadata_says_when_the_object_expires(said: object, expires: int | None) -> None:
+    raw = {"name": "cat", "objstore-expires": said}
+
+    assert wire.expires_us(raw, 1_500_000) == expires
+
+
+def test_an_end_beyond_all_calendars_is_none() -> None:
+    raw = {"name": "cat", "objstore-expires": {"at": 10**20}}
+
+    assert wire.expires_at(raw, 0) is None
 
 
 def test_the_settings_of_a_stream_are_read_again() -> None:
@@ -490,6 +552,7 @@ def test_a_stream_that_says_little_has_the_servers_defaults() -> None:
         metadata={"m": "1"},
         keep_replaced=0,
         transactions=False,
+        object_ttl=False,
     )
 
 

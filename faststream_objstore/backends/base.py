@@ -112,11 +112,15 @@ class MetadataWrite(NamedTuple):
         subject: The object's metadata subject; no two of a batch have the same.
         data: The JSON of its metadata.
         expected_sequence: The sequence of the subject's newest message; 0 for none.
+        ttl: Seconds after which the stream drops it; 0 for never. At least `least_ttl`.
+        marker: Whether it is a delete marker, which the stream drops without a trace.
     """
 
     subject: str
     data: bytes
     expected_sequence: int
+    ttl: int = 0
+    marker: bool = False
 
 
 class ChunkUpload(Protocol):
@@ -232,6 +236,14 @@ class Backend(Protocol):
     def max_age(self) -> int:
         """Nanoseconds after which the stream drops a message, as last seen; 0 for never."""
 
+    @property
+    def least_ttl(self) -> int:
+        """Nanoseconds that a message with a TTL of its own lives at least, as last seen.
+
+        0 if messages cannot have one. For as long, a message with `StoredMessage.reason` stays
+        where the last message of a subject has expired.
+        """
+
     def latest_time(self) -> int:
         """What the server's clock says at most; nanoseconds since the epoch.
 
@@ -267,7 +279,13 @@ class Backend(Protocol):
         """
 
     async def publish_metadata(
-        self, subject: str, data: bytes, *, expected_sequence: int
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        expected_sequence: int,
+        ttl: int = 0,
+        marker: bool = False,
     ) -> StoredMessage:
         """Replace the subject's messages by this one, if nothing has changed it.
 
@@ -277,6 +295,9 @@ class Backend(Protocol):
             subject: The object's metadata subject.
             data: The JSON of its metadata.
             expected_sequence: The sequence of the subject's newest message; 0 for none.
+            ttl: Seconds after which the stream drops it; 0 for never. Not less than
+                `least_ttl`, to which the server raises it.
+            marker: Whether it is a delete marker, which the stream drops without a trace.
 
         Returns:
             The message as stored. Its `time_ns` may be the client's clock.
@@ -303,12 +324,13 @@ class Backend(Protocol):
             StoreTimeoutError: If the answer did not come: all may be stored, or none.
         """
 
-    def upload(self, subject: str, *, size: int | None = None) -> ChunkUpload:
+    def upload(self, subject: str, *, size: int | None = None, ttl: int = 0) -> ChunkUpload:
         """Begin to store chunks on a subject that nothing else writes to.
 
         Args:
             subject: The subject.
             size: Bytes that are expected in all, where that is known.
+            ttl: Seconds after which the stream drops each of them; 0 for never.
         """
 
     def messages(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.options import ChangeOptions, event_of
 from faststream_objstore.exceptions import InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.pattern import NamePattern
@@ -33,7 +33,7 @@ class Declaration(NamedTuple):
     """The event and the pattern of a subscriber.
 
     Attributes:
-        event: `"put"`, `"delete"` or `"change"`.
+        event: `"put"`, `"delete"`, `"expire"` or `"change"`.
         pattern: The pattern of object names.
     """
 
@@ -58,7 +58,7 @@ class Declaration(NamedTuple):
 
     def wants(self, info: ObjectInfo) -> bool:
         """Whether it wants a change; `True` if its pattern is not understood here."""
-        if self.event in {"put", "delete"} and info.deleted != (self.event == "delete"):
+        if self.event in {"put", "delete", "expire"} and self.event != event_of(info):
             return False
         try:
             return NamePattern(self.pattern).match(info.name) is not None

@@ -24,9 +24,10 @@ from typing_extensions import Self
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StoredMessage
+from faststream_objstore.backends.jetstream.api import MARKER_REASON
 from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.changes.dead_letter import described, letter, shortened
-from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.changes.options import ChangeOptions, event_of
 from faststream_objstore.changes.outcome import ChangeOutcome, Outcome
 from faststream_objstore.exceptions import BadObjectMetaError, InvalidObjectNameError
 from faststream_objstore.models import ObjectInfo
@@ -38,6 +39,7 @@ __all__ = (
     "SupersededGuard",
     "label",
     "set_aside",
+    "stored_of",
 )
 
 # A rename writes two more messages after its note; after that, the note is gone from the
@@ -50,6 +52,14 @@ _UNANSWERED = 20
 # Pauses between attempts to publish a dead letter; the change ends even if all of them fail.
 _LETTER_PAUSES = (0.1, 0.5, 2.0)
 _MOST_TOLD = 1024
+
+
+def stored_of(raw: Msg, receipt: Receipt) -> StoredMessage:
+    """A delivered message as it is in the stream."""
+    reason = "" if raw.data else (raw.headers or {}).get(MARKER_REASON, "")
+    return StoredMessage(
+        raw.subject, raw.data, receipt.sequence, receipt.time_ns, reason=reason
+    )
 
 
 def label(bucket: str, durable: str | None = None) -> str:
@@ -99,8 +109,7 @@ class ChangeMessage(Msg):
             ValueError: If it does not come from JetStream.
         """
         receipt = receipt or Receipt.of(raw.reply)
-        stored = StoredMessage(raw.subject, raw.data, receipt.sequence, receipt.time_ns)
-        info, json = wire.info_of(stored, bucket)
+        info, json = wire.info_of(stored_of(raw, receipt), bucket)
         if not _is_subject_of(info, raw.subject):
             # Nobody could read or delete an object stored there.
             msg = (
@@ -131,7 +140,7 @@ class ChangeMessage(Msg):
         deleted = self.info.deleted
         if deleted and self.replayed:
             return False
-        if options.event != "change" and deleted != (options.event == "delete"):
+        if options.event not in {"change", event_of(self.info)}:
             return False
         return self.matches(options)
 

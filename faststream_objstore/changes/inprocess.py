@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from faststream_objstore._faststream import fake_brokers, is_installed
 from faststream_objstore.backends.base import StoredMessage
+from faststream_objstore.backends.jetstream.api import MARKER_REASON
 from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.backends.memory import MemoryServer
 from faststream_objstore.changes.delivery import ChangeMessage
@@ -73,6 +74,7 @@ class InProcessChange(ChangeMessage):
             subject=stored.subject,
             reply=receipt.reply(bucket),
             data=stored.data,
+            headers={MARKER_REASON: stored.reason} if stored.reason else None,
         )
         return cls.read(raw, bucket)
 

@@ -16,10 +16,10 @@ from faststream_objstore.backoff import Log
 from faststream_objstore.changes import declarations
 from faststream_objstore.changes.dead_letter import shortened
 from faststream_objstore.changes.declarations import Declaration, Declarations
+from faststream_objstore.changes.delivery import stored_of
 from faststream_objstore.changes.durable import SETTLE_SECONDS, VERIFY_SECONDS, DurableConsumer
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BadObjectMetaError, ObjStoreError
-from faststream_objstore.messages import StoredMessage
 from faststream_objstore.models import ObjectInfo
 
 __all__ = ("Sharing",)
@@ -197,11 +197,8 @@ class Sharing:
             )
 
     def _read(self, message: Msg, receipt: Receipt) -> ObjectInfo | None:
-        stored = StoredMessage(
-            message.subject, message.data, receipt.sequence, receipt.time_ns
-        )
         try:
-            return wire.info_of(stored, self._options.bucket)[0]
+            return wire.info_of(stored_of(message, receipt), self._options.bucket)[0]
         except BadObjectMetaError:
             return None
 

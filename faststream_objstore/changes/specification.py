@@ -19,7 +19,12 @@ from faststream_objstore.models import ObjectInfo
 
 __all__ = ("ChangeSpecification",)
 
-_VERBS = {"put": "put", "delete": "deleted", "change": "put or deleted"}
+_VERBS = {
+    "put": "put",
+    "delete": "deleted",
+    "expire": "expired",
+    "change": "put, deleted or expired",
+}
 
 
 class ChangeSpecification(NatsSubscriberSpecification):

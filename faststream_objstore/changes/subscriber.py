@@ -218,7 +218,7 @@ class ChangeSubscriber(PlainSubscriber):
         """Whether the results of the handlers go with the object that was deleted."""
         return (
             change.info.deleted
-            and self.options.event != "delete"
+            and self.options.event not in {"delete", "expire"}
             and any(one.follow for one in self.object_publishers)
             and change.matches(self.options)
         )

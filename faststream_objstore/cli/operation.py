@@ -45,7 +45,8 @@ def watch(
                 if json:
                     emit(as_json(info))
                 else:
-                    print("del" if info.deleted else "put", printable(info.name), flush=True)
+                    verb = "exp" if info.expired else "del" if info.deleted else "put"
+                    print(verb, printable(info.name), flush=True)
                 seen += 1
                 if seen == count:
                     return
@@ -68,6 +69,7 @@ def status(context: typer.Context, bucket: Bucket, json: Json = False) -> None:
             "max_bytes": found.max_bytes,
             "ttl": found.ttl and found.ttl.total_seconds(),
             "keep_replaced": found.keep_replaced and found.keep_replaced.total_seconds(),
+            "object_ttl": found.object_ttl and found.object_ttl.total_seconds(),
             "storage": found.storage,
             "replicas": found.replicas,
             "compressed": found.compressed,

@@ -43,6 +43,8 @@ def as_json(info: ObjectInfo) -> dict[str, Any]:
         "modified": info.mtime and info.mtime.isoformat(),
         "revision": info.revision,
         "deleted": info.deleted,
+        "expired": info.expired,
+        "expires": info.expires and info.expires.isoformat(),
         "description": info.description,
         "headers": info.headers or {},
         "metadata": info.metadata or {},

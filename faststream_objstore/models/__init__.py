@@ -1,6 +1,7 @@
 """The data of an Object Store, as ADR-20 names it. Values only, no I/O."""
 
 from .buckets import (
+    MOST_TTL,
     ObjectStoreConfig,
     ObjectStoreStatus,
     Storage,
@@ -20,6 +21,7 @@ from .objects import (
 
 __all__ = (
     "DEFAULT_CHUNK_SIZE",
+    "MOST_TTL",
     "BulkResult",
     "ObjectData",
     "ObjectInfo",

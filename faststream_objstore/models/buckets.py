@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..exceptions import InvalidBucketNameError, InvalidOptionError
 
 __all__ = (
+    "MOST_TTL",
     "ObjectStoreConfig",
     "ObjectStoreStatus",
     "Storage",
@@ -16,6 +17,11 @@ __all__ = (
 )
 
 Storage = Literal["file", "memory"]
+
+MOST_TTL = timedelta(days=100 * 365)
+"""The longest `ttl` of one object; the server counts nanoseconds, in 63 bits."""
+# What `object_ttl=True` means.
+_OBJECT_TTL = timedelta(minutes=1)
 
 
 _BUCKET_CHARACTERS = frozenset(
@@ -55,6 +61,9 @@ class ObjectStoreConfig:
         keep_replaced: How long the chunks of a replaced or deleted version are kept, so that
             its readers can finish; a number is in seconds; zero does not keep them.
         transactions: Whether `ObjectStore.transaction` works (nats-server 2.12).
+        object_ttl: Whether `put` takes a `ttl`, and expirations are reported (nats-server
+            2.11). A `timedelta`, or seconds, is the least `ttl`, and how long the marker of
+            an expired object stays; `True` is a minute.
     """
 
     bucket: str
@@ -68,6 +77,7 @@ class ObjectStoreConfig:
     metadata: Mapping[str, str] | None = None
     keep_replaced: timedelta | float | None = None
     transactions: bool | None = None
+    object_ttl: timedelta | float | bool | None = None
 
     def __post_init__(self) -> None:
         validate_bucket_name(self.bucket)
@@ -131,6 +141,7 @@ class ObjectStoreConfig:
             "transactions",
             "True or False",
         )
+        self._check_object_ttl()
         if self.metadata is not None:
             self._check(
                 isinstance(self.metadata, Mapping)
@@ -140,6 +151,23 @@ class ObjectStoreConfig:
                 "metadata",
                 "a mapping of str to str",
             )
+
+    def _check_object_ttl(self) -> None:
+        given: object = self.object_ttl
+        if isinstance(given, bool):
+            given = _OBJECT_TTL if given else timedelta(0)
+        elif isinstance(given, (int, float)):
+            with suppress(OverflowError, ValueError):
+                given = timedelta(seconds=given)
+        if given is not None:
+            self._check(
+                isinstance(given, timedelta)
+                and given % timedelta(seconds=1) == timedelta(0)
+                and timedelta(0) <= given <= MOST_TTL,
+                "object_ttl",
+                "True (a minute), False, or a timedelta or a number of whole seconds from 1",
+            )
+            object.__setattr__(self, "object_ttl", given)
 
     def _check(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:
@@ -171,6 +199,8 @@ class ObjectStoreStatus:
         keep_replaced: How long the chunks of replaced versions are kept; `None` if they are
             not.
         transactions: Whether `ObjectStore.transaction` works.
+        object_ttl: The least `ttl` of an object, and how long the marker of an expired one
+            stays; `None` if objects have no `ttl` of their own.
     """
 
     bucket: str
@@ -187,6 +217,7 @@ class ObjectStoreStatus:
     max_bytes: int | None = None
     keep_replaced: timedelta | None = None
     transactions: bool = False
+    object_ttl: timedelta | None = None
 
     @property
     def storage_type(self) -> Storage:

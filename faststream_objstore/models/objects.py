@@ -173,6 +173,10 @@ class ObjectInfo:
         metadata: Free text by key.
         options: The link's target, the chunk size.
         revision: Stream sequence of the metadata message; it grows with each change.
+        expired: Whether this is the marker of an object that has expired; `deleted` is true
+            too.
+        expires: When the object expires, if it was put with a `ttl`. As `mtime`, it is by the
+            caller's clock in the result of `put`, and is not compared.
         mtime: When the server stored the metadata message. The result of `put` has the
             caller's clock instead, because the server's reply has no time; so it is not
             compared.
@@ -191,6 +195,8 @@ class ObjectInfo:
     options: ObjectMetaOptions | None = None
     revision: int = 0
     mtime: datetime | None = field(default=None, compare=False)
+    expired: bool = False
+    expires: datetime | None = field(default=None, compare=False)
 
     @property
     def link(self) -> ObjectLink | None:
@@ -254,6 +260,8 @@ class ObjectInfo:
     _set_options,
     _set_revision,
     _set_mtime,
+    _set_expired,
+    _set_expires,
 ) = (vars(ObjectInfo)[one.name].__set__ for one in fields(ObjectInfo))
 
 
@@ -271,6 +279,8 @@ def new_info(
     options: ObjectMetaOptions | None,
     revision: int,
     mtime: datetime | None,
+    expired: bool,
+    expires: datetime | None,
 ) -> ObjectInfo:
     """Equivalent to `ObjectInfo(...)` with all fields in order, in a third of the time."""
     info = object.__new__(ObjectInfo)
@@ -287,6 +297,8 @@ def new_info(
     _set_options(info, options)
     _set_revision(info, revision)
     _set_mtime(info, mtime)
+    _set_expired(info, expired)
+    _set_expires(info, expires)
     return info
 
 

@@ -77,7 +77,7 @@ def _require_no_loop(handler: PublishedBy, publisher: ObjectPublisher) -> None:
     if not isinstance(subscriber, ChangeSubscriber):
         return
     options = subscriber.options
-    if options.bucket != publisher.bucket or options.event == "delete":
+    if options.bucket != publisher.bucket or options.event in {"delete", "expire"}:
         return
     name = publisher.template.fill(dict.fromkeys(publisher.template.placeholders, "x"))
     if options.names.match(name) is not None:

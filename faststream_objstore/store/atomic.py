@@ -18,7 +18,7 @@ from ..backends.base import Backend, WrongRevision
 from ..exceptions import ObjectAlreadyExists, RevisionMismatchError
 from ..messages import StoredMessage
 from ..models import ObjectInfo, ObjectLink
-from . import kept, links, modes
+from . import expiry, kept, links, modes
 from .batch import Write, require_count, write_all
 from .lifetime import aged, with_age
 from .metadata import Entry, Move, find, marker, new_nuid, noted, require, subject_of
@@ -249,14 +249,19 @@ async def _settle(backend: Backend, planned: list[_Planned], *, by: int) -> None
 
 
 async def put(
-    view: View, version: ObjectInfo, condition: modes.Condition, began: float
+    view: View,
+    version: ObjectInfo,
+    condition: modes.Condition,
+    began: float,
+    life: expiry.Life | None = None,
 ) -> None:
     """Give a name a version whose chunks are stored; raises as `put_object` does."""
     before = await view.entry(version.name)
     modes.require(view.backend.bucket, version.name, before, condition)
     if isinstance(condition, modes.Decision):
         await condition.before_writing(before)
-    view.set(version.name, version, content=Content(began=began))
+    raw = expiry.with_life(None, life)
+    view.set(version.name, version, raw=raw, content=Content(began=began))
 
 
 async def delete(view: View, name: str, mark: Mark, condition: modes.Condition) -> bool:

@@ -16,6 +16,7 @@ from ..exceptions import (
 )
 from ..messages import StoredMessage
 from ..models import ObjectInfo
+from . import expiry
 from .metadata import encoded, stored
 from .together import each
 
@@ -78,10 +79,11 @@ async def write_all(
     require_count(backend, len(writes))
     infos: list[ObjectInfo] = []
     batch: list[MetadataWrite] = []
-    for one in writes:
+    ttls = await expiry.seconds_left(backend, [one.raw for one in writes])
+    for one, ttl in zip(writes, ttls, strict=True):
         info, data = encoded(backend, one.info, one.raw, more=_HEADER_BYTES)
         infos.append(info)
-        batch.append(MetadataWrite(one.subject, data, one.replaces))
+        batch.append(MetadataWrite(one.subject, data, one.replaces, ttl, info.deleted))
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             messages = await backend.publish_batch(batch)
@@ -110,8 +112,8 @@ async def write_all(
                 continue
             raise _unknown(backend, error) from error
         return [
-            (stored(info, message), message)
-            for info, message in zip(infos, messages, strict=True)
+            (stored(info, message, one.raw), message)
+            for one, info, message in zip(writes, infos, messages, strict=True)
         ]
     msg = "unreachable: the last attempt returns or raises"
     raise AssertionError(msg)

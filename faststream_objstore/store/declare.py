@@ -14,16 +14,17 @@ __all__ = ("bind_bucket", "mismatch")
 
 # How each setting is spelled in the stream's configuration.
 _STREAM_KEYS = {
-    "description": "description",
-    "ttl": "max_age",
-    "max_bytes": "max_bytes",
-    "storage": "storage",
-    "replicas": "num_replicas",
-    "placement": "placement",
-    "compression": "compression",
-    "metadata": "metadata",
-    "keep_replaced": "metadata",
-    "transactions": "allow_atomic",
+    "description": ("description",),
+    "ttl": ("max_age",),
+    "max_bytes": ("max_bytes",),
+    "storage": ("storage",),
+    "replicas": ("num_replicas",),
+    "placement": ("placement",),
+    "compression": ("compression",),
+    "metadata": ("metadata",),
+    "keep_replaced": ("metadata",),
+    "transactions": ("allow_atomic",),
+    "object_ttl": ("allow_msg_ttl", "subject_delete_marker_ttl"),
 }
 
 
@@ -85,8 +86,8 @@ async def bind_bucket(
         wanted = wire.stream_config(replace(exists, **declared))
         merged = dict(stream)
         for option in changed:
-            key = _STREAM_KEYS[option]
-            merged[key] = wanted.get(key)
+            for key in _STREAM_KEYS[option]:
+                merged[key] = wanted.get(key)
         # The server refuses a duplicate window longer than the ttl; it chose this one itself.
         max_age, window = merged.get("max_age") or 0, merged.get("duplicate_window") or 0
         if 0 < max_age < window:
@@ -99,8 +100,7 @@ async def bind_bucket(
         # With the settings that it has now.
         return await server.open(bucket)
     if changed:
-        # A server never changes it.
-        remedy = _ANEW if "storage" in changed else "or apply it with update=True."
+        remedy = _ANEW if _is_fixed(changed) else "or apply it with update=True."
         msg = (
             f"Bucket '{bucket}' exists with other settings: {_listed(changed)}. Change the "
             f"declaration, {remedy}"
@@ -144,7 +144,7 @@ def _ruined(bucket: str, stream: Mapping[str, Any]) -> str | None:
 
 def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
     return "; ".join(
-        f"{option} is {_shown(exists)}, declared {_shown(declared)}"
+        f"{option} is {_shown(option, exists)}, declared {_shown(option, declared)}"
         for option, (exists, declared) in changed.items()
     )
 
@@ -155,12 +155,17 @@ def _not_applied(
     """The error message for an update that the server refuses."""
     said = str(reason).removeprefix(f"Bucket '{bucket}': ").rstrip(".")
     remedy = _ANEW
-    if "storage" not in changed and changed.keys() & {"replicas", "placement"}:
+    if not _is_fixed(changed) and changed.keys() & {"replicas", "placement"}:
         remedy = "or use a cluster with enough servers for it."
     return (
         f"Bucket '{bucket}' exists with other settings, which update=True could not change: "
         f"{_listed(changed)} ({said}). Change the declaration, {remedy}"
     )
+
+
+def _is_fixed(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether a server never makes one of the changes."""
+    return "storage" in changed or not all(changed.get("object_ttl", (True, True))[1:])
 
 
 def _differences(
@@ -179,7 +184,9 @@ def _differences(
     return result
 
 
-def _shown(value: object) -> str:
+def _shown(option: str, value: object) -> str:
+    if option == "object_ttl" and not value:
+        return "off"
     if isinstance(value, timedelta):
         return str(value) if value else "for ever"
     return repr(value)

@@ -143,6 +143,7 @@ async def locate(
                 "delete marker and has no content."
             )
             raise ObjectDeletedError(msg, bucket=backend.bucket, name=info.name)
+        await _require_alive(backend, info)
     else:
         info = await metadata.read(backend, target, show_deleted=show_deleted, leader=leader)
         pinned = False
@@ -174,6 +175,23 @@ async def locate(
         )
         raise InvalidLinkError(msg, bucket=backend.bucket, name=info.name)
     return Version(other, linked, pinned=False)
+
+
+async def _require_alive(backend: Backend, info: ObjectInfo) -> None:
+    """Refuse a version that has expired, whose chunks are still there for some time."""
+    if info.expires is None:
+        return
+    if wire.microseconds(info.expires) * 1000 > backend.latest_time():
+        return
+    subject = metadata.subject_of(backend, info.name)
+    now = await metadata.find(backend, subject, leader=True)
+    # A link has no chunks, and is not replaced by a version with the same nuid.
+    if not now.holds(info.nuid):
+        msg = (
+            f"Bucket '{info.bucket}', object {info.name!r}: revision {info.revision} has "
+            "expired, or was replaced; get it by name to read the newest version."
+        )
+        raise ObjectChangedError(msg, bucket=info.bucket, name=info.name)
 
 
 async def newest(

@@ -1,11 +1,11 @@
-"""How long objects live in a bucket with a `ttl`.
+"""Which objects have expired, in a bucket with a `ttl` or with one of their own.
 
-The stream drops each message when that message is old enough. An object's chunks are older
-than
-its metadata: by the duration of the put, and by more if the metadata was written again,
-    under another name or with other text. So the metadata records how old the content is,
-    and an object expires with its oldest chunk, by the server's clock, whatever metadata of
-    it is left. In other buckets this costs only one look at a setting.
+In a bucket with a `ttl` the stream drops each message when that message is old enough. An
+object's chunks are older than its metadata: by the duration of the put, and by more if the
+metadata was written again, under another name or with other text. So the metadata records how
+old the content is, and an object expires with its oldest chunk, by the server's clock,
+whatever metadata of it is left. If an object has a `ttl` of its own (`expiry`), its end stands
+in the metadata too. Otherwise this costs only a look at a setting.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from .. import wire
 from ..backends.base import Backend, StreamState
 from ..models import ObjectInfo
+from . import expiry
 
 __all__ = ("Lifetimes", "aged", "with_age")
 
@@ -41,18 +42,29 @@ class Lifetimes:
             raw: The JSON of its metadata.
             time_ns: When the metadata was stored.
         """
+        if info.deleted:
+            return False
+        expires_us = wire.expires_us(raw, time_ns // 1000)
+        if expires_us is not None and expires_us * 1000 <= self._backend.latest_time():
+            state = await self._state_now()
+            if expires_us * 1000 <= state.time_ns:
+                return True
         max_age = self._backend.max_age
-        # Markers and links have no content.
-        if not max_age or info.deleted or info.is_link():
+        # Links have no content.
+        if not max_age or info.is_link():
             return False
         stored_ns = wire.content_us(raw, time_ns // 1000) * 1000
         if stored_ns + max_age > self._backend.latest_time():
             return False
         # It is old, or nearly so; the server's clock and its settings decide.
+        state = await self._state_now()
+        max_age = state.config.get("max_age") or 0
+        return bool(max_age) and stored_ns + max_age <= state.time_ns
+
+    async def _state_now(self) -> StreamState:
         if self._state is None:
             self._state = await self._backend.state()
-        max_age = self._state.config.get("max_age") or 0
-        return bool(max_age) and stored_ns + max_age <= self._state.time_ns
+        return self._state
 
 
 def aged(
@@ -76,11 +88,14 @@ def with_age(
 ) -> dict[str, Any] | None:
     """The JSON of a version whose metadata is rewritten while its content stays.
 
+    It expires when it would have.
+
     Args:
         backend: The bucket.
         info: The version, as it was read.
         raw: Its JSON.
     """
+    raw = expiry.pinned(info, raw)
     if not backend.max_age or info is None or info.is_link() or info.mtime is None:
         return raw
     if wire.has_content_at(raw):

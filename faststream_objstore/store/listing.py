@@ -41,9 +41,8 @@ async def present(
 ) -> list[tuple[StoredMessage, ObjectInfo]]:
     """Parse metadata messages, leaving out those that are malformed or have expired."""
     bucket = backend.bucket
-    if not backend.max_age:
-        return [(one, info) for one in messages if (info := parsed(one, backend)) is not None]
     lifetimes = Lifetimes(backend)
+    expires = bool(backend.max_age)
     found = []
     for message in messages:
         try:
@@ -51,8 +50,11 @@ async def present(
         except BadObjectMetaError as error:
             _complain(error, message, backend)
         else:
-            if not await lifetimes.is_over(info, raw, message.time_ns):
-                found.append((message, info))
+            if (expires or info.expires is not None) and await lifetimes.is_over(
+                info, raw, message.time_ns
+            ):
+                continue
+            found.append((message, info))
     return found
 
 

@@ -31,6 +31,7 @@ from ..exceptions import (
 from ..logs import log
 from ..messages import StoredMessage
 from ..models import ObjectInfo
+from . import expiry
 from .lifetime import Lifetimes
 
 __all__ = (
@@ -61,10 +62,13 @@ _PAUSE_SECONDS = 0.5
 
 # A generous estimate of the headers of a metadata message, which the server counts too.
 _HEADER_BYTES = 128
+# A TTL, and the reason of a marker.
+_EXPIRY_HEADER_BYTES = 64
 # What the nuid, the digest, the size, the chunk count and the chunk size add to a put's
-# metadata; in a bucket with a ttl, also their age.
+# metadata; in a bucket with a ttl, also their age; in an object with a ttl, also that.
 _FILLED_IN_BYTES = 160
 _AGE_BYTES = 40
+_EXPIRY_BYTES = 48
 # The size of everything except the name and the bucket.
 _KEYS_BYTES = 512
 
@@ -159,7 +163,9 @@ async def find(backend: Backend, subject: str, *, leader: bool = False) -> Entry
         info, raw = wire.info_of(message, backend.bucket)
     except BadObjectMetaError as error:
         return Entry(revision=message.sequence, error=error)
-    if backend.max_age and await Lifetimes(backend).is_over(info, raw, message.time_ns):
+    if (backend.max_age or info.expires is not None) and await Lifetimes(backend).is_over(
+        info, raw, message.time_ns
+    ):
         return Entry(revision=message.sequence, expired=True)
     return Entry(message.sequence, info, raw)
 
@@ -188,10 +194,10 @@ def require(
     """The entry's object; raises the error that explains why there is none; see `read`."""
     if entry.error is not None:
         raise entry.error
-    if entry.expired:
+    if entry.expired or (entry.info is not None and entry.info.expired and not show_deleted):
         msg = (
-            f"Bucket '{backend.bucket}': the object {name!r} has expired, as the bucket's ttl "
-            "says; put it again."
+            f"Bucket '{backend.bucket}': the object {name!r} has expired, as its ttl or the "
+            "bucket's says; put it again."
         )
         raise ObjectNotFoundError(msg, bucket=backend.bucket, name=name)
     if entry.info is None:
@@ -218,14 +224,19 @@ def require_fits(backend: Backend, info: ObjectInfo) -> None:
     if not (info.description or info.headers or info.metadata):
         # A character takes at most six bytes of JSON.
         most = 6 * len(info.name) + len(info.bucket) + _KEYS_BYTES
-        if most <= backend.max_payload - _HEADER_BYTES:
+        if most <= backend.max_payload - _header_bytes(backend):
             return
     filled_in = _FILLED_IN_BYTES + (_AGE_BYTES if backend.max_age else 0)
+    filled_in += _EXPIRY_BYTES if backend.least_ttl else 0
     _require_size(backend, info, len(wire.metadata_json(info)) + filled_in)
 
 
+def _header_bytes(backend: Backend) -> int:
+    return _HEADER_BYTES + (_EXPIRY_HEADER_BYTES if backend.least_ttl else 0)
+
+
 def _require_size(backend: Backend, info: ObjectInfo, size: int, *, more: int = 0) -> None:
-    limit = backend.max_payload - _HEADER_BYTES - more
+    limit = backend.max_payload - _header_bytes(backend) - more
     if size > limit:
         msg = (
             f"Bucket '{backend.bucket}', object {info.name!r}: its name, description, "
@@ -263,9 +274,16 @@ async def write(
         StoreTimeoutError: If it is not known whether it was stored.
     """
     info, data = encoded(backend, info, raw)
+    (ttl,) = await expiry.seconds_left(backend, (raw,)) if wire.has_expiry(raw) else (0,)
     for attempt in range(2 if again else 1, _WRITE_ATTEMPTS + 1):
         try:
-            message = await backend.publish_metadata(subject, data, expected_sequence=replaces)
+            message = await backend.publish_metadata(
+                subject,
+                data,
+                expected_sequence=replaces,
+                ttl=ttl,
+                marker=info.deleted,
+            )
         except WrongRevision:
             if attempt == 1:
                 raise
@@ -298,7 +316,7 @@ async def write(
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             raise _unknown(backend, info, error) from error
-        return stored(info, message), message
+        return stored(info, message, raw), message
     msg = "unreachable: the last attempt returns or raises"
     raise AssertionError(msg)
 
@@ -317,9 +335,9 @@ def encoded(
     Raises:
         InvalidOptionError: If it does not fit into one message.
     """
-    limit = backend.max_payload - _HEADER_BYTES - more
+    limit = backend.max_payload - _header_bytes(backend) - more
     if info.deleted:
-        raw = wire.without_content_age(raw)
+        raw = wire.without_expiry(wire.without_content_age(raw))
     data = wire.metadata_json(info, raw)
     if wire.has_replaced(raw) and len(data) > limit:
         # Rather than refusing the change, leave the removal of those versions to sweep.
@@ -341,8 +359,10 @@ def _unknown(backend: Backend, info: ObjectInfo, error: ObjStoreError) -> StoreT
     return StoreTimeoutError(msg, bucket=backend.bucket, name=info.name)
 
 
-def stored(info: ObjectInfo, message: StoredMessage) -> ObjectInfo:
-    """`info` with the revision and the time of its metadata message."""
+def stored(
+    info: ObjectInfo, message: StoredMessage, raw: Mapping[str, Any] | None = None
+) -> ObjectInfo:
+    """`info` with the revision and the times of its metadata message."""
     # `dataclasses.replace` takes three times as long, and every put would wait for it.
     return ObjectInfo(
         name=info.name,
@@ -358,6 +378,12 @@ def stored(info: ObjectInfo, message: StoredMessage) -> ObjectInfo:
         options=info.options,
         revision=message.sequence,
         mtime=message.time,
+        expired=info.expired,
+        expires=(
+            None
+            if raw is None or info.deleted
+            else wire.expires_at(raw, message.time_ns // 1000)
+        ),
     )
 
 
@@ -371,6 +397,8 @@ def marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
         chunks=0,
         digest=None,
         deleted=True,
+        expires=None,
+        expired=False,
     )
 
 

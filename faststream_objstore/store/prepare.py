@@ -1,6 +1,7 @@
 """The arguments of a put, which are checked before anything is sent."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import NamedTuple, TypedDict
 
 from typing_extensions import Unpack
@@ -8,6 +9,7 @@ from typing_extensions import Unpack
 from ..backends.base import Backend
 from ..exceptions import InvalidLinkError, InvalidOptionError
 from ..models import DEFAULT_CHUNK_SIZE, ObjectInfo
+from .expiry import Ttl, Until, life_of
 from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
 from .modes import Condition, PutMode, put_condition
 from .put import Progress
@@ -29,6 +31,7 @@ class PutOptions(TypedDict, total=False):
     chunk_size: int | None
     mode: PutMode
     progress: Progress | None
+    ttl: Ttl
 
 
 class Prepared(NamedTuple):
@@ -40,6 +43,7 @@ class Prepared(NamedTuple):
         condition: What it may replace.
         chunk_size: The size of a chunk in bytes, if the caller gave one.
         progress: Called after each chunk.
+        ttl: How long it lives, if not for ever.
     """
 
     info: ObjectInfo
@@ -47,6 +51,7 @@ class Prepared(NamedTuple):
     condition: Condition
     chunk_size: int | None
     progress: Progress | None
+    ttl: timedelta | Until | None
 
     def chunk_size_on(self, backend: Backend) -> int:
         """The size of a chunk in bytes.
@@ -100,4 +105,5 @@ def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]
         size = stored.max_chunk_size
     condition = put_condition(bucket, name, options.get("mode", "overwrite"))
     source = Source.of(data, bucket, name)
-    return Prepared(info, source, condition, size, options.get("progress"))
+    ttl = life_of(bucket, name, options.get("ttl"))
+    return Prepared(info, source, condition, size, options.get("progress"), ttl)

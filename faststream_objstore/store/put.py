@@ -4,7 +4,8 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import TypeAlias
+from datetime import timedelta
+from typing import Any, TypeAlias
 
 from .. import wire
 from ..backends.base import Backend, ChunkUpload, WrongRevision
@@ -22,7 +23,7 @@ from ..exceptions import (
 from ..messages import StoredMessage
 from ..models import ObjectInfo
 from ..settling import run_to_completion
-from . import kept, lifetime, metadata, modes
+from . import expiry, kept, lifetime, metadata, modes
 from .digest import BufferDigest, Digest
 from .modes import Condition, Decision
 from .sources import Source
@@ -57,6 +58,8 @@ async def put_object(
     condition: Condition,
     progress: Progress | None,
     novelty: "Novelty",
+    ttl: timedelta | expiry.Until | None = None,
+    amends: dict[str, Any] | None = None,
 ) -> tuple[ObjectInfo, StoredMessage]:
     """Store a new version, completely or not at all.
 
@@ -68,13 +71,17 @@ async def put_object(
         condition: What it may replace.
         progress: Called after each chunk.
         novelty: Whether recent puts were of new names.
+        ttl: How long it lives.
+        amends: The JSON of the version of which it keeps what this package does not know.
 
     Raises:
+        FeatureNotEnabledError, InvalidOptionError: If it cannot have that `ttl`.
         ObjectAlreadyExists, RevisionMismatchError: If the condition does not hold.
         UnsupportedDataError: If the data yields anything other than bytes.
     """
     subject = metadata.subject_of(backend, info.name)
     metadata.require_fits(backend, info)
+    life = await expiry.settle(backend, info.name, ttl)
     before: metadata.Entry | None = None
     if condition is not None:
         before = await metadata.find(backend, subject, leader=True)
@@ -84,9 +91,11 @@ async def put_object(
     elif novelty.expected:
         # If it is not new, the stream refuses it, and the name is then looked up.
         before = metadata.Entry()
-    sending = Sending(backend, subject, info, source, chunk_size, progress)
+    sending = Sending(backend, subject, info, source, chunk_size, progress, life)
     version, upload, before = await sending.done(before)
-    commit = _Commit(backend, subject, version, upload, before, condition, sending.began)
+    commit = _Commit(
+        backend, subject, version, upload, before, condition, sending.began, life, amends
+    )
     written = await commit.done()
     novelty.saw(new=commit.created)
     return written
@@ -127,6 +136,7 @@ class Sending:
         source: Source,
         chunk_size: int,
         progress: Progress | None,
+        life: expiry.Life | None = None,
     ) -> None:
         self._backend = backend
         self._subject = subject
@@ -134,6 +144,7 @@ class Sending:
         self._source = source
         self._chunk_size = chunk_size
         self._progress = progress
+        self._chunk_ttl = expiry.chunk_seconds(life)
         self.began: float = 0.0
 
     async def done(
@@ -172,7 +183,7 @@ class Sending:
         backend, info = self._backend, self._info
         nuid = metadata.new_nuid()
         subject = wire.chunk_subject(backend.bucket, nuid)
-        upload = backend.upload(subject, size=self._source.size)
+        upload = backend.upload(subject, size=self._source.size, ttl=self._chunk_ttl)
         loop = asyncio.get_running_loop()
         self.began = loop.time()
         try:
@@ -260,6 +271,8 @@ class _Commit:
         before: metadata.Entry,
         condition: Condition,
         began: float,
+        life: expiry.Life | None,
+        amends: dict[str, Any] | None,
     ) -> None:
         self._backend = backend
         self._subject = subject
@@ -268,6 +281,8 @@ class _Commit:
         self._before = before
         self._condition = condition
         self._began = began
+        self._life = life
+        self._amends = amends
         self._plan: kept.Plan | None = None
         # Whether there is, or was, a write whose outcome is not known.
         self._unknown = False
@@ -314,9 +329,11 @@ class _Commit:
             if self._plan is None:
                 # Only once for each replaced version: when written again, it must say the
                 # same.
-                plan = await kept.plan(backend, self._before)
+                plan = await kept.plan(backend, self._before, self._amends)
                 age = asyncio.get_running_loop().time() - self._began
-                self._plan = plan._replace(raw=lifetime.aged(backend, plan.raw, age))
+                expiry.require_in_time(backend, version.name, self._life, age)
+                raw = expiry.with_life(lifetime.aged(backend, plan.raw, age), self._life)
+                self._plan = plan._replace(raw=raw)
             self._unknown = True
             try:
                 return await metadata.write(

@@ -42,6 +42,10 @@ class StatusVerbs(ListVerbs):
             max_bytes=config.max_bytes if (config.max_bytes or -1) > 0 else None,
             keep_replaced=wire.keep_replaced(state.config.get("metadata") or {}) or None,
             transactions=bool(config.transactions),
+            object_ttl=(
+                config.object_ttl if isinstance(config.object_ttl, timedelta) else None
+            )
+            or None,
         )
 
     async def seal(self) -> bool:

@@ -26,6 +26,7 @@ from .beside import BesideVerbs
 from .bulk import BulkVerbs
 from .declare import bind_bucket
 from .dump import DumpVerbs
+from .expiry import Ttl, kept
 from .get import Version, content, newest, require_size, verified
 from .given import AnyMeta, Headers
 from .handle import announce
@@ -163,6 +164,7 @@ class ObjectStore(
         chunk_size: int | None = None,
         mode: PutMode = "overwrite",
         progress: Progress | None = None,
+        ttl: Ttl = None,
     ) -> ObjectInfo:
         """Store an object, completely or not at all.
 
@@ -188,6 +190,9 @@ class ObjectStore(
                 must be the newest.
             progress: Called after each chunk with the bytes sent so far and the total (or
                 `None`); sync or async.
+            ttl: How long the object lives, as a `timedelta` or in seconds; 0 means for ever.
+                The bucket must have `object_ttl`. If it has a `ttl` as well, whichever ends
+                first counts.
 
         Returns:
             The new version, with its revision.
@@ -197,6 +202,8 @@ class ObjectStore(
                 is invalid; nothing has been sent.
             ObjectAlreadyExists: If `mode` is `"create"` and there is a live object.
             RevisionMismatchError: If the object is at another revision.
+            FeatureNotEnabledError: If there is a `ttl`, and the bucket has no `object_ttl`.
+            IncompleteObjectError: If the put of an object with a `ttl` took nearly an hour.
 
         Example:
             ```python
@@ -218,6 +225,7 @@ class ObjectStore(
             chunk_size=chunk_size,
             mode=mode,
             progress=progress,
+            ttl=ttl,
         )
         backend = await self._source()
         size = prepared.chunk_size_on(backend)
@@ -229,6 +237,7 @@ class ObjectStore(
             condition=prepared.condition,
             progress=progress,
             novelty=self._novelty,
+            ttl=prepared.ttl,
         )
         await backend.announce(message)
         return stored
@@ -507,6 +516,9 @@ class ObjectStore(
     ) -> ObjectInfo:
         """Copy an object with its description, headers and metadata, in constant memory.
 
+        The copy of an object with a `ttl` expires with the object, unless it is in a bucket
+        without `object_ttl`.
+
         Args:
             name: The object's name, or an `ObjectInfo` for exactly that version. For a link,
                 its target is copied.
@@ -528,6 +540,6 @@ class ObjectStore(
         async def copy(version: Version) -> ObjectInfo:
             meta = replace(self._origin.unmarked(version.info).meta, name=to)
             async with aclosing(verified(version)) as chunks:
-                return await target.put(to, chunks, meta)
+                return await target.put(to, chunks, meta, ttl=kept(version.info))
 
         return await newest(backend, name, copy)

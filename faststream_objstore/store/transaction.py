@@ -26,7 +26,7 @@ from ..exceptions import (
 from ..messages import StoredMessage
 from ..models import ObjectInfo, ObjectLink, validate_bucket_name
 from ..settling import run_to_completion
-from . import atomic, metadata
+from . import atomic, expiry, metadata
 from .atomic import View
 from .get import Version, newest, verified
 from .given import AnyMeta, Given
@@ -83,6 +83,7 @@ class _Sent(NamedTuple):
     version: ObjectInfo
     upload: ChunkUpload
     began: float
+    life: expiry.Life | None
 
 
 class Transaction:
@@ -161,20 +162,25 @@ class Transaction:
         size = prepared.chunk_size_on(backend)
         subject = metadata.subject_of(backend, info.name)
         metadata.require_fits(backend, info)
+        life = await expiry.settle(backend, info.name, prepared.ttl)
         async with self._lock:
             before = await self._begun().entry(info.name)
             require_mode(self._bucket, info.name, before, condition)
         if isinstance(condition, Decision):
             await condition.before_sending(before)
         marked = self._store._origin.mark(info)  # noqa: SLF001
-        sending = Sending(backend, subject, marked, prepared.source, size, prepared.progress)
+        sending = Sending(
+            backend, subject, marked, prepared.source, size, prepared.progress, life
+        )
         version, upload, _ = await sending.done(before)
         try:
-            await self._do(lambda view: atomic.put(view, version, condition, sending.began))
+            await self._do(
+                lambda view: atomic.put(view, version, condition, sending.began, life)
+            )
         except BaseException:
             await upload.abort()
             raise
-        self._sent[version.nuid] = _Sent(version, upload, sending.began)
+        self._sent[version.nuid] = _Sent(version, upload, sending.began, life)
         return version
 
     async def put_file(
@@ -239,18 +245,22 @@ class Transaction:
         view = self._begun()
         origin = self._store._origin  # noqa: SLF001
 
-        async def copy(version: Version) -> ObjectInfo:
+        async def copy(version: Version, ttl: expiry.Ttl = None) -> ObjectInfo:
             meta = replace(origin.unmarked(version.info).meta, name=to)
             async with aclosing(verified(version)) as chunks:
-                return await self.put(to, chunks, meta=meta, mode=mode)
+                ttl = ttl or expiry.kept(version.info)
+                return await self.put(to, chunks, meta=meta, mode=mode, ttl=ttl)
 
         if isinstance(name, ObjectInfo) or not view.is_changed(name):
             return await newest(view.backend, name, copy)
         async with self._lock:
-            info = metadata.require(view.backend, name, await view.entry(name))
+            entry = await view.entry(name)
+        info = metadata.require(view.backend, name, entry)
         link = info.link
         if link is None:
-            return await copy(Version(view.backend, info, pinned=True))
+            return await copy(
+                Version(view.backend, info, pinned=True), expiry.given_in(entry.raw)
+            )
         if link.bucket == self._bucket and link.name is not None:
             return await self.copy(link.name, to, mode=mode)
         return await newest(view.backend, info, copy)
@@ -325,6 +335,9 @@ class Transaction:
         now = asyncio.get_running_loop().time()
         live = {info.nuid for info in view.changed.values() if not info.deleted}
         sent = [one for nuid, one in self._sent.items() if nuid in live and one.version.chunks]
+        for one in sent:
+            seconds = now - one.began
+            expiry.require_in_time(view.backend, one.version.name, one.life, seconds)
         backend, safe = view.backend, _SAFE_SECONDS
         if backend.max_age:
             safe = min(safe, backend.max_age / 2e9)

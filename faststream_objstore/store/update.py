@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo
 from ..settling import run_to_completion
 from . import metadata
 from .amend import amend
-from .given import AnyMeta, Given, described
+from .expiry import life_of
+from .given import NOTHING_GIVEN, AnyMeta, Given, described
 from .handle import announce
 from .links import LinkVerbs
 from .modes import AmendMode, amend_condition
+from .renew import renew
 
 __all__ = ("UpdateVerbs",)
 
@@ -20,32 +23,59 @@ class UpdateVerbs(LinkVerbs):
     """The verbs of `ObjectStore` that change metadata and leave the content."""
 
     async def update_meta(
-        self, name: str, meta: AnyMeta, *, mode: AmendMode = "overwrite"
+        self,
+        name: str,
+        meta: AnyMeta | None = None,
+        *,
+        mode: AmendMode = "overwrite",
+        ttl: timedelta | float | None = None,
     ) -> ObjectInfo:
         """Replace description, headers and metadata; rename the object; or make a link.
 
-        The newest version is changed, whatever is put in the meantime; its content stays.
+        The newest version is changed, whatever is put in the meantime; its content stays, and
+        so does the time at which it expires.
 
         Args:
             name: The object's name.
             meta: The new metadata. Fields that are left out are removed, except the name. A
                 different name renames the object. A link in its options is stored, as by
-                `add_link`; in that case `name` need not exist.
+                `add_link`; in that case `name` need not exist. If not given, they stay.
             mode: Which version may be changed: `"overwrite"` for any, or the revision
                 (or the `ObjectInfo`) that must be the newest.
+            ttl: How long the object lives from now on, as for `put`; 0 means for ever. The
+                content is stored again for that.
 
         Returns:
             The new version.
 
         Raises:
+            InvalidOptionError: If there is neither `meta` nor `ttl`, or if `ttl` is given
+                together with a new name or a new link.
             RevisionMismatchError: If the object is not at the revision given by `mode`.
             ObjectNotFoundError: If the object does not exist or has been deleted.
             ObjectAlreadyExists: If the new name is taken.
         """
-        given = Given.of(meta)
+        if meta is None and ttl is None:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: update_meta takes new metadata, a "
+                "ttl, or both."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        life = life_of(self._bucket, name, ttl)
         condition = amend_condition(self._bucket, name, mode)
-        change = self._change(name, given)
+        given = NOTHING_GIVEN if meta is None else Given.of(meta)
+        change = self._amended if meta is None else self._change(name, given)
         backend = await self._source()
+        if ttl is not None and given.options and given.options.link:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: a link and a ttl cannot be given "
+                "together; make the link first."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        if ttl is not None:
+            info, message = await renew(backend, name, change, life, condition=condition)
+            await announce(backend, message)
+            return info
         link = given.options.link if given.options else None
         if link is not None:
             entry = await metadata.find(

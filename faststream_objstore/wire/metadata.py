@@ -16,6 +16,7 @@ from ..models import (
     new_info,
 )
 from .chunks import NUID, base64_decode
+from .notes import expires_at
 
 __all__ = (
     "MOVE_NOTE",
@@ -29,10 +30,13 @@ __all__ = (
     "notes_rename",
     "nuid_in",
     "options_of",
+    "unbodied",
 )
 
 # Go's zero time. Readers use the message's server time instead (ADR-20).
 _NO_MTIME = "0001-01-01T00:00:00Z"
+# The server's reason for a marker in place of a message that has expired.
+EXPIRED = "MaxAge"
 MOVE_NOTE = "objstore-move"
 """The metadata key that records a rename which may not have finished."""
 # The keys of `ObjectInfo` and its options; any other key is kept unchanged.
@@ -162,6 +166,8 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
     Raises:
         BadObjectMetaError: If the body is not a metadata object.
     """
+    if message.reason and (left := unbodied(message, bucket)) is not None:
+        return left, {}
     name: str | None = None
     try:
         raw = _json(message.data)
@@ -193,6 +199,8 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
                 _read_options(options) if isinstance(options, dict) else None,
                 message.sequence,
                 message.time,
+                False,
+                None if deleted else expires_at(raw, message.time_ns // 1000),
             ),
             raw,
         )
@@ -209,8 +217,29 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
         raise BadObjectMetaError(msg, bucket=bucket, name=name) from error
 
 
+def unbodied(message: StoredMessage, bucket: str) -> ObjectInfo | None:
+    """What the server's own marker on a metadata subject says (ADR-43).
+
+    Returns:
+        An object that has expired or was removed; `None` if the message is no such marker, or
+        if its subject is no object's.
+    """
+    if message.data or not message.reason or (name := name_of(message.subject)) is None:
+        return None
+    return ObjectInfo(
+        name=name,
+        bucket=bucket,
+        deleted=True,
+        revision=message.sequence,
+        mtime=message.time,
+        expired=message.reason == EXPIRED,
+    )
+
+
 def is_marker(message: StoredMessage) -> bool:
-    """Whether a metadata message is a delete marker."""
+    """Whether a metadata message is a delete marker, or the server's own."""
+    if message.reason and not message.data:
+        return True
     if b'"deleted"' not in message.data:
         return False
     try:

@@ -1,7 +1,7 @@
-"""What this package records in an object's metadata: replaced versions, age of content."""
+"""What this package records in an object's metadata: replaced versions, ages, expiry."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from .chunks import NUID
@@ -9,14 +9,21 @@ from .chunks import NUID
 __all__ = (
     "Replaced",
     "content_us",
+    "expires_at",
+    "expires_us",
     "has_content_at",
+    "has_expiry",
     "has_replaced",
+    "is_pinned",
     "microseconds",
     "replaced_in",
     "with_content_age",
     "with_content_at",
+    "with_expires_at",
     "with_replaced",
+    "with_ttl",
     "without_content_age",
+    "without_expiry",
 )
 
 # In an object's metadata: `[{"nuid": ..., "at": ...}, ..., {"nuid": ...}]`.
@@ -24,6 +31,10 @@ _REPLACED = "replaced"
 # The age of the content in microseconds: either `{"age": ...}`, to be added to the age of the
 # message itself, or `{"at": ...}`, a time since the epoch.
 _CONTENT = "objstore-content"
+# When the object expires: `{"ttl": ...}` in microseconds after the message itself was stored,
+# or `{"at": ...}`, microseconds since the epoch.
+_EXPIRY = "objstore-expires"
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Replaced(NamedTuple):
@@ -131,6 +142,59 @@ def without_content_age(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | No
     if raw is None or _CONTENT not in raw:
         return raw
     return {key: value for key, value in raw.items() if key != _CONTENT}
+
+
+def has_expiry(raw: Mapping[str, Any] | None) -> bool:
+    """Whether a metadata message records when the object expires."""
+    return raw is not None and _EXPIRY in raw
+
+
+def is_pinned(raw: Mapping[str, Any] | None) -> bool:
+    """Whether the metadata records a time at which the object expires, not a duration."""
+    said = raw.get(_EXPIRY) if raw else None
+    return isinstance(said, dict) and type(said.get("at")) is int
+
+
+def expires_us(raw: Mapping[str, Any] | None, time_us: int) -> int | None:
+    """When the object expires, microseconds since the epoch; `None` for never.
+
+    Args:
+        raw: The JSON of its metadata.
+        time_us: When the metadata was stored.
+    """
+    said = raw.get(_EXPIRY) if raw else None
+    if not isinstance(said, dict):
+        return None
+    at, ttl = said.get("at"), said.get("ttl")
+    if type(at) is int:
+        return at
+    return time_us + ttl if type(ttl) is int and ttl > 0 else None
+
+
+def expires_at(raw: Mapping[str, Any] | None, time_us: int) -> datetime | None:
+    """`expires_us` as a time in UTC; `None` also if it is beyond what `datetime` can hold."""
+    at = expires_us(raw, time_us)
+    try:
+        return None if at is None else _EPOCH + timedelta(microseconds=at)
+    except OverflowError:
+        return None
+
+
+def with_ttl(raw: Mapping[str, Any] | None, ttl_us: int) -> dict[str, Any]:
+    """The JSON of a version that expires this long after its metadata is stored."""
+    return {**(raw or {}), _EXPIRY: {"ttl": ttl_us}}
+
+
+def with_expires_at(raw: Mapping[str, Any] | None, at_us: int) -> dict[str, Any]:
+    """The JSON of a version that expires at a time, by the server's clock."""
+    return {**(raw or {}), _EXPIRY: {"at": at_us}}
+
+
+def without_expiry(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The JSON of a version that does not expire."""
+    if raw is None or _EXPIRY not in raw:
+        return raw
+    return {key: value for key, value in raw.items() if key != _EXPIRY}
 
 
 def microseconds(moment: datetime) -> int:

@@ -13,6 +13,7 @@ __all__ = (
     "config_of",
     "has_wildcards",
     "keep_replaced",
+    "least_ttl",
     "stream_config",
     "stream_name",
 )
@@ -76,6 +77,10 @@ def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
     }
     if config.transactions:
         result["allow_atomic"] = True
+    if config.object_ttl:
+        # Both cannot be taken back, and the second is also the least TTL of a message.
+        result["allow_msg_ttl"] = True
+        result["subject_delete_marker_ttl"] = _to_nanoseconds(config.object_ttl)  # type: ignore[arg-type]
     if config.description:
         result["description"] = config.description
     if config.placement:
@@ -111,7 +116,16 @@ def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
         },
         keep_replaced=keep_replaced(stream.get("metadata") or {}),
         transactions=bool(stream.get("allow_atomic")),
+        object_ttl=timedelta(microseconds=least_ttl(stream) / 1000),
     )
+
+
+def least_ttl(stream: Mapping[str, Any]) -> int:
+    """The least TTL of a single message, nanoseconds; 0 if messages have none of their own."""
+    if not stream.get("allow_msg_ttl"):
+        return 0
+    # Without markers it is the server's limit.
+    return int(stream.get("subject_delete_marker_ttl") or _NANOSECONDS)
 
 
 def keep_replaced(metadata: Mapping[str, str]) -> timedelta:

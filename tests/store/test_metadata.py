@@ -24,6 +24,8 @@ def test_a_stored_version_differs_from_what_was_written_in_revision_and_time_onl
         options=ObjectMetaOptions(max_chunk_size=3),
         revision=1,
         mtime=datetime(2020, 1, 1, tzinfo=timezone.utc),
+        expired=True,
+        expires=datetime(2020, 1, 2, tzinfo=timezone.utc),
     )
     empty = ObjectInfo(name="", bucket="")
     same = [

@@ -5,6 +5,7 @@ stream that they update.
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from faststream_objstore.exceptions import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
+    FeatureNotEnabledError,
     JetStreamNotEnabledError,
     ObjStoreError,
     StoreAPIError,
@@ -30,6 +32,7 @@ from faststream_objstore.wire import stream_name
 
 __all__ = (
     "CONSUMER_NOT_FOUND",
+    "MARKER_REASON",
     "NOT_DELETED",
     "NO_MESSAGE",
     "UNREADABLE",
@@ -41,6 +44,7 @@ __all__ = (
     "parse_time",
     "reading",
     "refusal",
+    "stored_header",
     "unreadable",
 )
 
@@ -58,6 +62,7 @@ _NO_RESOURCES = frozenset(
     }
 )
 _STORE_FAILED = 10077
+_TTL_DISABLED = 10166
 _NOT_ENABLED = frozenset({10039, 10076})
 NO_MESSAGE = 10037
 NOT_DELETED = 10057
@@ -77,6 +82,20 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What parsing an answer raises if the answer is malformed."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both sides of the subtraction are UTC
+
+
+MARKER_REASON = "Nats-Marker-Reason"
+"""The header of a marker: why there is no message any more (ADR-43)."""
+
+
+def stored_header(message: Mapping[str, Any], key: str) -> str:
+    """A header of a message in an answer of the API; empty if it has none."""
+    block = base64.b64decode(message.get("hdrs") or "").decode(errors="replace")
+    for line in block.split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        if name == key:
+            return value.strip()
+    return ""
 
 
 def parse_time(text: str) -> int:
@@ -182,6 +201,9 @@ def refusal(error: Mapping[str, Any], bucket: str | None) -> ObjStoreError | Wro
             "apply it with update=True."
         )
         return BucketConfigMismatchError(msg, bucket=bucket)
+    if err_code == _TTL_DISABLED:
+        msg = f"{where} has no TTLs for single objects: its stream does not set allow_msg_ttl."
+        return FeatureNotEnabledError(msg, bucket=bucket)
     if err_code in _NOT_ENABLED:
         return _not_enabled(bucket, said)
     msg = f"{where}: JetStream refused: {said} (code {code}, err_code {err_code})."

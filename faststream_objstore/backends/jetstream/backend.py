@@ -16,6 +16,7 @@ from faststream_objstore.backends.base import (
     StreamState,
 )
 from faststream_objstore.backends.jetstream.api import (
+    MARKER_REASON,
     NO_MESSAGE,
     NOT_DELETED,
     UNREADABLE,
@@ -25,9 +26,10 @@ from faststream_objstore.backends.jetstream.api import (
     is_electing,
     parse_time,
     reading,
+    stored_header,
     unreadable,
 )
-from faststream_objstore.backends.jetstream.batch import publish_batch
+from faststream_objstore.backends.jetstream.batch import headers_of, publish_batch
 from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
@@ -37,7 +39,7 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
     StoreTimeoutError,
 )
-from faststream_objstore.wire import stream_name
+from faststream_objstore.wire import least_ttl, stream_name
 
 if TYPE_CHECKING:
     from faststream_objstore.backends.jetstream.server import JetStreamServer
@@ -86,6 +88,7 @@ class JetStreamBackend:
         self._atomic = bool(config.get("allow_atomic"))
         self._replicas: int = config.get("num_replicas", 1)
         self._max_age: int = config.get("max_age") or 0
+        self._least_ttl = least_ttl(config)
         self._metadata: Mapping[str, str] = config.get("metadata") or {}
 
     @property
@@ -97,6 +100,11 @@ class JetStreamBackend:
     def max_age(self) -> int:
         """Nanoseconds after which the stream drops a message; see `Backend`."""
         return self._max_age
+
+    @property
+    def least_ttl(self) -> int:
+        """The least TTL of a single message in nanoseconds; see `Backend`."""
+        return self._least_ttl
 
     def latest_time(self) -> int:
         """The latest that the server's clock can be now; see `Backend`."""
@@ -161,6 +169,7 @@ class JetStreamBackend:
                     sequence=int(sequence),
                     time_ns=parse_time(headers["Nats-Time-Stamp"]),
                     size=len(reply.data),
+                    reason="" if reply.data else headers.get(MARKER_REASON, ""),
                 )
             except UNREADABLE as error:
                 raise unreadable(asked, self.bucket, error) from error
@@ -197,26 +206,32 @@ class JetStreamBackend:
                 sequence=int(message["seq"]),
                 time_ns=parse_time(message["time"]),
                 size=len(data),
+                reason="" if data else stored_header(message, MARKER_REASON),
             )
         except UNREADABLE as error:
             asked = f"{self._api.prefix}.STREAM.MSG.GET.{self._stream}"
             raise unreadable(asked, self.bucket, error) from error
 
     async def publish_metadata(
-        self, subject: str, data: bytes, *, expected_sequence: int
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        expected_sequence: int,
+        ttl: int = 0,
+        marker: bool = False,
     ) -> StoredMessage:
         """Replace the messages of a subject by this one, if they have not changed."""
         pauses: Pauses | None = None
+        write = MetadataWrite(subject, data, expected_sequence, ttl, marker)
+        headers = headers_of(write, marks=self._least_ttl > 0)
         while True:
             reply = await self._api.connection.request(
                 subject,
                 data,
                 timeout=self.timeout if pauses is None else pauses.left,
                 bucket=self.bucket,
-                headers={
-                    "Nats-Rollup": "sub",
-                    "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
-                },
+                headers=headers,
                 # The store has to find out whether the first attempt arrived.
                 resend=False,
             )
@@ -250,7 +265,13 @@ class JetStreamBackend:
 
     async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
         """Replace the messages of several subjects, either all or none."""
-        return await publish_batch(self._api, self.bucket, writes, timeout=self.timeout)
+        return await publish_batch(
+            self._api,
+            self.bucket,
+            writes,
+            marks=self._least_ttl > 0,
+            timeout=self.timeout,
+        )
 
     def _unknown(self, subject: str, error: Exception) -> StoreTimeoutError:
         msg = (
@@ -259,13 +280,16 @@ class JetStreamBackend:
         )
         return StoreTimeoutError(msg, bucket=self.bucket)
 
-    def upload(self, subject: str, *, size: int | None = None) -> JetStreamUpload:
+    def upload(
+        self, subject: str, *, size: int | None = None, ttl: int = 0
+    ) -> JetStreamUpload:
         """Start storing chunks on a subject to which nothing else writes."""
         return JetStreamUpload(
             self._api,
             self.bucket,
             subject,
             size=size,
+            ttl=ttl,
             timeout=self.timeout,
             purge=self.purge,
         )

@@ -8,6 +8,7 @@ from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import MetadataWrite, StoredMessage
 from faststream_objstore.backends.jetstream.api import (
+    MARKER_REASON,
     UNREADABLE,
     JetStreamAPI,
     Pauses,
@@ -23,7 +24,7 @@ from faststream_objstore.exceptions import (
     StoreTimeoutError,
 )
 
-__all__ = ("publish_batch",)
+__all__ = ("headers_of", "publish_batch")
 
 _NOT_ENABLED = 10174
 # The stream, or the server, has reached its limit of open batches.
@@ -32,8 +33,33 @@ _TOO_MANY = frozenset({10210, 10211})
 _INCOMPLETE = 10176
 
 
+def headers_of(write: MetadataWrite, *, marks: bool) -> dict[str, str]:
+    """The headers of a metadata message.
+
+    Args:
+        write: The message.
+        marks: Whether the stream leaves a marker where the last message of a subject has
+            expired. There is none for a message that is itself a marker, so that an object
+            that was deleted does not expire as well.
+    """
+    headers = {
+        "Nats-Rollup": "sub",
+        "Nats-Expected-Last-Subject-Sequence": str(write.expected_sequence),
+    }
+    if write.ttl:
+        headers["Nats-TTL"] = f"{write.ttl}s"
+    if write.marker and marks:
+        headers[MARKER_REASON] = "Remove"
+    return headers
+
+
 async def publish_batch(
-    api: JetStreamAPI, bucket: str, writes: Sequence[MetadataWrite], *, timeout: float
+    api: JetStreamAPI,
+    bucket: str,
+    writes: Sequence[MetadataWrite],
+    *,
+    marks: bool,
+    timeout: float,
 ) -> list[StoredMessage]:
     """Store metadata messages, either all or none; see `Backend.publish_batch`.
 
@@ -42,7 +68,7 @@ async def publish_batch(
     """
     pauses = Pauses(timeout)
     while True:
-        batch = _Batch(api, bucket, writes)
+        batch = _Batch(api, bucket, writes, marks=marks)
         try:
             last = await batch.done(pauses.left)
         except StoreAPIError as error:
@@ -75,12 +101,18 @@ class _Batch:
     """
 
     def __init__(
-        self, api: JetStreamAPI, bucket: str, writes: Sequence[MetadataWrite]
+        self,
+        api: JetStreamAPI,
+        bucket: str,
+        writes: Sequence[MetadataWrite],
+        *,
+        marks: bool,
     ) -> None:
         self._api = api
         self._connection = api.connection
         self._bucket = bucket
         self._writes = writes
+        self._marks = marks
         self._id = token_hex(11)
         self.refused: StoreAPIError | None = None
         self._denied: PermissionDeniedError | None = None
@@ -130,9 +162,7 @@ class _Batch:
             connection.remove_route(reply)
 
     def _headers(self, number: int, write: MetadataWrite) -> dict[str, str]:
-        return {
-            "Nats-Rollup": "sub",
-            "Nats-Expected-Last-Subject-Sequence": str(write.expected_sequence),
+        return headers_of(write, marks=self._marks) | {
             "Nats-Batch-Id": self._id,
             "Nats-Batch-Sequence": str(number),
         }

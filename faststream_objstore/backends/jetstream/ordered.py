@@ -16,6 +16,7 @@ from nats.nuid import NUID
 from faststream_objstore.backends.base import Room, StoredMessage
 from faststream_objstore.backends.jetstream.api import (
     CONSUMER_NOT_FOUND,
+    MARKER_REASON,
     JetStreamAPI,
     reading,
 )
@@ -378,9 +379,10 @@ class OrderedConsumer:
         self._settle_one()
         if self.room is not None:
             data = self._put_into(self.room, data)
-        self.buffer.append(
-            StoredMessage(message.subject, data, sequence, time_ns, pending, size)
-        )
+        stored = StoredMessage(message.subject, data, sequence, time_ns, pending, size)
+        if not length and message.headers:
+            stored = stored._replace(reason=message.headers.get(MARKER_REASON, ""))
+        self.buffer.append(stored)
         weight = length + _OVERHEAD_BYTES
         if weight > self._largest:
             self._largest = weight

@@ -24,7 +24,10 @@ __all__ = ("JetStreamServer",)
 
 # Settings that an older server silently accepts and drops; the version that introduced each,
 # and what it is for.
-_FEATURES = {"allow_atomic": ("2.12", "transactions=True")}
+_FEATURES = {
+    "allow_atomic": ("2.12", "transactions=True"),
+    "allow_msg_ttl": ("2.11", "object_ttl"),
+}
 
 
 def _ignored(asked: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:

@@ -43,6 +43,7 @@ class JetStreamUpload:
         bucket: The bucket.
         subject: The subject of the chunks.
         size: The bytes that are expected altogether, if known.
+        ttl: Seconds after which the stream drops each chunk; 0 for never.
         timeout: Seconds without any acknowledgement before it gives up.
         purge: Removes the messages of a subject.
     """
@@ -54,12 +55,14 @@ class JetStreamUpload:
         subject: str,
         *,
         size: int | None = None,
+        ttl: int = 0,
         timeout: float,
         purge: Callable[[str], Awaitable[int]],
     ) -> None:
         self._api = api
         self._connection = api.ordinary
         self._size = size
+        self._headers = {"Nats-TTL": f"{ttl}s"} if ttl else None
         self._bucket = bucket
         self._subject = subject
         self._timeout = timeout
@@ -108,7 +111,11 @@ class JetStreamUpload:
         self._sent += 1
         try:
             await self._connection.publish(
-                self._subject, chunk, reply=self._reply, bucket=self._bucket
+                self._subject,
+                chunk,
+                reply=self._reply,
+                headers=self._headers,
+                bucket=self._bucket,
             )
         except ObjStoreError:
             self._sent -= 1

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from ... import wire
 from ...exceptions import BucketNotFoundError, InvalidOptionError, ObjStoreError
 from ..base import ConsumerState, Deliver, MetadataWrite, StoredMessage, StreamState
 from .reader import MemoryReader
@@ -26,9 +27,11 @@ _MAX_SUBJECT = 3_800
 class MemoryUpload:
     """A `ChunkUpload`; a chunk is stored when `write` returns."""
 
-    def __init__(self, find: Callable[[], Stream], subject: str) -> None:
+    def __init__(self, find: Callable[[], Stream], subject: str, ttl: int = 0) -> None:
         self._find = find
         self._subject = subject
+        self._ttl = ttl
+        self._headers = len(f"NATS/1.0\r\nNats-TTL: {ttl}s\r\n\r\n") if ttl else 0
         self._refused: ObjStoreError | None = None
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
@@ -37,7 +40,7 @@ class MemoryUpload:
         await asyncio.sleep(0)
         self._check()
         try:
-            self._find().append(self._subject, data)
+            self._find().append(self._subject, data, headers=self._headers, ttl=self._ttl)
         except ObjStoreError as error:
             self._refused = error
             raise
@@ -84,6 +87,14 @@ class MemoryBackend:
         except BucketNotFoundError:
             return 0
 
+    @property
+    def least_ttl(self) -> int:
+        """Nanoseconds that a TTL must have at least; see `Backend`."""
+        try:
+            return wire.least_ttl(self._find().config)
+        except BucketNotFoundError:
+            return 0
+
     def latest_time(self) -> int:
         """What the clock says; see `Backend`."""
         return self._server.now()
@@ -122,11 +133,18 @@ class MemoryBackend:
         return (await self._stream()).last(subject)
 
     async def publish_metadata(
-        self, subject: str, data: bytes, *, expected_sequence: int
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        expected_sequence: int,
+        ttl: int = 0,
+        marker: bool = False,
     ) -> StoredMessage:
         """Replace the subject's messages, compare-and-set; see `Backend`."""
         stream = await self._stream()
-        message = stream.replace_last(subject, bytes(data), expected_sequence)
+        write = MetadataWrite(subject, bytes(data), expected_sequence, ttl, marker)
+        message = stream.replace_last(write)
         # The reply's way back: a task cancelled here has written, and does not know it.
         await asyncio.sleep(0)
         return message
@@ -143,9 +161,10 @@ class MemoryBackend:
         subject: str,
         *,
         size: int | None = None,  # noqa: ARG002 - one way for all sizes
+        ttl: int = 0,
     ) -> MemoryUpload:
         """Begin to store chunks; see `Backend`."""
-        return MemoryUpload(self._find, subject)
+        return MemoryUpload(self._find, subject, ttl)
 
     def messages(
         self,

@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from ...models import validate_bucket_name
 from ..base import StoredMessage
 from .backend import MemoryBackend
 from .stream import Stream, not_found
+from .timing import Timing
 
 __all__ = ("Announced", "MemoryServer")
 
@@ -25,13 +28,25 @@ class MemoryServer:
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
+        self._ahead_ns = 0
         self._streams: dict[str, Stream] = {}
+        self._timings: dict[str, Timing] = {}
         self._subscribers: dict[object, Announced] = {}
         self._created_ns = 0
 
     def now(self) -> int:
         """The clock's current time in nanoseconds since the epoch."""
-        return self._clock()
+        return self._clock() + self._ahead_ns
+
+    async def advance(self, by: timedelta) -> None:
+        """Let time pass; what expires meanwhile has expired, and is announced, at the end.
+
+        Raises:
+            Exception: What a subscriber raises.
+        """
+        self._ahead_ns += by // timedelta(microseconds=1) * 1000
+        for timing in tuple(self._timings.values()):
+            await timing.expire_now()
 
     async def open(self, bucket: str) -> MemoryBackend:
         """The backend of an existing bucket; see `Server`."""
@@ -45,7 +60,8 @@ class MemoryServer:
         validate_bucket_name(bucket)
         stream = self._streams.get(bucket)
         if stream is None:
-            stream = self._streams[bucket] = Stream(bucket, config, self._clock)
+            stream = self._streams[bucket] = Stream(bucket, config, self.now)
+            self._timings[bucket] = Timing(stream, partial(self.announce, bucket))
             # A recreated bucket has a different time, even if the clock stands still.
             self._created_ns = max(stream.created_ns, self._created_ns + 1)
             stream.created_ns = self._created_ns
@@ -63,6 +79,7 @@ class MemoryServer:
         await asyncio.sleep(0)
         self.find(validate_bucket_name(bucket)).delete()
         del self._streams[bucket]
+        self._timings.pop(bucket).stop()
 
     async def buckets(self) -> list[str]:
         """The names of all buckets, sorted."""
@@ -104,5 +121,5 @@ class MemoryServer:
         stream = self._streams.get(bucket)
         if stream is None:
             raise not_found(bucket)
-        stream.expire()
+        self._timings[bucket].expire()
         return stream

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from ... import wire
 from ...exceptions import (
     BucketConfigMismatchError,
     BucketFullError,
@@ -21,6 +22,7 @@ from ..base import (
     StoredMessage,
     WrongRevision,
 )
+from .lives import Lives
 
 __all__ = ("MAX_PAYLOAD", "Listener", "Stream", "matcher", "not_found")
 
@@ -30,6 +32,9 @@ MAX_PAYLOAD = 1024 * 1024
 _OVERHEAD = {"file": 30, "memory": 16}
 # Added only by file storage, if there are headers.
 _HEADERS_OVERHEAD = {"file": 4, "memory": 0}
+_SECOND = 1_000_000_000
+# The headers of a marker that the server leaves.
+_MARKER_HEADERS = 76
 # Settings that a server refuses to change.
 _FIXED = ("name", "storage", "max_consumers")
 # How sealing changes a stream's configuration, as a server does it.
@@ -40,6 +45,10 @@ _SEALED = {
     "deny_purge": True,
     "allow_rollup_hdrs": False,
 }
+
+
+def _nobody() -> None:
+    """Called where nobody waits for what expires."""
 
 
 def matcher(pattern: str) -> Callable[[str], object]:
@@ -64,11 +73,13 @@ def not_found(bucket: str) -> BucketNotFoundError:
     return BucketNotFoundError(msg, bucket=bucket)
 
 
-def _cas_headers(expected_sequence: int) -> int:
+def _cas_headers(write: MetadataWrite, *, marks: bool) -> int:
     """The bytes of the headers of a compare-and-set."""
+    ttl = f"Nats-TTL: {write.ttl}s\r\n" if write.ttl else ""
+    marker = "Nats-Marker-Reason: Remove\r\n" if write.marker and marks else ""
     return len(
-        "NATS/1.0\r\nNats-Rollup: sub\r\n"
-        f"Nats-Expected-Last-Subject-Sequence: {expected_sequence}\r\n\r\n"
+        f"NATS/1.0\r\nNats-Rollup: sub\r\n{ttl}{marker}"
+        f"Nats-Expected-Last-Subject-Sequence: {write.expected_sequence}\r\n\r\n"
     )
 
 
@@ -108,7 +119,11 @@ class Stream:
         self.subjects: dict[str, OrderedDict[int, StoredMessage]] = {}
         self.listeners: set[Listener] = set()
         self.now = now
+        self.changed: Callable[[], None] = _nobody
+        """Called when what is stored may expire sooner than what was there."""
         self._sizes: dict[int, int] = {}
+        self._lives = Lives()
+        self._marked: list[StoredMessage] = []
 
     def check_same(self, config: dict[str, Any]) -> None:
         """Raise `BucketConfigMismatchError`, with each difference, unless it is the same."""
@@ -136,7 +151,11 @@ class Stream:
                 "declare what exists, or make another bucket."
             )
             raise BucketConfigMismatchError(msg, bucket=self.bucket)
+        if self.config.get("allow_msg_ttl") and not config.get("allow_msg_ttl"):
+            msg = f"Bucket '{self.bucket}': message TTL status can not be disabled."
+            raise BucketConfigMismatchError(msg, bucket=self.bucket)
         self.config = copy.deepcopy(config)
+        self.changed()
 
     def seal(self) -> None:
         """Make it permanently read-only."""
@@ -158,11 +177,16 @@ class Stream:
             if any(matches(message.subject) for matches in matchers)
         ]
 
-    def replace_last(self, subject: str, data: bytes, expected_sequence: int) -> StoredMessage:
+    @property
+    def least_ttl(self) -> int:
+        """Nanoseconds that a TTL has at least; 0 if there are none."""
+        return wire.least_ttl(self.config)
+
+    def replace_last(self, write: MetadataWrite) -> StoredMessage:
         """Compare-and-set with rollup, as defined by `Backend.publish_metadata`."""
         self._check_writable()
-        self._check_last(subject, expected_sequence)
-        return self._replace(subject, data, _cas_headers(expected_sequence))
+        self._check_last(write.subject, write.expected_sequence)
+        return self._replace(write, _cas_headers(write, marks=self.least_ttl > 0))
 
     def replace_all(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
         """Compare-and-set with rollup for several subjects, either all or none."""
@@ -176,7 +200,7 @@ class Stream:
         for one in writes:
             self._check_last(one.subject, one.expected_sequence)
         headers = [
-            _cas_headers(one.expected_sequence) + _batch_headers(number, len(writes))
+            _cas_headers(one, marks=self.least_ttl > 0) + _batch_headers(number, len(writes))
             for number, one in enumerate(writes, 1)
         ]
         together = zip(writes, headers, strict=True)
@@ -184,7 +208,7 @@ class Stream:
             sum(self._size(one.subject, one.data, more) for one, more in together)
         )
         together = zip(writes, headers, strict=True)
-        return [self._replace(one.subject, one.data, more) for one, more in together]
+        return [self._replace(one, more) for one, more in together]
 
     def _check_last(self, subject: str, expected_sequence: int) -> None:
         last = self.last(subject)
@@ -193,10 +217,12 @@ class Stream:
             msg = f"{subject}: the last sequence is {found}, not {expected_sequence}"
             raise WrongRevision(msg)
 
-    def _replace(self, subject: str, data: bytes, headers: int) -> StoredMessage:
-        older = self.matching(subject)
+    def _replace(self, write: MetadataWrite, headers: int) -> StoredMessage:
+        older = self.matching(write.subject)
         # As on a server, the old message still counts when the new one is admitted.
-        message = self.append(subject, data, headers=headers)
+        message = self.append(write.subject, write.data, headers=headers, ttl=write.ttl)
+        if write.marker:
+            self._lives.leave_no_marker(message.sequence)
         for one in older:
             self.remove(one)
         return message
@@ -209,9 +235,14 @@ class Stream:
                 f"included, is more than the server's max_payload, {MAX_PAYLOAD}."
             )
             raise StoreAPIError(msg, bucket=self.bucket, code=400, err_code=10054)
-        storage = self.config.get("storage") or "file"
+        storage = self._storage
         size = len(data) + len(subject) + headers + _OVERHEAD[storage]
         return size + (_HEADERS_OVERHEAD[storage] if headers else 0)
+
+    @property
+    def _storage(self) -> str:
+        storage: str = self.config.get("storage") or "file"
+        return storage
 
     def _check_room(self, size: int) -> None:
         limit = self.config.get("max_bytes") or -1
@@ -222,13 +253,39 @@ class Stream:
             )
             raise BucketFullError(msg, bucket=self.bucket)
 
-    def append(self, subject: str, data: bytes, *, headers: int = 0) -> StoredMessage:
-        """Store a message; `headers` is their number of bytes."""
+    def append(
+        self, subject: str, data: bytes, *, headers: int = 0, ttl: int = 0
+    ) -> StoredMessage:
+        """Store a message.
+
+        Args:
+            subject: Its subject.
+            data: Its body.
+            headers: The bytes of its headers.
+            ttl: Seconds after which it is dropped; 0 for never.
+        """
         self._check_writable()
+        if ttl and not self.least_ttl:
+            msg = (
+                f"Bucket '{self.bucket}' has no TTLs for single objects; declare it with them."
+            )
+            raise FeatureNotEnabledError(msg, bucket=self.bucket)
         size = self._size(subject, data, headers)
         self._check_room(size)
-        self.last_sequence += 1
-        message = StoredMessage(subject, data, self.last_sequence, self.now(), size=len(data))
+        message = self._add(
+            StoredMessage(subject, data, self.last_sequence + 1, self.now(), size=len(data)),
+            size,
+        )
+        if ttl:
+            lives_ns = max(ttl * _SECOND, self.least_ttl)
+            self._lives.add(message.sequence, message.time_ns + lives_ns)
+        if ttl or self.least_ttl:
+            self.changed()
+        return message
+
+    def _add(self, message: StoredMessage, size: int) -> StoredMessage:
+        subject = message.subject
+        self.last_sequence = message.sequence
         self.messages[message.sequence] = message
         self.subjects.setdefault(subject, OrderedDict())[message.sequence] = message
         self._sizes[message.sequence] = size
@@ -241,6 +298,7 @@ class Stream:
         """Remove a message, also from the readers' queues."""
         sequence, subject = message.sequence, message.subject
         del self.messages[sequence]
+        self._lives.forget(sequence)
         del self.subjects[subject][sequence]
         if not self.subjects[subject]:
             del self.subjects[subject]
@@ -267,15 +325,48 @@ class Stream:
         return len(messages)
 
     def expire(self) -> None:
-        """Remove what is older than `max_age`."""
-        if not (max_age := self.config.get("max_age")):
+        """Remove what is older than `max_age`, or than its own TTL."""
+        max_age = self.config.get("max_age")
+        if not max_age and not self._lives:
             return
-        oldest = self.now() - max_age
-        while self.messages:
+        now = self.now()
+        while max_age and self.messages:
             message = next(iter(self.messages.values()))
-            if message.time_ns > oldest:
+            if message.time_ns > now - max_age:
                 break
-            self.remove(message)
+            self._expire_one(message)
+        while (sequence := self._lives.due(now)) is not None:
+            self._expire_one(self.messages[sequence])
+
+    def _expire_one(self, message: StoredMessage) -> None:
+        leaves_marker = self._lives.leaves_marker(message.sequence)
+        self.remove(message)
+        marker_ttl = self.config.get("subject_delete_marker_ttl") or 0
+        if not marker_ttl or not leaves_marker or message.subject in self.subjects:
+            return
+        # As a server does, whatever the limits are.
+        marker = StoredMessage(
+            message.subject, b"", self.last_sequence + 1, self.now(), reason="MaxAge"
+        )
+        self._add(marker, len(message.subject) + _OVERHEAD[self._storage] + _MARKER_HEADERS)
+        self._lives.add(marker.sequence, marker.time_ns + marker_ttl)
+        self._lives.leave_no_marker(marker.sequence)
+        self._marked.append(marker)
+
+    def take_marked(self) -> list[StoredMessage]:
+        """The markers that were left since the last call."""
+        marked, self._marked = self._marked, []
+        return marked
+
+    @property
+    def next_expiry(self) -> int | None:
+        """When the next message expires, nanoseconds since the epoch; `None` for never."""
+        due = self._lives.first
+        max_age = self.config.get("max_age")
+        if max_age and self.least_ttl and self.messages:
+            oldest = next(iter(self.messages.values())).time_ns + max_age
+            due = oldest if due is None else min(due, oldest)
+        return due
 
     def delete(self) -> None:
         """End every reader; the server forgets the stream."""

@@ -321,7 +321,7 @@ function follow() {
   });
   source.addEventListener("change", (event) => {
     const one = JSON.parse(event.data);
-    const what = one.deleted ? "deleted" : "put";
+    const what = one.expired ? "expired" : one.deleted ? "deleted" : "put";
     add(`${what} ${one.bucket}/${one.name}${one.deleted ? "" : ` (${size(one.size)})`}`, one.time ? new Date(one.time) : new Date(), one.deleted ? "bad" : "");
     if (one.bucket === bucket && one.name.startsWith(prefix)) stale += 1;
   });

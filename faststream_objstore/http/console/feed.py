@@ -80,6 +80,7 @@ def _change(info: ObjectInfo) -> dict[str, object]:
         "bucket": info.bucket,
         "name": info.name,
         "deleted": info.deleted,
+        "expired": info.expired,
         "size": info.size,
         "revision": info.revision,
         "time": when,
