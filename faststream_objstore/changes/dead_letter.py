@@ -49,7 +49,9 @@ def letter(
         The body.
     """
     described_object: dict[str, Any] = dataclasses.asdict(info)
-    described_object["mtime"] = info.mtime.isoformat() if info.mtime else None
+    for field in ("mtime", "expires"):
+        moment = described_object[field]
+        described_object[field] = moment.isoformat() if moment else None
     body: dict[str, Any] = _encodable(
         {
             "bucket": info.bucket,

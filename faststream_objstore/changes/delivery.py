@@ -49,6 +49,8 @@ _RENAME_SECONDS = 2.0
 # How many deliveries beyond `attempts` are allowed for a change on which no handler here has
 # failed: it was given back, which is not an attempt, or its process died, which may be one.
 _UNANSWERED = 20
+# An expiration is not tried again if its marker is gone sooner than this.
+_LEAST_SECONDS = 0.2
 # Pauses between attempts to publish a dead letter; the change ends even if all of them fail.
 _LETTER_PAUSES = (0.1, 0.5, 2.0)
 _MOST_TOLD = 1024
@@ -192,6 +194,9 @@ class ChangeHandler(Protocol):
     async def is_superseded(self, change: ChangeMessage) -> bool:
         """Whether the object has a newer version, or this one is gone."""
 
+    async def seconds_left(self, change: ChangeMessage) -> float | None:
+        """How long the change can still be redelivered; `None` for ever."""
+
     async def publish_dead_letter(
         self, subject: str, write: Callable[[int], dict[str, Any]]
     ) -> None:
@@ -294,6 +299,10 @@ class Delivery:
             await change.ack()
             return Outcome.SUPERSEDED
         delay = self._options.retries.delay(receipt.deliveries)
+        left = None if delay is None else await self._subscriber.seconds_left(change)
+        if delay is not None and left is not None:
+            # Later it would be lost; now it can at least be reported.
+            delay = min(delay, left) if left >= _LEAST_SECONDS else None
         if delay is not None:
             await change.nak(delay)
             durable = self._options.durable

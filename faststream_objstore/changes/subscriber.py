@@ -275,6 +275,21 @@ class ChangeSubscriber(PlainSubscriber):
             )
         )
 
+    async def seconds_left(self, change: ChangeMessage) -> float | None:
+        """How long the change can still be redelivered; `None` for ever.
+
+        The marker of an expired object is gone soon, and with it what is left of its delivery.
+        """
+        if not change.info.expired:
+            return None
+        try:
+            backend = await self.backend()
+            await backend.state()
+        except ObjStoreError:
+            return None
+        ends_ns = change.receipt.time_ns + backend.least_ttl
+        return (ends_ns - backend.latest_time()) / 1e9
+
     async def is_superseded(self, change: ChangeMessage) -> bool:
         """Whether the object has a newer version, or this one is gone."""
         if change.superseded is None:
@@ -286,7 +301,10 @@ class ChangeSubscriber(PlainSubscriber):
             except ObjStoreError:
                 # Not known, so the failure counts; the next attempt asks again.
                 return False
-            change.superseded = newest is None or newest.sequence != info.revision
+            # The marker of an expired object is soon gone, without having been replaced.
+            change.superseded = (
+                not info.expired if newest is None else newest.sequence != info.revision
+            )
             if change.superseded:
                 self.superseded += 1
                 self.log(

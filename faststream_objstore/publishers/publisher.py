@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Protocol, TypeGuard
 
 from faststream import Response
@@ -37,6 +38,7 @@ from faststream_objstore.publishers.response import ObjectPublishCommand
 from faststream_objstore.publishers.specification import ResultSpecification
 from faststream_objstore.publishers.template import NameTemplate
 from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.expiry import life_of
 
 __all__ = ("ObjectPublisher",)
 
@@ -88,6 +90,7 @@ class ObjectPublisher(PlainPublisher):
         headers: Headers of each object.
         metadata: Metadata of each object.
         chunk_size: Bytes of a chunk.
+        ttl: How long each object lives.
         title: The title in AsyncAPI.
         description: The description in AsyncAPI.
         include_in_schema: Whether AsyncAPI shows it.
@@ -106,6 +109,7 @@ class ObjectPublisher(PlainPublisher):
         headers: Mapping[str, str] | None,
         metadata: Mapping[str, str] | None,
         chunk_size: int | None,
+        ttl: timedelta | float | None,
         title: str | None,
         description: str | None,
         include_in_schema: bool,
@@ -117,6 +121,8 @@ class ObjectPublisher(PlainPublisher):
         self.content_type: str | None = content_type
         self.metadata: dict[str, str] = dict(metadata) if _is_texts(metadata) else {}
         self.chunk_size: int | None = chunk_size
+        life_of(self.bucket, name, ttl)
+        self.ttl: timedelta | float | None = ttl
         self._declaration = bucket
         self._check(isinstance(follow, bool), "follow", follow, "True or False")
         for option, value in (("rebuild", rebuild), ("content_type", content_type)):
@@ -342,6 +348,7 @@ class ObjectPublisher(PlainPublisher):
                     headers=headers,
                     metadata=command.metadata,
                     chunk_size=self.chunk_size,
+                    ttl=self.ttl,
                     # The decision is made by a mode too, although it is not one for users.
                     mode="overwrite" if decision is None else decision,  # type: ignore[arg-type]
                 )

@@ -1,5 +1,6 @@
 """What an older server does not have is one clear error, before anything is left on it."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -86,3 +87,56 @@ async def test_a_bucket_on_an_older_server_stays_as_it_is(
 
     assert (await store.rename("a", "b")).name == "b"
     assert await store.get("b") == b"content"
+
+
+@pytest.mark.parametrize("old_binary", ["2.10.26"], indirect=True)
+async def test_a_bucket_whose_objects_expire_is_not_made_on_an_older_server(
+    old_client: Client, bucket_name: str
+) -> None:
+    server = JetStreamServer(old_client)
+
+    with pytest.raises(FeatureNotEnabledError, match=r"object_ttl, which takes .* 2\.11"):
+        await bind_bucket(server, ObjectStoreConfig(bucket=bucket_name, object_ttl=True))
+
+    assert await server.buckets() == []
+
+
+@pytest.mark.parametrize("old_binary", ["2.10.26"], indirect=True)
+async def test_a_ttl_on_an_older_server_is_refused_before_anything_is_sent(
+    old_client: Client, bucket_name: str
+) -> None:
+    server = JetStreamServer(old_client)
+    backend = await bind_bucket(server, ObjectStoreConfig(bucket=bucket_name))
+    store = ObjectStore.on(backend)
+    wanted = ObjectStoreConfig(bucket=bucket_name, object_ttl=True)
+
+    with pytest.raises(BucketConfigMismatchError, match="object_ttl is off"):
+        await bind_bucket(server, wanted)
+    with pytest.raises(FeatureNotEnabledError, match=r"takes nats-server 2\.11 or later"):
+        await bind_bucket(server, wanted, update=True)
+    with pytest.raises(FeatureNotEnabledError, match=r"nats-server 2\.11"):
+        await store.put("a", b"content", ttl=60)
+
+    assert (await backend.state()).last_sequence == 0
+
+
+@pytest.mark.parametrize("old_binary", ["2.11.11"], indirect=True)
+async def test_objects_expire_on_the_first_server_that_can_do_it(
+    old_client: Client, bucket_name: str
+) -> None:
+    config = ObjectStoreConfig(bucket=bucket_name, object_ttl=1)
+    store = ObjectStore.on(await bind_bucket(JetStreamServer(old_client), config))
+    seen: list[tuple[str, bool]] = []
+    await store.put("deleted", b"1", ttl=1)
+    await store.delete("deleted")
+    await store.put("expires", b"2", ttl=2)
+
+    async def watch() -> None:
+        async with store.watch() as watcher:
+            async for info in watcher:
+                seen.append((info.name, info.expired))
+                if info.name == "expires" and info.expired:
+                    return
+
+    await asyncio.wait_for(watch(), 30)
+    assert seen == [("deleted", False), ("expires", False), ("expires", True)]
