@@ -70,8 +70,8 @@ class Bucket:
         timeout: How many seconds one step (a request, a chunk) may take. If not given, the
             broker's `js_options["timeout"]`, or else 10.
         lane: Whether a second connection to NATS may be opened, with the broker's own
-            options, during large transfers: from 8 MiB on it makes reads faster.
-            It is closed when it is idle.
+            options, while there is much traffic: large objects, or many small ones, are
+            then faster. It is closed when it is idle.
 
     Raises:
         InvalidBucketNameError: If the name is not a valid bucket name.

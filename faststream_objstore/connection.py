@@ -57,7 +57,7 @@ class Binding:
 
         Args:
             timeout: Seconds allowed for one step.
-            lane: Whether a second connection may be opened for large transfers.
+            lane: Whether a second connection may be opened for much traffic.
         """
         connection = self._connection()
         if not isinstance(connection, Client):

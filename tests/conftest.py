@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     choice = config.getoption("--lane")
     if choice != "auto":
         least = 0 if choice == "always" else 1 << 62
-        for name in ("_LARGE_BYTES", "_MANY_MESSAGES"):
+        for name in ("_LARGE_BYTES", "_MANY_MESSAGES", "_MANY_STEPS"):
             assert hasattr(keeper, name)
             setattr(keeper, name, least)
 

@@ -125,7 +125,7 @@ class ObjectStore(
             declare: Create the bucket if it is missing, and compare its settings otherwise.
             domain: The JetStream domain of the bucket.
             timeout: How many seconds one step (a request, a chunk) may take.
-            lane: Whether a second connection may be opened during large transfers.
+            lane: Whether a second connection may be opened for much traffic.
 
         Returns:
             The store.

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -103,9 +104,12 @@ def parse_time(text: str) -> int:
 
     `datetime` only holds microseconds, and Python 3.10 only parses three or six digits.
     """
-    seconds, rest = text[:19], text[19:]
-    since = datetime.fromisoformat(seconds) - _EPOCH
-    result = (since.days * 86_400 + since.seconds) * 1_000_000_000
+    result, rest = _seconds_of(text[:19]) * 1_000_000_000, text[19:]
+    if rest[:1] == "." and rest[-1:] == "Z" and len(rest) <= 11:
+        # As servers write it.
+        digits = rest[1:-1]
+        if digits.isdecimal():
+            return result + int(digits.ljust(9, "0"))
     zone = rest.lstrip(".0123456789")
     fraction = rest[1 : len(rest) - len(zone)]
     if fraction:
@@ -115,6 +119,12 @@ def parse_time(text: str) -> int:
         offset = (int(hours) * 60 + int(minutes)) * 60 * 1_000_000_000
         result += offset if zone[0] == "-" else -offset
     return result
+
+
+@lru_cache(maxsize=1024)
+def _seconds_of(text: str) -> int:
+    since = datetime.fromisoformat(text) - _EPOCH
+    return since.days * 86_400 + since.seconds
 
 
 class UnreadableError(StoreAPIError):

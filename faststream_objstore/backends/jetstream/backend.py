@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nats.aio.msg import Msg
+
 from faststream_objstore.backends.base import (
     ConsumerState,
     Deliver,
@@ -30,6 +32,7 @@ from faststream_objstore.backends.jetstream.api import (
     unreadable,
 )
 from faststream_objstore.backends.jetstream.batch import headers_of, publish_batch
+from faststream_objstore.backends.jetstream.budget import Share
 from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
@@ -79,6 +82,14 @@ class JetStreamBackend:
         self._server = server
         self._api = server.api
         self._stream = stream_name(bucket)
+        self._direct_get = f"{self._api.prefix}.DIRECT.GET.{self._stream}."
+        # The longest of the requests about a subject.
+        self._max_subject = (
+            _CONTROL_LINE
+            - _CONTROL_LINE_REST
+            - len(self._direct_get)
+            - self._api.ordinary.reply_length
+        )
         self._heed({"allow_direct": True} if config is None else config)
         # When the server's clock was last read, by our monotonic clock, and its value.
         self._asked_ns = self._told_ns = 0
@@ -131,49 +142,52 @@ class JetStreamBackend:
     @property
     def max_subject(self) -> int:
         """The longest subject, in bytes, that fits into every request about it."""
-        longest = f"{self._api.prefix}.DIRECT.GET.{self._stream}."
-        return (
-            _CONTROL_LINE - _CONTROL_LINE_REST - len(longest) - self._api.ordinary.reply_length
-        )
+        return self._max_subject
 
     async def last_message(
         self, subject: str, *, leader: bool = False, size: int = 0
     ) -> StoredMessage | None:
         """The newest message of a subject, or `None`."""
-        if size == 0:
-            return await self._last_message(subject, leader=leader)
-        # Metadata can claim any size, but the size of a message is limited.
-        size = min(size, self.max_payload)
-        share = self._api.connection.share(size)
-        if not await share.acquire(size, self.timeout):
-            raise self._api.ordinary.held_up(self.timeout, self.bucket)
+        connection = self._api.connection
+        share: Share | None = None
+        if size:
+            # Metadata can claim any size, but the size of a message is limited.
+            size = min(size, self.max_payload)
+            share = connection.singles(size)
+            if not share.take(size) and not await share.acquire(size, self.timeout):
+                raise self._api.ordinary.held_up(self.timeout, self.bucket)
         try:
-            return await self._last_message(subject, leader=leader)
+            if leader or not self._direct:
+                return await self._leader_get(subject)
+            asked = self._direct_get + subject
+            reply = await connection.request(asked, timeout=self.timeout, bucket=self.bucket)
+            headers = reply.headers or {}
+            if "Nats-Sequence" in headers:
+                return self._read(reply, subject, asked)
+            return await self._without_message(subject, headers)
         finally:
-            share.release(size)
+            if share is not None:
+                share.release(size)
 
-    async def _last_message(self, subject: str, *, leader: bool) -> StoredMessage | None:
-        if leader or not self._direct:
-            return await self._leader_get(subject)
-        asked = f"{self._api.prefix}.DIRECT.GET.{self._stream}.{subject}"
-        reply = await self._api.connection.request(
-            asked, timeout=self.timeout, bucket=self.bucket
-        )
-        headers = reply.headers or {}
-        sequence = headers.get("Nats-Sequence")
-        if sequence is not None:
-            try:
-                return StoredMessage(
-                    subject=subject,
-                    data=reply.data,
-                    sequence=int(sequence),
-                    time_ns=parse_time(headers["Nats-Time-Stamp"]),
-                    size=len(reply.data),
-                    reason="" if reply.data else headers.get(MARKER_REASON, ""),
-                )
-            except UNREADABLE as error:
-                raise unreadable(asked, self.bucket, error) from error
-        status = status_of(reply)
+    def _read(self, reply: Msg, subject: str, asked: str) -> StoredMessage:
+        headers, data = reply.headers or {}, reply.data
+        try:
+            return StoredMessage(
+                subject,
+                data,
+                int(headers["Nats-Sequence"]),
+                parse_time(headers["Nats-Time-Stamp"]),
+                size=len(data),
+                reason="" if data else headers.get(MARKER_REASON, ""),
+            )
+        except UNREADABLE as error:
+            raise unreadable(asked, self.bucket, error) from error
+
+    async def _without_message(
+        self, subject: str, headers: Mapping[str, str]
+    ) -> StoredMessage | None:
+        """What the answer to a direct get means that has no message."""
+        status = headers.get("Status")
         if status == "404":
             return None
         if status == "503":

@@ -16,6 +16,7 @@ from faststream_objstore.backends.jetstream.errors import REFUSALS, ConnectionEr
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
 from faststream_objstore.backends.jetstream.waiting import Answer, Waiting
 from faststream_objstore.exceptions import (
+    NotConnectedError,
     PermissionDeniedError,
     StoreAPIError,
 )
@@ -25,7 +26,7 @@ __all__ = ("Connection", "Destination", "Receive", "status_of")
 Receive = Callable[[Msg], None]
 Destination = Callable[[int], "memoryview | None"]
 Denied = Callable[[PermissionDeniedError], None]
-_Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError]"
+_Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError | None]"
 
 # nats-py suspends inside `publish` only if more than 2 MiB (its default) are waiting to be
 # sent, and while it is suspended it swallows a cancellation. Below half of that, `publish` is
@@ -107,6 +108,7 @@ class Connection(ConnectionErrors):
         self.client = client
         self._large = Budget(_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
         self._small = Budget(_SMALL_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
+        self._large_singles, self._small_singles = self._large.share(), self._small.share()
         self._inbox = client.new_inbox() + "."
         self._tokens = itertools.count()
         self._routes: dict[str, Receive] = {}
@@ -152,6 +154,14 @@ class Connection(ConnectionErrors):
         small = size is not None and size <= _SMALL_BYTES
         return (self._small if small else self._large).share()
 
+    def singles(self, size: int) -> Share:
+        """The account that all reads of a single message share.
+
+        Args:
+            size: The size of the message in bytes.
+        """
+        return self._small_singles if size <= _SMALL_BYTES else self._large_singles
+
     @property
     def reply_length(self) -> int:
         """The number of bytes available for a reply subject."""
@@ -176,30 +186,30 @@ class Connection(ConnectionErrors):
         # Set here and not when the task is reported as done: until then, new callers would
         # wait for a task that has already ended, which does not suspend.
         try:
-            # nats-py keeps the callback, which must not keep this object alive.
-            this = weakref.ref(self)
-
-            def receive(message: Msg) -> None:
-                if (connection := this()) is not None:
-                    connection._receive(message)  # noqa: SLF001 - its own
-
+            receive = self._receiver()
             subscription = await self.subscribe(self._inbox + "*", receive, bucket=bucket)
             self._subscription = subscription
             self._undone[1:] = [self._ending(subscription)]
         finally:
             self._subscribing = None
 
-    def _receive(self, message: Msg) -> None:
-        token = message.subject[len(self._inbox) :]
-        waiting = self._replies.pop(token, None)
-        if waiting is not None:
-            future = waiting[0]
-            if not future.done():
-                future.set_result(message)
-            return
-        receive = self._routes.get(token)
-        if receive is not None:
-            receive(message)
+    def _receiver(self) -> Receive:
+        # The client keeps it, and it must not keep this object alive.
+        replies, routes, cut = self._replies, self._routes, len(self._inbox)
+
+        def receive(message: Msg) -> None:
+            token = message.subject[cut:]
+            waiting = replies.pop(token, None)
+            if waiting is not None:
+                future = waiting[0]
+                if not future.done():
+                    future.set_result(message)
+                return
+            route = routes.get(token)
+            if route is not None:
+                route(message)
+
+        return receive
 
     def add_route(self, receive: Receive) -> str:
         """Make a reply subject whose messages go to `receive`, until `remove_route`."""
@@ -279,34 +289,55 @@ class Connection(ConnectionErrors):
             PermissionDeniedError: If the server refuses the subject.
             StoreTimeoutError: If no reply arrives in time.
         """
-        if self._subscription is None:
-            await self.open_replies(bucket=bucket)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        while True:
-            future: _Reply = loop.create_future()
-            token = str(next(self._tokens))
-            self._replies[token] = future, subject, bucket
-            generation = self.generation
-            try:
-                await self.publish(
-                    subject,
-                    payload,
-                    reply=self._inbox + token,
-                    headers=headers,
-                    bucket=bucket,
-                )
-                message = await self.answer(future, deadline, generation)
-            finally:
-                self._replies.pop(token, None)
-            if isinstance(message, PermissionDeniedError):
-                raise message
-            if message is not None:
-                return message
-            if self.reconnects == generation or loop.time() >= deadline:
-                raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
-            if not resend:
-                raise self.lost("the answer to a message", bucket)
+        waiting = self._waiting
+        try:
+            if self._subscription is None:
+                await self.open_replies(bucket=bucket)
+            while True:
+                future: _Reply = loop.create_future()
+                token = str(next(self._tokens))
+                self._replies[token] = future, subject, bucket
+                generation = self.generation
+                try:
+                    await self.publish(
+                        subject,
+                        payload,
+                        reply=self._inbox + token,
+                        headers=headers,
+                        bucket=bucket,
+                    )
+                    waiting.add(future, deadline, generation)
+                    message = await future
+                finally:
+                    self._replies.pop(token, None)
+                    waiting.remove(future)
+                if message is not None:
+                    if isinstance(message, PermissionDeniedError):
+                        raise message
+                    return message
+                if self.reconnects == generation or loop.time() >= deadline:
+                    raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
+                if not resend:
+                    raise self.lost("the answer to a message", bucket)
+        except NotConnectedError:
+            other = self._substitute()
+            if other is None:
+                raise
+            # The message was not sent, or it may be sent again.
+            return await other.request(
+                subject,
+                payload,
+                timeout=max(0.0, deadline - loop.time()),
+                bucket=bucket,
+                headers=headers,
+                resend=resend,
+            )
+
+    def _substitute(self) -> "Connection | None":
+        """The connection that takes over the requests of this one when it is lost."""
+        return None
 
     async def publish(
         self,
@@ -324,17 +355,7 @@ class Connection(ConnectionErrors):
             StoreAPIError: If the message is larger than the server's `max_payload`.
         """
         client = self.client
-        size = len(payload)
-        if headers:
-            # "NATS/1.0\r\n", "key: value\r\n" and "\r\n".
-            size += 12 + sum(len(key) + len(value) + 4 for key, value in headers.items())
-        if size > client.max_payload:
-            # nats-py does not count the headers, and the server would close the connection.
-            msg = (
-                f"{in_bucket(bucket)}a message of {size} bytes, headers included, is more "
-                f"than the server's max_payload, {client.max_payload}."
-            )
-            raise StoreAPIError(msg, bucket=bucket, code=400, err_code=_TOO_LARGE)
+        size = self._size_of(payload, headers, bucket)
         try:
             # nats-py declares `bytes`, but only takes the length and concatenates.
             sending = client.publish(subject, payload, reply, headers)  # type: ignore[arg-type]
@@ -344,6 +365,33 @@ class Connection(ConnectionErrors):
                 await asyncio.shield(asyncio.ensure_future(sending))
         except REFUSALS as error:
             raise self._refused(error, bucket) from error
+
+    def _size_of(
+        self,
+        payload: bytes | bytearray | memoryview,
+        headers: dict[str, str] | None,
+        bucket: str | None,
+    ) -> int:
+        """The size of a message in bytes.
+
+        Raises:
+            StoreAPIError: If it is more than the server's `max_payload`.
+        """
+        size = len(payload)
+        if headers:
+            # "NATS/1.0\r\n", "key: value\r\n" and "\r\n".
+            size += 12
+            for key, value in headers.items():
+                size += len(key) + len(value) + 4
+        limit = self.client.max_payload
+        if size > limit:
+            # nats-py does not count the headers, and the server would close the connection.
+            msg = (
+                f"{in_bucket(bucket)}a message of {size} bytes, headers included, is more "
+                f"than the server's max_payload, {limit}."
+            )
+            raise StoreAPIError(msg, bucket=bucket, code=400, err_code=_TOO_LARGE)
+        return size
 
     async def subscribe(
         self,

@@ -51,7 +51,7 @@ class JetStreamServer:
         client: A connected nats-py client; it is not closed here.
         prefix: The subject prefix of the JetStream API; see `prefix_of` for domains.
         timeout: Seconds allowed for one step: a request, a chunk, an acknowledgement.
-        lane: Whether a second connection may be opened for large transfers.
+        lane: Whether a second connection may be opened for much traffic.
     """
 
     def __init__(

@@ -64,13 +64,21 @@ class Waiting:
             deadline: By the loop's clock.
             generation: The connection on which the request was sent.
         """
-        self._waiting[future] = (deadline, generation)
-        if self._timer is None or deadline < self._timer.when():
-            self._look_by(deadline)
+        self.add(future, deadline, generation)
         try:
             return await future
         finally:
-            del self._waiting[future]
+            self.remove(future)
+
+    def add(self, future: "asyncio.Future[Any]", deadline: float, generation: int) -> None:
+        """Resolve a future with `None` as `answer` does, until `remove`."""
+        self._waiting[future] = (deadline, generation)
+        if self._timer is None or deadline < self._timer.when():
+            self._look_by(deadline)
+
+    def remove(self, future: "asyncio.Future[Any]") -> None:
+        """Forget a future."""
+        self._waiting.pop(future, None)
 
     def _look_by(self, deadline: float) -> None:
         if self._timer is not None:

@@ -28,6 +28,13 @@ def lane_of(client: Client) -> Any:
     return Lanes.of(Connection.of(client)).current
 
 
+def as_in_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open lanes as in a service, whatever the option --lane says."""
+    monkeypatch.setattr(keeper, "_LARGE_BYTES", 8 * MIB)
+    monkeypatch.setattr(keeper, "_MANY_MESSAGES", 2_000)
+    monkeypatch.setattr(keeper, "_MANY_STEPS", 100)
+
+
 async def until(condition: Callable[[], Any]) -> None:
     async def wait() -> None:
         while not condition():
@@ -98,7 +105,10 @@ async def test_a_lane_has_the_clients_tls() -> None:
         assert await soon(store.get("large")) == LARGE
 
 
-async def test_small_objects_open_no_lane_nor_do_large_ones_where_it_is_off() -> None:
+async def test_small_objects_open_no_lane_nor_do_large_ones_where_it_is_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_in_service(monkeypatch)
     async with serving() as (_, client, store):
         await soon(store.put("small", bytes(MIB)))
         assert await soon(store.get("small")) == bytes(MIB)
@@ -107,6 +117,76 @@ async def test_small_objects_open_no_lane_nor_do_large_ones_where_it_is_off() ->
         await soon(store.put("large", LARGE))
         assert await soon(store.get("large")) == LARGE
         assert lane_of(client) is None
+
+
+async def test_many_small_steps_at_once_open_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_MANY_SECONDS", 60.0)
+    async with serving() as (_, client, store):
+        await soon(asyncio.gather(*(store.put(f"{n}", b"%d" % n) for n in range(60))))
+        await until(lambda: lane_of(client) is not None)
+        lane = lane_of(client).lane
+        sent = 0
+        send = lane.send
+
+        def counted(*message: Any) -> None:
+            nonlocal sent
+            sent += 1
+            send(*message)
+
+        monkeypatch.setattr(lane, "send", counted)
+        got = await soon(asyncio.gather(*(store.get(f"{n}") for n in range(60))))
+        assert got == [b"%d" % n for n in range(60)]
+        # For each its metadata and its chunk.
+        assert sent == 120
+    async with serving(lane=False) as (_, client, store):
+        await soon(asyncio.gather(*(store.put(f"{n}", b"%d" % n) for n in range(60))))
+        assert lane_of(client) is None
+
+
+async def test_as_many_small_steps_over_a_longer_time_open_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_in_service(monkeypatch)
+    # No two steps are that close.
+    monkeypatch.setattr(keeper, "_MANY_SECONDS", -1.0)
+    async with serving() as (_, client, store):
+        await soon(asyncio.gather(*(store.put(f"{n}", b"%d" % n) for n in range(60))))
+        assert lane_of(client) is None
+        assert Lanes.of(Connection.of(client))._opening is None
+
+
+@pytest.mark.parametrize("after", [1, 40, 100, 200])
+async def test_small_steps_whose_lane_is_lost_are_done_over_the_first_connection(
+    after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_MANY_STEPS", 1)
+    async with serving() as (_, client, store):
+        await soon(store.put("here", b"here"))
+        await until(lambda: lane_of(client) is not None)
+        lane = lane_of(client)
+        ((sid, (receive, _)),) = lane.lane._protocol.listeners.items()
+        received = 0
+
+        def counted(message: Any) -> None:
+            nonlocal received
+            receive(message)
+            received += 1
+            if received == after:
+                lane.lane._protocol.abort()
+
+        lane.lane._protocol.listeners[sid] = counted, None
+        puts = [store.put(f"{n}", b"%d" % n) for n in range(64)]
+        gets = [store.get("here") for _ in range(64)]
+        results = await soon(asyncio.gather(*puts, *gets))
+        assert results[64:] == [b"here"] * 64
+        assert lane.lane.is_closed
+        names = {info.name for info in await soon(store.list())}
+        assert names == {"here", *map(str, range(64))}
+        for n in range(64):
+            assert await soon(store.get(f"{n}")) == b"%d" % n
+        # Nothing is left of the first attempts: each object has one chunk and its metadata.
+        state = await client.jetstream().stream_info("OBJ_b")
+        assert state.state.messages == 2 * 65
 
 
 async def test_a_server_that_refuses_a_second_connection_is_served_over_the_first(

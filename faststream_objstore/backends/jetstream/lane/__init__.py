@@ -1,4 +1,4 @@
-"""The lane: a second connection for large transfers, with our own protocol code."""
+"""The lane: a second connection for much traffic, with our own protocol code."""
 
 from .connection import LaneConnection
 from .handshake import LaneUnavailable

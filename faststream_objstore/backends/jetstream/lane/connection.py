@@ -1,6 +1,5 @@
 """A lane with the interface of the backend's `Connection`."""
 
-import asyncio
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +7,6 @@ from typing import cast
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from faststream_objstore.backends.jetstream.connection import (
@@ -17,7 +15,6 @@ from faststream_objstore.backends.jetstream.connection import (
     Receive,
 )
 from faststream_objstore.backends.jetstream.permissions import Heard, refused_subject
-from faststream_objstore.exceptions import NotConnectedError
 
 from .lane import Lane
 
@@ -35,54 +32,53 @@ class LaneConnection(Connection):
     def __init__(self, lane: Lane, ordinary: Connection) -> None:
         super().__init__(cast("Client", lane))
         self.lane: Lane = lane
+        self._protocol = lane._protocol  # noqa: SLF001 - one thing with its parts
         self._ordinary = weakref.ref(ordinary)
         lane.when_lost(self._waiting.look)
 
     @property
     def is_usable(self) -> bool:
         """Whether new operations may start on it."""
-        return self.lane.is_connected and not self.lane.retired
+        return not (self._protocol.is_lost or self.lane.retired)
 
     @property
     def is_busy(self) -> bool:
         """Whether operations are in progress on it."""
         return bool(self._replies or self._waiting or self._routes) or self.lane.listening > 1
 
-    async def request(
+    @property
+    def reconnects(self) -> int:
+        """1 once it is lost."""
+        return int(self._protocol.is_lost)
+
+    @property
+    def generation(self) -> int:
+        """Counts connections; see `Connection`."""
+        return 2 if self._protocol.is_lost else 0
+
+    def _substitute(self) -> Connection | None:
+        return self._ordinary()
+
+    async def publish(
         self,
         subject: str,
-        payload: bytes = b"",
+        payload: bytes | bytearray | memoryview = b"",
         *,
-        timeout: float,
-        bucket: str | None = None,
+        reply: str = "",
         headers: dict[str, str] | None = None,
-        resend: bool = True,
-    ) -> Msg:
-        """Publish, and return the first reply, over the ordinary connection if necessary."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        bucket: str | None = None,
+    ) -> None:
+        """Publish; see `Connection`."""
+        if self._protocol.paused is not None:
+            await super().publish(
+                subject, payload, reply=reply, headers=headers, bucket=bucket
+            )
+            return
+        self._size_of(payload, headers, bucket)
         try:
-            return await super().request(
-                subject,
-                payload,
-                timeout=timeout,
-                bucket=bucket,
-                headers=headers,
-                resend=resend,
-            )
-        except NotConnectedError:
-            # The lane is lost. The message was not sent, or it may be sent again.
-            ordinary = self._ordinary()
-            if ordinary is None:
-                raise
-            return await ordinary.request(
-                subject,
-                payload,
-                timeout=max(0.0, timeout - (loop.time() - began)),
-                bucket=bucket,
-                headers=headers,
-                resend=resend,
-            )
+            self.lane.send(subject, payload, reply, headers)
+        except nats.errors.ConnectionClosedError as error:
+            raise self._refused(error, bucket) from error
 
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
         listeners = cast("Lane", self.client).error_listeners

@@ -17,9 +17,12 @@ __all__ = ("Lanes",)
 
 _LOGGER = logging.getLogger("faststream_objstore")
 
-# Transfers of this size, or reads of this many messages, justify opening a lane.
+# Transfers of this size, reads of this many messages, or this many steps within a second
+# justify opening a lane.
 _LARGE_BYTES = 8 * 1024 * 1024
 _MANY_MESSAGES = 2_000
+_MANY_STEPS = 100
+_MANY_SECONDS = 1.0
 
 # Beyond this, a transfer uses the ordinary connection instead of waiting for the lane.
 _OPEN_SECONDS = 2.0
@@ -55,7 +58,9 @@ class Lanes:
         self._opening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
+        # The steps over the lane since the last look; without a lane, those since `_counting`.
         self._steps = 0
+        self._counting = 0.0
         self._used = 0.0
         when_closed(self._client, weakref.WeakMethod(self.close))
 
@@ -66,16 +71,19 @@ class Lanes:
         return lane if lane is not None and lane.is_usable else None
 
     def step(self) -> LaneConnection | None:
-        """The lane for one more step, if one is open.
-
-        Small steps do not open one: with 64 at a time, nats-py's own buffer, which sends many
-        messages at once, is faster.
-        """
-        lane = self._lane
-        if lane is None or not lane.is_usable:
-            return None
+        """The lane for one more step, if one is open; many steps open one."""
         self._steps += 1
-        return lane
+        lane = self._lane
+        if lane is not None and lane.is_usable:
+            return lane
+        if self._steps == 1:
+            self._counting = asyncio.get_running_loop().time()
+        if self._steps >= _MANY_STEPS:
+            now = asyncio.get_running_loop().time()
+            self._steps = 0
+            if now - self._counting <= _MANY_SECONDS:
+                self._begin(now)
+        return None
 
     async def open(self, *, size: int = 0, messages: int = 0) -> LaneConnection | None:
         """The lane for a transfer, opened if the transfer is large.
@@ -104,7 +112,7 @@ class Lanes:
         except LaneUnavailable as error:
             if self._not_before == 0.0:
                 _LOGGER.warning(
-                    "Large objects go over the broker's own connection, which is slower: %s. "
+                    "All objects go over the broker's own connection, which is slower: %s. "
                     "Bucket(lane=False) asks for no other.",
                     error,
                 )
@@ -140,7 +148,7 @@ class Lanes:
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
     def close(self) -> None:
-        """Close the lane; the next large transfer opens another."""
+        """Close the lane; much traffic opens another."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

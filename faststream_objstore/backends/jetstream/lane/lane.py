@@ -1,7 +1,7 @@
-"""A second connection for large transfers, which stands in for a nats-py client."""
+"""A second connection for much traffic, which stands in for a nats-py client."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import nats.errors
@@ -17,6 +17,7 @@ _nuid = NUID()
 # Above this, asyncio's transport tells writers to pause.
 _HIGH_WATER = 2 * 1024 * 1024
 _CRLF = b"\r\n"
+_OPEN, _LOST = {"reconnects": 0}, {"reconnects": 1}
 
 
 class Lane:
@@ -72,7 +73,7 @@ class Lane:
     @property
     def stats(self) -> dict[str, int]:
         """Like nats-py's; the loss counts as a reconnect, which ends pending requests."""
-        return {"reconnects": int(self.is_closed)}
+        return _LOST if self._protocol.is_lost else _OPEN
 
     @property
     def is_connected(self) -> bool:
@@ -103,31 +104,43 @@ class Lane:
         subject: str,
         payload: bytes | bytearray | memoryview = b"",
         reply: str = "",
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send a message.
+        """Send a message when there is room; see `send`."""
+        protocol = self._protocol
+        while protocol.paused is not None and not protocol.is_lost:
+            await asyncio.shield(protocol.paused)
+        self.send(subject, payload, reply, headers)
+
+    def send(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview,
+        reply: str,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        """Send a message, whether there is room for it or not.
 
         The payload may be reused at once unless it is `bytes`, or a view of `bytes`.
 
         Raises:
             nats.errors.ConnectionClosedError: If the lane is lost.
         """
-        while (paused := self._protocol.paused) is not None and self.is_connected:
-            await asyncio.shield(paused)
-        if self.is_closed:
+        protocol = self._protocol
+        if protocol.is_lost:
             raise nats.errors.ConnectionClosedError
         size = len(payload)
         if headers:
-            lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-            block = f"NATS/1.0\r\n{lines}\r\n".encode()
-            command = f"HPUB {subject} {reply} {len(block)} {len(block) + size}\r\n".encode()
-            command += block
+            lines = "".join([f"{key}: {value}\r\n" for key, value in headers.items()])
+            block = f"NATS/1.0\r\n{lines}\r\n"
+            head = len(block) if block.isascii() else len(block.encode())
+            command = f"HPUB {subject} {reply} {head} {head + size}\r\n{block}".encode()
         else:
             command = f"PUB {subject} {reply} {size}\r\n".encode()
         if size < _SMALL_BYTES:
-            self._protocol.write(b"".join((command, payload, _CRLF)))
+            protocol.write(b"".join((command, payload, _CRLF)))
         else:
-            self._protocol.writelines((command, _lasting(payload), _CRLF))
+            protocol.writelines((command, _lasting(payload), _CRLF))
 
     def listen(
         self, subject: str, receive: Receive, destination: Destination | None = None

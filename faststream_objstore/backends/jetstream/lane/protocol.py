@@ -15,9 +15,12 @@ __all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
 _SCRATCH_BYTES = 64 * 1024
 # An incomplete body that is larger than this is received directly into its destination.
 _LARGE_BYTES = 8 * 1024
+# Commands are collected for one write up to this size.
+_TOGETHER_BYTES = 64 * 1024
 
 _CRLF = b"\r\n"
-_STATUS_LINE = b"NATS/1.0"
+_STATUS_LINE = "NATS/1.0"
+_SPACE = " \t\n\r\x0b\f"
 
 
 class LaneMessage(NamedTuple):
@@ -69,7 +72,12 @@ class LaneProtocol(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._resumed: asyncio.Future[None] | None = None
-        self._lost = False
+        self.is_lost: bool = False
+        """Whether the connection is lost, or being closed."""
+        # Commands that are sent together at the end of this turn of the event loop, and their
+        # size.
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
 
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._window = memoryview(self._scratch)
@@ -103,8 +111,9 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all waiters."""
-        self._lost = True
+        self.is_lost = True
         self._body = None
+        self._unsent.clear()
         if self._resumed is not None and not self._resumed.done():
             self._resumed.set_result(None)
         for pong in self.pongs:
@@ -134,32 +143,50 @@ class LaneProtocol(asyncio.BufferedProtocol):
         """What to await (shielded) before writing more."""
         return self._resumed
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether the connection is lost."""
-        return self._lost or self._transport is None or self._transport.is_closing()
-
     def write(self, data: bytes) -> None:
-        """Send a command."""
-        if self._transport is not None and not self._lost:
-            self._transport.write(data)
+        """Send a command, together with the others of this turn of the event loop."""
+        if self._transport is None or self.is_lost:
+            return
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes >= _TOGETHER_BYTES:
+            self._send()
 
     def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send the pieces of a command; without copying from Python 3.12 on.
 
         Their memory must not change until they have been sent.
         """
-        if self._transport is not None and not self._lost:
-            self._transport.writelines(pieces)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            # From Python 3.12 on, `writelines` would watch the socket's number, which may be
+            # another one's by now.
+            return
+        transport.writelines((*self._unsent, *pieces))
+        self._unsent.clear()
+        self._unsent_bytes = 0
+
+    def _send(self) -> None:
+        """Hand over to the transport what was written in this turn."""
+        unsent = self._unsent
+        if unsent and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+        unsent.clear()
+        self._unsent_bytes = 0
 
     def close(self) -> None:
         """Close the connection after everything written has been sent."""
         if self._transport is not None:
+            self._send()
+            self.is_lost = True
             self._transport.close()
 
     def abort(self) -> None:
         """Close the connection at once."""
         if self._transport is not None:
+            self.is_lost = True
             self._transport.abort()
 
     # Reading
@@ -193,37 +220,51 @@ class LaneProtocol(asyncio.BufferedProtocol):
             self.abort()
 
     def _parse(self) -> None:
-        scratch = self._scratch
-        while not self._lost:
+        scratch, window, listeners = self._scratch, self._window, self.listeners
+        while not self.is_lost:
             if self._under_way is not None and not self._parse_body():
                 return
-            begin = self._start
-            at = scratch.find(_CRLF, begin, self._end)
+            begin, end = self._start, self._end
+            at = scratch.find(_CRLF, begin, end)
             if at < 0:
-                if self._end - begin == _SCRATCH_BYTES:
+                if end - begin == _SCRATCH_BYTES:
                     msg = "a line without an end"
                     raise ValueError(msg)
                 return
-            self._start = at + 2
+            body = self._start = at + 2
             first = scratch[begin] if at > begin else 0
             if first == 77:  # MSG
                 parts = scratch[begin:at].decode().split(" ")
                 if len(parts) == 4:
-                    _, subject, sid, size = parts
+                    _, subject, sid, length = parts
                     reply = ""
                 else:
-                    _, subject, sid, reply, size = parts
-                self._under_way = (sid, subject, reply, 0, int(size))
+                    _, subject, sid, reply, length = parts
+                head, size = 0, int(length)
             elif first == 72:  # HMSG
                 parts = scratch[begin:at].decode().split(" ")
                 if len(parts) == 5:
-                    _, subject, sid, head, size = parts
+                    _, subject, sid, header_length, length = parts
                     reply = ""
                 else:
-                    _, subject, sid, reply, head, size = parts
-                self._under_way = (sid, subject, reply, int(head), int(size))
-            elif at > begin:
-                self._command(bytes(scratch[begin:at]))
+                    _, subject, sid, reply, header_length, length = parts
+                head, size = int(header_length), int(length)
+            else:
+                if at > begin:
+                    self._command(bytes(scratch[begin:at]))
+                continue
+            if size > _LARGE_BYTES or end - body < size + 2:
+                self._under_way = (sid, subject, reply, head, size)
+                continue
+            # Nearly all messages are small and completely there.
+            self._start = body + size + 2
+            headers = None
+            if head:
+                headers = _headers_of(bytes(window[body : body + head]))
+            receive = listeners.get(sid, _NOBODY)[0]
+            receive(
+                LaneMessage(subject, reply, bytes(window[body + head : body + size]), headers)
+            )
 
     def _parse_body(self) -> bool:
         """Whether the body is complete, so that parsing can continue."""
@@ -238,7 +279,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
             self._under_way = None
             self._filled = 0
             return True
-        receive, destination = self.listeners.get(sid, (_drop, None))
+        receive, destination = self.listeners.get(sid, _NOBODY)
         if there >= size + 2:
             begin = self._start
             self._start += size + 2
@@ -279,7 +320,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
         assert self._under_way is not None  # noqa: S101
         sid, subject, reply, head, _ = self._under_way
         body, self._body = self._body, None
-        receive, _ = self.listeners.get(sid, (_drop, None))
+        receive, _ = self.listeners.get(sid, _NOBODY)
         if body is None:
             return
         headers = _headers_of(bytes(body[:head])) if head else None
@@ -289,7 +330,8 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
     def _command(self, line: bytes) -> None:
         if line == b"PING":
-            self.write(b"PONG\r\n")
+            self._unsent.append(b"PONG\r\n")
+            self._send()
         elif line == b"PONG":
             if self.pongs:
                 pong = self.pongs.pop(0)
@@ -308,23 +350,23 @@ def _drop(message: LaneMessage) -> None:
     """What arrives after an UNSUB was sent."""
 
 
+_NOBODY: tuple[Receive, Destination | None] = (_drop, None)
+
+
 def _headers_of(raw: bytes) -> dict[str, str]:
     """Parse a header block, one value per key; the last one wins, as in nats-py."""
-    lines = raw.split(_CRLF)
-    if not lines[0].startswith(_STATUS_LINE):
+    first, *lines = raw.decode(errors="surrogateescape").split("\r\n")
+    if not first.startswith(_STATUS_LINE):
         msg = "a header block without NATS/1.0"
         raise ValueError(msg)
     headers: dict[str, str] = {}
-    status = lines[0][len(_STATUS_LINE) :].strip()
-    if status:
-        code, _, described = status.partition(b" ")
-        headers["Status"] = code.decode()
+    if len(first) > len(_STATUS_LINE):
+        code, _, described = first[len(_STATUS_LINE) :].strip().partition(" ")
+        headers["Status"] = code
         if described.strip():
-            headers["Description"] = described.strip().decode(errors="replace")
-    for line in lines[1:]:
-        key, colon, value = line.partition(b":")
+            headers["Description"] = described.strip()
+    for line in lines:
+        key, colon, value = line.partition(":")
         if colon:
-            headers[key.strip().decode(errors="surrogateescape")] = value.strip().decode(
-                errors="surrogateescape"
-            )
+            headers[key.strip(_SPACE)] = value.strip(_SPACE)
     return headers
