@@ -31,7 +31,7 @@ def origin_on(broker_now: Callable[[], NatsBroker | None]) -> Origin:
         if isinstance(correlation_id, str):
             headers[_CORRELATION_ID] = correlation_id
         # Half of another trace is worse than none.
-        if not any(name in given for name in _TRACE):
+        if not given or not any(name in given for name in _TRACE):
             headers |= _trace_headers(broker)
         return headers
 

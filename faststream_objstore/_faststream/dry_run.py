@@ -64,7 +64,10 @@ _entered: contextvars.ContextVar[tuple[DryRun, ...]] = contextvars.ContextVar(
 
 def dry_run_of(broker: NatsBroker) -> DryRun | None:
     """The dry run that this task is in, on a broker that is in use."""
-    for dry_run in reversed(_entered.get()):
+    entered = _entered.get()
+    if not entered:
+        return None
+    for dry_run in reversed(entered):
         if dry_run.is_on(broker):
             return dry_run
     return None

@@ -268,21 +268,21 @@ class ObjectInfo:
 def new_info(
     name: str,
     bucket: str,
-    nuid: str,
-    size: int,
-    chunks: int,
-    digest: str | None,
-    deleted: bool,
-    description: str | None,
-    headers: dict[str, list[str]] | None,
-    metadata: dict[str, str] | None,
-    options: ObjectMetaOptions | None,
-    revision: int,
-    mtime: datetime | None,
-    expired: bool,
-    expires: datetime | None,
+    nuid: str = "",
+    size: int = 0,
+    chunks: int = 0,
+    digest: str | None = None,
+    deleted: bool = False,
+    description: str | None = None,
+    headers: dict[str, list[str]] | None = None,
+    metadata: dict[str, str] | None = None,
+    options: ObjectMetaOptions | None = None,
+    revision: int = 0,
+    mtime: datetime | None = None,
+    expired: bool = False,
+    expires: datetime | None = None,
 ) -> ObjectInfo:
-    """Equivalent to `ObjectInfo(...)` with all fields in order, in a third of the time."""
+    """Equivalent to `ObjectInfo(...)` with the fields in order, in a third of the time."""
     info = object.__new__(ObjectInfo)
     _set_name(info, name)
     _set_bucket(info, bucket)

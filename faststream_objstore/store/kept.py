@@ -62,8 +62,11 @@ async def plan(
         stays: Whether the entry's content still belongs to an object afterwards.
     """
     keep = wire.keep_replaced(backend.metadata)
-    entries = (entry,) if moved is None else (entry, moved)
-    if not keep and not any(wire.has_replaced(one.raw) for one in entries):
+    if not (
+        keep
+        or wire.has_replaced(entry.raw)
+        or (moved is not None and wire.has_replaced(moved.raw))
+    ):
         return Plan(raw, stays=stays)
     noted = _noted(entry)
     if moved is not None:

@@ -8,7 +8,7 @@ from typing_extensions import Unpack
 
 from ..backends.base import Backend
 from ..exceptions import InvalidLinkError, InvalidOptionError
-from ..models import DEFAULT_CHUNK_SIZE, ObjectInfo
+from ..models import DEFAULT_CHUNK_SIZE, ObjectInfo, new_info
 from .expiry import Ttl, Until, life_of
 from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
 from .modes import Condition, PutMode, put_condition
@@ -94,12 +94,13 @@ def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]
     texts = dict(metadata if metadata is not None else given.metadata or {})
     if filename is not None:
         texts[FILENAME_KEY] = filename
-    info = described(
-        ObjectInfo(name=name, bucket=bucket),
-        description=description if description is not None else given.description,
-        headers=headers if headers is not None else given.headers,
-        texts=texts,
-    )
+    if description is None:
+        description = given.description
+    if headers is None:
+        headers = given.headers
+    info = new_info(name, bucket)
+    if description is not None or headers or texts:
+        info = described(info, description=description, headers=headers, texts=texts)
     size = options.get("chunk_size")
     if size is None and stored is not None:
         size = stored.max_chunk_size

@@ -39,6 +39,11 @@ class Origin(NamedTuple):
         """
         if not self.names:
             return info
+        if not info.headers:
+            new = self.current(())
+            if not new:
+                return info
+            return replace(info, headers={name: [value] for name, value in new.items()})
         old = (before and before.headers) or {}
         given = {
             name: values

@@ -1,6 +1,7 @@
 """Put: chunks first, then the metadata that makes them an object."""
 
 import asyncio
+import hashlib
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -21,10 +22,10 @@ from ..exceptions import (
     UnsupportedDataError,
 )
 from ..messages import StoredMessage
-from ..models import ObjectInfo
+from ..models import ObjectInfo, new_info
 from ..settling import run_to_completion
 from . import expiry, kept, lifetime, metadata, modes
-from .digest import BufferDigest, Digest
+from .digest import INLINE, BufferDigest, Digest
 from .modes import Condition, Decision
 from .sources import Source
 
@@ -207,13 +208,13 @@ class Sending:
                     msg, bucket=backend.bucket, name=info.name
                 ) from None
             raise
-        version = ObjectInfo(
-            name=info.name,
-            bucket=info.bucket,
-            nuid=nuid,
-            size=size,
-            chunks=chunks,
-            digest=wire.encode_digest(sha256),
+        version = new_info(
+            info.name,
+            info.bucket,
+            nuid,
+            size,
+            chunks,
+            wire.encode_digest(sha256),
             description=info.description,
             headers=info.headers,
             metadata=info.metadata,
@@ -234,6 +235,9 @@ class Sending:
 
     async def _buffer(self, upload: ChunkUpload, view: memoryview) -> tuple[int, int, bytes]:
         size, step = view.nbytes, self._chunk_size
+        if 0 < size <= min(step, INLINE) and self._progress is None:
+            await upload.write(view)
+            return size, 1, hashlib.sha256(view).digest()
         digest = BufferDigest(view)
         try:
             for start in range(0, size, step):
@@ -333,7 +337,7 @@ class _Commit:
                 age = asyncio.get_running_loop().time() - self._began
                 expiry.require_in_time(backend, version.name, self._life, age)
                 raw = expiry.with_life(lifetime.aged(backend, plan.raw, age), self._life)
-                self._plan = plan._replace(raw=raw)
+                self._plan = plan if raw is plan.raw else plan._replace(raw=raw)
             self._unknown = True
             try:
                 return await metadata.write(

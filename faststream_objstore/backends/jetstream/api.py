@@ -29,7 +29,7 @@ from faststream_objstore.exceptions import (
     ObjStoreError,
     StoreAPIError,
 )
-from faststream_objstore.wire import stream_name
+from faststream_objstore.wire import load_json, stream_name
 
 __all__ = (
     "CONSUMER_NOT_FOUND",
@@ -274,6 +274,10 @@ class JetStreamAPI:
         lane = None if self._lanes is None else self._lanes.step()
         return self.ordinary if lane is None else lane
 
+    def opens_lane(self, size: int) -> bool:
+        """Whether `open_lane` would open a lane for a transfer of so many bytes."""
+        return self._lanes is not None and self._lanes.opens(size)
+
     async def open_lane(self, *, size: int = 0, messages: int = 0) -> Connection | None:
         """The lane for a transfer; `None` if the transfer is small, or if no lane is possible.
 
@@ -335,7 +339,7 @@ class JetStreamAPI:
         if status == "503":
             raise _not_enabled(bucket, "no responders")
         try:
-            answer: dict[str, Any] = json.loads(reply.data)
+            answer: dict[str, Any] = load_json(reply.data)
             refused = answer.get("error")
             wrong = refusal(refused, bucket) if refused else None
         except UNREADABLE as error:

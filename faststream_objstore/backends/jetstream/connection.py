@@ -113,6 +113,7 @@ class Connection(ConnectionErrors):
         self._tokens = itertools.count()
         self._routes: dict[str, Receive] = {}
         self._replies: dict[str, tuple[_Reply, str, str | None]] = {}
+        self._watched_routes: dict[str, tuple[str, str | None, Denied]] = {}
         # Keyed by the subject in lower case, as in the server's refusals.
         self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
         self._waiting = Waiting(client)
@@ -172,6 +173,11 @@ class Connection(ConnectionErrors):
         """How often the client has lost its connection and found a new one."""
         return self.client.stats["reconnects"]
 
+    @property
+    def has_replies(self) -> bool:
+        """Whether replies can be received; otherwise `open_replies` comes first."""
+        return self._subscription is not None
+
     async def open_replies(self, *, bucket: str | None = None) -> None:
         """Subscribe to the replies; only once, however many tasks need it at the same time."""
         while self._subscription is None:
@@ -211,15 +217,27 @@ class Connection(ConnectionErrors):
 
         return receive
 
-    def add_route(self, receive: Receive) -> str:
-        """Make a reply subject whose messages go to `receive`, until `remove_route`."""
+    def add_route(
+        self, receive: Receive, *, watched: "tuple[str, str | None, Denied] | None" = None
+    ) -> str:
+        """Make a reply subject whose messages go to `receive`, until `remove_route`.
+
+        Args:
+            receive: Called with each message.
+            watched: The subject that is published to, the bucket, and what to call when the
+                server refuses the subject.
+        """
         token = str(next(self._tokens))
         self._routes[token] = receive
+        if watched is not None:
+            self._watched_routes[token] = watched
         return self._inbox + token
 
     def remove_route(self, reply: str) -> None:
         """Remove a reply subject; messages that still arrive for it are dropped."""
-        self._routes.pop(reply[len(self._inbox) :], None)
+        token = reply[len(self._inbox) :]
+        self._routes.pop(token, None)
+        self._watched_routes.pop(token, None)
 
     def watch(self, subject: str, denied: Denied, *, bucket: str | None) -> Callable[[], None]:
         """Call `denied` whenever the server refuses this subject.
@@ -254,7 +272,10 @@ class Connection(ConnectionErrors):
         for future, subject, bucket in self._replies.values():
             if subject.lower() == lowered and not future.done():
                 future.set_result(self.denied(subject, bucket))
-        for subject, bucket, denied in tuple(self._watched.get(lowered, ())):
+        for subject, bucket, denied in (
+            *self._watched.get(lowered, ()),
+            *(one for one in self._watched_routes.values() if one[0].lower() == lowered),
+        ):
             denied(self.denied(subject, bucket))
 
     @property

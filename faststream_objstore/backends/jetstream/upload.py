@@ -69,7 +69,6 @@ class JetStreamUpload:
         self._purge = purge
 
         self._reply: str | None = None
-        self._unwatch: Callable[[], None] | None = None
         self._generation = 0
         self._window = _WINDOW_CHUNKS
         self._largest = 0
@@ -86,14 +85,15 @@ class JetStreamUpload:
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Send a chunk; wait while too many are unacknowledged."""
         if self._reply is None:
-            await self._api.open_lane(size=self._size or 0)
-            self._connection = self._api.connection
-            await self._connection.open_replies(bucket=self._bucket)
-            self._reply = self._connection.add_route(self._receive)
-            self._unwatch = self._connection.watch(
-                self._subject, self._denied, bucket=self._bucket
+            if self._api.opens_lane(self._size or 0):
+                await self._api.open_lane(size=self._size or 0)
+            connection = self._connection = self._api.connection
+            if not connection.has_replies:
+                await connection.open_replies(bucket=self._bucket)
+            self._reply = connection.add_route(
+                self._receive, watched=(self._subject, self._bucket, self._denied)
             )
-            self._generation = self._connection.generation
+            self._generation = connection.generation
         self._require_connection()
         if not self._connection.client.is_connected:
             # nats-py would keep only 2 MiB of what is published now.
@@ -272,6 +272,3 @@ class JetStreamUpload:
         if self._reply is not None:
             self._connection.remove_route(self._reply)
             self._reply = None
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None

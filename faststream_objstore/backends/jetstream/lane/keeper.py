@@ -85,6 +85,10 @@ class Lanes:
                 self._begin(now)
         return None
 
+    def opens(self, size: int) -> bool:
+        """Whether `open` would open a lane for a transfer of so many bytes."""
+        return size >= _LARGE_BYTES and self.current is None
+
     async def open(self, *, size: int = 0, messages: int = 0) -> LaneConnection | None:
         """The lane for a transfer, opened if the transfer is large.
 
