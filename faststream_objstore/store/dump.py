@@ -224,6 +224,7 @@ def _settings(status: ObjectStoreStatus) -> dict[str, Any]:
         "compression": status.compressed,
         "metadata": status.metadata,
         "keep_replaced": _seconds(status.keep_replaced),
+        "transactions": status.transactions,
     }
 
 

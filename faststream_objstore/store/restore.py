@@ -86,6 +86,8 @@ async def config_of_dump(
             compression=settings["compression"] or None,
             metadata=settings["metadata"] or None,
             keep_replaced=settings["keep_replaced"],
+            # Older dumps do not say, and older servers have none.
+            transactions=settings.get("transactions") or None,
         )
     except (KeyError, InvalidOptionError) as error:
         msg = f"The dump's settings cannot be read: {error}"

@@ -77,6 +77,29 @@ async def test_bucket_comes_back_as_it_was(
     )
 
 
+async def test_settings_of_a_bucket_are_those_of_the_dumped_one(
+    create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    settings: dict[str, Any] = {
+        "description": "text",
+        "ttl": timedelta(days=7),
+        "max_bytes": 10_000_000,
+        "storage": "memory",
+        "replicas": 1,
+        "compression": True,
+        "metadata": {"team": "photos"},
+        "keep_replaced": timedelta(minutes=2),
+        "transactions": True,
+    }
+    store = ObjectStore.on(await create_bucket(bucket_name, **settings))
+    file = io.BytesIO()
+    await soon(store.dump(file))
+    file.seek(0)
+
+    config = await config_of_dump(file, "new")
+    assert {key: getattr(config, key) for key in settings} == settings
+
+
 async def test_dump_of_a_server_is_a_fixture_in_memory(
     store: ObjectStore, tmp_path: Path
 ) -> None:
