@@ -1,5 +1,6 @@
 """The command `objstore` (extra `cli`)."""
 
+import io
 import sys
 
 __all__ = ("main",)
@@ -16,4 +17,8 @@ def main() -> None:
             "The command objstore needs typer and rich; install them with "
             "pip install 'faststream-objstore[cli]'."
         )
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="objstore")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from faststream_objstore.cli.output import (
     size_of,
 )
 from faststream_objstore.cli.session import Address, Session, run, usage
+from faststream_objstore.cli.stdin import reading_stdin
 
 __all__ = ("app",)
 
@@ -147,6 +149,8 @@ def get(
     at = Address.of(address)
     if at.is_folder and file in {"", "-"}:
         usage(f"{address!r} is a folder; say which folder to write it to")
+    if file == "-" and json:
+        usage("stdout is for the content then; leave --json out")
     session: Session = context.obj
 
     async def folder() -> None:
@@ -215,10 +219,13 @@ def put(
             # Before the bucket is made.
             raise FileNotFoundError(2, os.strerror(2), file)
         async with session.store(at.bucket, create=create) as store:
-            with bar(name, quiet=json) as progress:
+            with (
+                reading_stdin() if file == "-" else nullcontext(source) as content,
+                bar(name, quiet=json) as progress,
+            ):
                 stored = await store.put(
                     name,
-                    sys.stdin.buffer if file == "-" else source,
+                    content,
                     filename=None if file == "-" else source.name,
                     description=description,
                     mode="create" if if_absent else "overwrite",

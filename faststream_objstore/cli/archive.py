@@ -1,6 +1,7 @@
 """The commands for a bucket as a file."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from faststream_objstore.cli.output import bar, say
 from faststream_objstore.cli.session import Address, Session, run, usage
+from faststream_objstore.cli.stdin import reading_stdin
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.store.restore import RestoreMode, config_of_dump
@@ -70,8 +72,10 @@ def restore(
     session: Session = context.obj
 
     async def put(store: ObjectStore) -> None:
-        source = sys.stdin.buffer if file == "-" else Path(file)
-        with bar(bucket, objects=True, quiet=json) as progress:
+        with (
+            reading_stdin() if file == "-" else nullcontext(Path(file)) as source,
+            bar(bucket, objects=True, quiet=json) as progress,
+        ):
             done = await store.restore(source, mode=modes[mode], progress=progress)
         say(done, "restored", json=json)
 

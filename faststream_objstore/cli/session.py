@@ -3,9 +3,10 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
@@ -139,6 +140,11 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
     """
 
     async def awaited() -> None:
+        working = asyncio.current_task()
+        if working is not None and not until_interrupted:
+            # Without this, nothing would remove the part of a file that is there.
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
         await work()
 
     try:
@@ -154,6 +160,8 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
         raise typer.Exit(1) from None
     except (ObjStoreError, nats.errors.Error, OSError) as error:
         fail(str(error))
+    except asyncio.CancelledError:
+        fail("terminated")
     except KeyboardInterrupt:
         if not until_interrupted:
             fail("interrupted")

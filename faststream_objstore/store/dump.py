@@ -27,6 +27,7 @@ from ..exceptions import (
 )
 from ..models import BulkResult, ObjectInfo, ObjectStoreStatus
 from . import paths
+from .files import require_replaceable
 from .handle import StoreHandle
 from .put import Progress, report
 from .restore import FORMAT, VERSION, Restore, RestoreMode, failures, reading
@@ -77,6 +78,7 @@ class DumpVerbs(StoreHandle):
                 self._refuse(f"{target!r} is neither a path nor a file open for writing")
             return await _Dump(store, target, "", None).run(progress)
         path = Path(target)
+        await asyncio.to_thread(require_replaceable, path)
         temporary = path.with_name(f".{path.name[:50]}.part")
         failed: BulkError | None = None
         file = await asyncio.to_thread(temporary.open, "wb")

@@ -1,9 +1,11 @@
 """The targets that `get` can write to: open files, sync and async, and paths."""
 
 import asyncio
+import errno
 import inspect
 import io
 import os
+import stat
 from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +14,14 @@ from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo
 from .put import Progress, report
 
-__all__ = ("WriteTarget", "require_writable", "save", "save_now", "write_into")
+__all__ = (
+    "WriteTarget",
+    "require_replaceable",
+    "require_writable",
+    "save",
+    "save_now",
+    "write_into",
+)
 
 # Chunks are collected up to this size before a thread writes them: handing work to a
 # thread costs as much as writing about 100 KiB.
@@ -122,8 +131,27 @@ def save_now(path: Path, data: bytes) -> None:
         raise
 
 
+def require_replaceable(path: Path) -> None:
+    """Refuse a folder, and a device or a pipe, which a file moved there would destroy.
+
+    Raises:
+        OSError: In both cases.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - half of the time is the path's
+    except OSError:
+        # It does not exist, or creating the file next to it tells why not.
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        msg = "It is not a regular file, so it is not replaced"
+        raise OSError(errno.EINVAL, msg, str(path))
+
+
 def _beside(path: Path) -> tuple[Path, int]:
     """A new temporary file in the same folder, open."""
+    require_replaceable(path)
     # File names may have 255 bytes, and a character may take four of them.
     temporary = path.with_name(f".{path.name[:50]}.{os.urandom(6).hex()}.part")
     # Not `tempfile`: its files are private to the user whatever the umask says.

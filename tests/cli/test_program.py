@@ -1,10 +1,12 @@
 """The program `objstore`, on a real server."""
 
+import asyncio
 import os
 import signal
 import subprocess
 from pathlib import Path
 
+import anyio
 import httpx
 import nats
 import pytest
@@ -13,6 +15,7 @@ from nats.js.api import ConsumerConfig
 
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
+from tests.backends.proxy import between
 from tests.cli.support import Program
 
 
@@ -88,6 +91,15 @@ def test_names_cannot_steer_the_terminal(objstore: Program, bucket: str) -> None
     objstore("put", "-", f"{bucket}/\x1b[2J\nred", given=b"")
     assert "\\x1b[2J\\nred" in objstore("ls", bucket)
     assert "\x1b" not in objstore("ls", bucket)
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(
+    objstore: Program, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objstore("put", "-", f"{bucket}/fünf")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+
+    assert objstore("ls", f"{bucket}/f").splitlines()[-1].endswith("  f\\xfcnf")
 
 
 def test_objects_are_copied_moved_and_deleted(objstore: Program, bucket: str) -> None:
@@ -268,6 +280,69 @@ def test_command_line_that_cannot_work_is_exit_code_two(
     objstore: Program, arguments: tuple[str, ...], said: str
 ) -> None:
     assert said in " ".join(objstore.failing(*arguments, code=2).split())
+
+
+@pytest.mark.parametrize("command", ["put", "restore"])
+async def test_interrupt_ends_a_command_that_waits_for_its_input(
+    objstore: Program, bucket: str, nats_client: Client, command: str
+) -> None:
+    content = bytes(1_000_000)
+    if command == "restore":
+        objstore("put", "-", f"{bucket}/second", given=content)
+        content = objstore.run("dump", bucket, "-").stdout[:600_000]
+        objstore("rm", f"{bucket}/first", f"{bucket}/second")
+    names = [one["name"] for one in objstore.values("ls", bucket, "-r")]
+    before = await messages_of(nats_client, bucket)
+    arguments = ("put", "-", f"{bucket}/x") if command == "put" else ("restore", "-", bucket)
+    process = objstore.start(*arguments, stdin=subprocess.PIPE)
+    try:
+        os.write(process.stdin.fileno(), content)  # type: ignore[union-attr]
+        with anyio.fail_after(20):
+            while await messages_of(nats_client, bucket) == before:
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(10) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == "interrupted\n"
+    finally:
+        process.kill()
+        process.communicate()
+    assert objstore.values("sweep", bucket, "--older-than", "0s") == [{"freed": 0}]
+    if command == "put":
+        assert [one["name"] for one in objstore.values("ls", bucket, "-r")] == names
+
+
+async def messages_of(client: Client, bucket: str) -> int:
+    return (await client.jetstream().stream_info(f"OBJ_{bucket}")).state.messages
+
+
+async def test_command_that_is_terminated_leaves_no_part_of_a_file(
+    nats_server: NatsServer, objstore: Program, bucket_name: str, tmp_path: Path
+) -> None:
+    objstore("put", "-", f"{bucket_name}/large", "--create", given=bytes(32 * 1024**2))
+    async with between(nats_server) as proxy:
+        process = Program(proxy.url, tmp_path).start("dump", bucket_name, "bucket.tar")
+        try:
+            with anyio.fail_after(20):
+                while not list(tmp_path.iterdir()):
+                    await asyncio.sleep(0)
+            proxy.stall()
+            process.terminate()
+            code = await asyncio.to_thread(process.wait, 10)
+        finally:
+            process.kill()
+            _, errors = process.communicate()
+    assert (code, errors) == (1, "terminated\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dump_to_a_folder_is_refused_before_anything_is_read(
+    objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for target in ("folder", "/", "."):
+        assert f"Is a directory: '{target}'" in objstore.failing("dump", bucket, target)
 
 
 async def test_bucket_is_not_made_unless_told_to(

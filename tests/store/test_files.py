@@ -1,6 +1,7 @@
 """put_file and get_file: a file appears whole and verified, or not at all."""
 
 import asyncio
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,11 @@ from typing import Any
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.exceptions import ObjectChangedError, ObjectNotFoundError
+from faststream_objstore.exceptions import (
+    BulkError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+)
 from faststream_objstore.models import ObjectMeta
 from faststream_objstore.store import ObjectStore
 from tests.store.support import MIB, layout, pattern_bytes, soon
@@ -187,3 +192,37 @@ async def test_get_file_of_a_link_writes_its_target(
 
     assert await soon(store.get_file("link", tmp_path / "file")) == info
     assert (tmp_path / "file").read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize("verb", ["get_file", "get_dir", "dump"])
+async def test_what_is_no_regular_file_is_not_replaced(
+    store: ObjectStore, tmp_path: Path, verb: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("pipe")
+    await soon(store.put("link", b"content"))
+
+    with pytest.raises((OSError, BulkError), match="not a regular file"):
+        if verb == "get_file":
+            await soon(store.get_file("link", tmp_path / "link"))
+        elif verb == "get_dir":
+            await soon(store.get_dir("", tmp_path))
+        else:
+            await soon(store.dump(tmp_path / "link"))
+    assert pipe.is_fifo()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+async def test_folder_is_refused_as_a_file_before_anything_is_transferred(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    await soon(store.put("name", b"content"))
+    seen: list[int] = []
+
+    with pytest.raises(IsADirectoryError) as raised:
+        await soon(
+            store.get_file("name", tmp_path, progress=lambda done, _: seen.append(done))
+        )
+    assert raised.value.filename == str(tmp_path)
+    assert seen == []
