@@ -4,6 +4,7 @@ import asyncio
 import warnings
 from collections.abc import Awaitable, Callable
 from copy import copy
+from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -22,10 +23,13 @@ from faststream_objstore._faststream import (
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.middlewares.claims import HEADER, Claims, Reference
+from faststream_objstore.store.expiry import life_of
 from faststream_objstore.wire import metadata_subject
 
 __all__ = ("ClaimCheckMiddleware",)
 
+# How long bodies live where nothing else is said.
+_LIFE = timedelta(days=1)
 # nats-server's default, which `TestNatsBroker` has too.
 _DEFAULT_MAX_PAYLOAD = 1024 * 1024
 # Left for headers below `max_payload`, since middlewares behind this one add theirs: 16 KiB,
@@ -58,6 +62,9 @@ class ClaimCheckMiddleware:
         delete_after: With `"ack"`, an object is deleted when its message is acknowledged, or
             handled if there is nothing to acknowledge (core NATS, replies); use it for
             messages with a single consumer. Otherwise objects expire with the bucket's `ttl`.
+        ttl: How long a body lives, in a bucket with `object_ttl`: longer than any message may
+            wait. If not given, as long as the bucket's `ttl` says; a day, if the bucket has
+            only `object_ttl`, and bodies are not deleted otherwise.
 
     Raises:
         InvalidOptionError: If an option is invalid.
@@ -78,6 +85,7 @@ class ClaimCheckMiddleware:
         threshold: int | None = None,
         prefix: str = "claims/",
         delete_after: Literal["ack"] | None = None,
+        ttl: timedelta | float | None = None,
     ) -> None:
         if not isinstance(bucket, Bucket):
             msg = f"ClaimCheckMiddleware takes a Bucket, got {bucket!r}."
@@ -96,13 +104,26 @@ class ClaimCheckMiddleware:
             raise InvalidOptionError(msg, bucket=bucket.name)
         if prefix != "":
             metadata_subject(bucket.name, prefix)
-        if delete_after is None and bucket.declare and not bucket.config.ttl:
-            warnings.warn(
-                f"Bucket '{bucket.name}' keeps the bodies of messages for ever: give it a "
-                "ttl, or the ClaimCheckMiddleware delete_after='ack'.",
-                stacklevel=2,
+        life = life_of(bucket.name, prefix, ttl)
+        object_ttl = bucket.config.object_ttl
+        if life is not None and bucket.declare and not object_ttl:
+            msg = (
+                f"Bucket '{bucket.name}': the ttl of a ClaimCheckMiddleware takes a bucket "
+                f"with object_ttl; declare Bucket('{bucket.name}', object_ttl=True), which "
+                "takes nats-server 2.11, or give the bucket a ttl."
             )
-        self._claims = Claims(bucket, prefix)
+            raise InvalidOptionError(msg, bucket=bucket.name)
+        if delete_after is None and bucket.declare and not bucket.config.ttl and not life:
+            if not object_ttl:
+                warnings.warn(
+                    f"Bucket '{bucket.name}' keeps the bodies of messages for ever: give it a "
+                    "ttl, or the ClaimCheckMiddleware delete_after='ack' or, in a bucket with "
+                    "object_ttl, a ttl.",
+                    stacklevel=2,
+                )
+            elif isinstance(object_ttl, timedelta):
+                life = max(_LIFE, object_ttl)
+        self._claims = Claims(bucket, prefix, ttl=life)
         self._threshold = threshold
         self._deletes = delete_after == "ack"
         # Bodies that are being sent and that no consumer in this process has read yet.

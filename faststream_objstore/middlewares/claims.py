@@ -25,6 +25,7 @@ from faststream_objstore.exceptions import (
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.settling import run_to_completion
 from faststream_objstore.store import ObjectStore
+from faststream_objstore.store.expiry import Ttl
 
 if TYPE_CHECKING:
     from faststream_objstore.changes.subscriber import Attachment
@@ -117,11 +118,13 @@ class Claims:
     Args:
         bucket: The bucket, attached to a `Buckets` before its first use.
         prefix: What their names begin with.
+        ttl: How long a body lives; as long as the bucket says if not given.
     """
 
-    def __init__(self, bucket: Bucket, prefix: str) -> None:
+    def __init__(self, bucket: Bucket, prefix: str, *, ttl: Ttl = None) -> None:
         self._bucket = bucket
         self._prefix = prefix
+        self._ttl = ttl
         self._store = ObjectStore(bucket.name, self._backend)
 
     @property
@@ -156,7 +159,7 @@ class Claims:
             headers["correlation_id"] = correlation_id
         name = f"{self._prefix}{secrets.token_hex(_NAME_BYTES)}"
         try:
-            info = await self._store.put(name, body, headers=headers)
+            info = await self._store.put(name, body, headers=headers, ttl=self._ttl)
         except asyncio.CancelledError:
             # A put that was past the point of no return has stored it.
             await run_to_completion(self.delete(name))
@@ -192,7 +195,7 @@ class Claims:
         except (ObjectNotFoundError, ObjectChangedError) as error:
             msg = (
                 f"Bucket '{self._bucket.name}': the body of a message, {reference.size} bytes "
-                f"in {reference.name!r}, is gone: the bucket's ttl ran out before the message "
+                f"in {reference.name!r}, is gone: its ttl ran out before the message "
                 "was handled, or another consumer acknowledged it with delete_after='ack'."
             )
             raise ClaimNotFoundError(

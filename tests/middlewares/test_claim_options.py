@@ -25,6 +25,8 @@ def test_bucket_that_keeps_bodies_for_ever_is_warned_about() -> None:
 def test_bucket_whose_bodies_go_is_not_warned_about() -> None:
     ClaimCheckMiddleware(Bucket("claims", ttl=60))
     ClaimCheckMiddleware(Bucket("claims"), delete_after="ack")
+    ClaimCheckMiddleware(Bucket("claims", object_ttl=True), ttl=60)
+    ClaimCheckMiddleware(Bucket("claims", object_ttl=True))
     # Somebody else made it, and knows its ttl.
     ClaimCheckMiddleware(Bucket("claims", declare=False))
 
@@ -36,6 +38,9 @@ def test_bucket_whose_bodies_go_is_not_warned_about() -> None:
         ({"threshold": True}, InvalidOptionError),
         ({"threshold": 1.5}, InvalidOptionError),
         ({"delete_after": "nack"}, InvalidOptionError),
+        # The bucket has no object_ttl.
+        ({"ttl": 60}, InvalidOptionError),
+        ({"ttl": -1, "bucket": Bucket("claims", object_ttl=True)}, InvalidOptionError),
         ({"prefix": None}, InvalidObjectNameError),
         ({"prefix": "\ud800"}, InvalidObjectNameError),
         ({"bucket": "claims"}, InvalidOptionError),
