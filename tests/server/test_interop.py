@@ -4,6 +4,7 @@ What they can do they do here both ways; where one has a quirk, a comment beside
 assertion says which.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -429,6 +430,115 @@ async def test_a_bucket_with_transactions_is_any_other_bucket_to_another_client(
 
         assert await store.get("one") == b"second"
         assert await foreign.get(bucket_name, "three") == b"two"
+        await require_no_orphans(nats_client, store)
+    finally:
+        await server.delete(bucket_name)
+
+
+# What each client does with the marker that a server leaves of an expired object: True for
+# what works, or a part of what it raises. Most parse it as JSON wherever they meet it.
+MEETS_MARKERS: dict[str, dict[str, str | bool]] = {
+    "nats-py": {
+        "watch": True,
+        "list, marker first": True,
+        # It waits for ever for an entry after the marker.
+        "list, marker last": "TimeoutError",
+        "get": "BadObjectMetaError",
+        "put": "BadObjectMetaError",
+        "delete": "BadObjectMetaError",
+    },
+    "natsio": {
+        "watch": "JSONDecodeError",
+        "list, marker first": "JSONDecodeError",
+        "list, marker last": "JSONDecodeError",
+        "get": "JSONDecodeError",
+        "put": "JSONDecodeError",
+        "delete": "JSONDecodeError",
+    },
+    "natsrpy": {
+        "watch": "failed to deserialize",
+        "list, marker first": "failed deserializing",
+        "list, marker last": "failed deserializing",
+        "get": "failed to decode",
+        "put": True,
+        "delete": "failed to decode",
+    },
+    "nats.js": {
+        "watch": True,
+        "list, marker first": True,
+        "list, marker last": True,
+        "get": "SyntaxError",
+        "put": "SyntaxError",
+        "delete": "SyntaxError",
+    },
+}
+
+
+async def leave_marker(client: Client, bucket: str, name: str) -> None:
+    """What a server leaves of an expired object; this one stays."""
+    headers = {"Nats-Marker-Reason": "MaxAge", "Nats-Rollup": "sub"}
+    await client.request(metadata_subject(bucket, name), b"", headers=headers)
+
+
+async def test_a_bucket_whose_objects_expire_is_read_by_another_client_between_markers(
+    nats_client: Client, bucket_name: str, foreign: Foreign
+) -> None:
+    config = ObjectStoreConfig(bucket=bucket_name, object_ttl=1)
+    server = JetStreamServer(nats_client)
+    store = ObjectStore.on(await bind_bucket(server, config))
+    meets = MEETS_MARKERS[foreign.name]
+
+    async def outcome(work: Any) -> Any:
+        try:
+            await work
+        except ForeignError as error:
+            return str(error)
+        return True
+
+    def agrees(found: Any, what: str) -> None:
+        expected = meets[what]
+        assert str(expected) in str(found), (what, found)
+
+    try:
+        content = b"several chunks " * 50
+        await store.put("long", content, chunk_size=CHUNK, ttl=3600)
+        await store.put("stays", content, chunk_size=CHUNK)
+        await store.put("replaced", b"1", ttl=3600)
+        await store.put("replaced", b"2")
+        assert await foreign.get(bucket_name, "long") == content
+        assert await foreign("list", bucket_name) == ["long", "replaced", "stays"]
+        await foreign.put(bucket_name, "long", b"theirs", chunk_size=CHUNK)
+        assert (await store.get_info("long")).expires is None
+        assert await store.get("long") == b"theirs"
+        await store.put("described", content, ttl=3600)
+        await foreign("describe", bucket_name, name="described", description="theirs")
+        # nats.js keeps fields that it does not know. All leave out the server's TTL, so that
+        # only the content expires.
+        described = await store.get_info("described")
+        assert (described.expires is not None) == (foreign.name == "nats.js")
+        await store.delete("described")
+
+        before = await consumers(nats_client, bucket_name)
+        watching = asyncio.ensure_future(foreign("watch", bucket_name, until="end"))
+        while await consumers(nats_client, bucket_name) <= before:
+            await asyncio.sleep(0.01)
+        await leave_marker(nats_client, bucket_name, "expired")
+        await store.put("end", b"")
+        agrees(await outcome(watching), "watch")
+        agrees(await outcome(foreign("list", bucket_name)), "list, marker first")
+        await leave_marker(nats_client, bucket_name, "expired")
+        agrees(await outcome(foreign("list", bucket_name)), "list, marker last")
+        assert await foreign.get(bucket_name, "stays") == content
+        agrees(await outcome(foreign.get(bucket_name, "expired")), "get")
+        agrees(await outcome(foreign("delete", bucket_name, name="expired")), "delete")
+        await leave_marker(nats_client, bucket_name, "expired")
+        agrees(await outcome(foreign.put(bucket_name, "expired", b"theirs")), "put")
+        assert await store.exists("expired") is (meets["put"] is True)
+
+        # Without markers, all is as before.
+        await store.put("expired", b"ours")
+        assert await foreign.get(bucket_name, "expired") == b"ours"
+        assert "expired" in await foreign("list", bucket_name)
         await require_no_orphans(nats_client, store)
     finally:
         await server.delete(bucket_name)

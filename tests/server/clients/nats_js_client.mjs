@@ -57,6 +57,19 @@ async function act(op, bucket, a) {
     }
     case "list":
       return (await store.list()).map((info) => info.name).sort();
+    case "watch": {
+      const seen = [];
+      const watcher = await store.watch();
+      const timer = setTimeout(() => watcher.stop(), 5000);
+      for await (const info of watcher) {
+        if (info === null) continue;
+        seen.push([info.name, Boolean(info.deleted)]);
+        if (info.name === a.until) break;
+      }
+      clearTimeout(timer);
+      watcher.stop();
+      return seen;
+    }
     case "delete":
       await store.delete(a.name);
       return null;

@@ -40,6 +40,15 @@ async def act(js: Any, op: str, bucket: str, a: dict[str, Any]) -> Any:
             return sorted(info.name for info in await store.list(ignore_deletes=True))
         except NotFoundError:
             return []
+    elif op == "watch":
+        seen: list[list[Any]] = []
+        watcher = await store.watch()
+        while not seen or seen[-1][0] != a["until"]:
+            info = await watcher.updates(timeout=4)
+            if info is not None:
+                seen.append([info.name, bool(info.deleted)])
+        await watcher.stop()
+        return seen
     elif op == "delete":
         await store.delete(a["name"])
     elif op == "describe":

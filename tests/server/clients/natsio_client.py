@@ -43,6 +43,8 @@ async def act(js: Any, op: str, bucket: str, a: dict[str, Any]) -> Any:
         }
     elif op == "list":
         return sorted(info.name for info in await store.list())
+    elif op == "watch":
+        return await asyncio.wait_for(watch(store, a["until"]), 5)
     elif op == "delete":
         await store.delete(a["name"])
     elif op == "rename":
@@ -58,6 +60,17 @@ async def act(js: Any, op: str, bucket: str, a: dict[str, Any]) -> Any:
     else:
         raise NotImplementedError(op)
     return None
+
+
+async def watch(store: Any, until: str) -> list[list[Any]]:
+    seen: list[list[Any]] = []
+    async with store.watch() as watcher:
+        async for info in watcher:
+            if info is not None:
+                seen.append([info.name, bool(info.deleted)])
+                if info.name == until:
+                    break
+    return seen
 
 
 async def main(url: str) -> None:

@@ -42,6 +42,8 @@ async def act(stores: Any, op: str, bucket: str, a: dict[str, Any]) -> Any:
         }
     elif op == "list":
         return sorted([info.name async for info in await store.list()])
+    elif op == "watch":
+        return await asyncio.wait_for(watch(store, a["until"]), 5)
     elif op == "delete":
         await store.delete(a["name"])
     elif op == "rename":
@@ -55,6 +57,15 @@ async def act(stores: Any, op: str, bucket: str, a: dict[str, Any]) -> Any:
     else:
         raise NotImplementedError(op)
     return None
+
+
+async def watch(store: Any, until: str) -> list[list[Any]]:
+    seen: list[list[Any]] = []
+    async for info in await store.watch():
+        seen.append([info.name, bool(info.deleted)])
+        if info.name == until:
+            break
+    return seen
 
 
 async def main(url: str) -> None:
