@@ -56,6 +56,15 @@ async def test_calls_of_the_page_on_transactions(
             pass
 
 
+async def test_calls_of_the_page_on_expiry(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with NatsServer() as server:
+        monkeypatch.setenv("NATS_URL", server.url)
+        async with ran("expiry.md", folder) as page:
+            await page["test_forgotten_uploads_are_reported"]()
+
+
 @pytest.fixture
 def started(folder: Path) -> Path:
     """A folder with the files of the page on getting started."""
