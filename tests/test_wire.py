@@ -6,6 +6,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StoredMessage
@@ -20,6 +22,7 @@ from faststream_objstore.models import (
     ObjectMetaOptions,
     ObjectStoreConfig,
 )
+from faststream_objstore.wire import metadata
 
 # From `printf hello | sha256sum`.
 HELLO_HEX = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -587,3 +590,43 @@ def test_notes_are_written_beside_what_is_there() -> None:
     }
     assert wire.replaced_in(noted, 9_000) == [("A", 5, {"m": 1}), ("B", 9, 2)]
     assert wire.with_replaced(raw, []) == {"x": 1}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(JSON, st.booleans())
+def test_json_is_read_alike_with_and_without_pydantic(value: object, escaped: bool) -> None:
+    data = json.dumps(value, ensure_ascii=escaped).encode()
+    assert wire.load_json(data) == value
+    assert metadata._plain_loads(data) == value
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b"123456789012345678901234567890", 123456789012345678901234567890),
+        (b'"\\ud800"', "\ud800"),
+        (b'"\\ud83d\\ude00"', "\U0001f600"),
+        (b" [1] \n", [1]),
+        (b"-Infinity", float("-inf")),
+        ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
+        (b"[" * 400 + b"]" * 400, None),
+    ],
+)
+def test_json_is_read_as_python_reads_it(text: bytes, value: object) -> None:
+    assert wire.load_json(text) == json.loads(text)
+    if value is not None:
+        assert wire.load_json(text) == value
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"1 2", b'{"a": 1}x', b'"\xff"', b"{'a': 1}"])
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each parser has its own words
+        wire.load_json(text)

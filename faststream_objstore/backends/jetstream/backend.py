@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nats.aio.msg import Msg
-
 from faststream_objstore.backends.base import (
     ConsumerState,
     Deliver,
@@ -163,14 +161,15 @@ class JetStreamBackend:
             reply = await connection.request(asked, timeout=self.timeout, bucket=self.bucket)
             headers = reply.headers or {}
             if "Nats-Sequence" in headers:
-                return self._read(reply, subject, asked)
+                return self._read(headers, reply.data, subject, asked)
             return await self._without_message(subject, headers)
         finally:
             if share is not None:
                 share.release(size)
 
-    def _read(self, reply: Msg, subject: str, asked: str) -> StoredMessage:
-        headers, data = reply.headers or {}, reply.data
+    def _read(
+        self, headers: Mapping[str, str], data: bytes, subject: str, asked: str
+    ) -> StoredMessage:
         try:
             return StoredMessage(
                 subject,

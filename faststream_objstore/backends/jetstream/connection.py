@@ -52,7 +52,8 @@ def _retrieve(task: "asyncio.Task[None]") -> None:
 
 def status_of(message: Msg) -> str | None:
     """The status of a message without data: `"503"`, `"404"`."""
-    return message.headers.get("Status") if message.headers else None
+    headers = message.headers
+    return headers.get("Status") if headers else None
 
 
 _unsubscribing: set["asyncio.Task[None]"] = set()

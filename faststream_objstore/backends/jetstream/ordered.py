@@ -45,6 +45,10 @@ _WINDOW_MESSAGES = 2048
 # The cost of a message besides its body.
 _OVERHEAD_BYTES = 512
 
+# The share of what has arrived is released together, at the latest after so much.
+_SETTLED_BYTES = 64 * 1024
+_SETTLED_MESSAGES = 32
+
 # The server removes a consumer that nobody pulls from, such as that of a killed client.
 _INACTIVE_SECONDS = 30
 _EXPIRES_SECONDS = 30
@@ -148,6 +152,8 @@ class OrderedConsumer:
         self._requests = PullRequests()
         self._share = self._connection.share(size)
         self._size = size
+        # What has arrived since a part of the share was last released.
+        self._settled = self._settled_bytes = 0
         self._wake: asyncio.Future[bool] | None = None
         self._clock = time.monotonic
 
@@ -304,6 +310,7 @@ class OrderedConsumer:
 
     async def _reserve(self, count: int) -> bool:
         """Whether that many may be requested now; waits if nothing else would arrive."""
+        self._release_settled()
         size = count * (self._largest or self._connection.client.max_payload)
         if self._size is not None:
             size = min(size, self._size + count * _OVERHEAD_BYTES)
@@ -363,7 +370,7 @@ class OrderedConsumer:
         data = message.data
         length = len(data)
         try:
-            _, sequence, delivered, time_ns, pending = Receipt.of(message.reply)
+            _, sequence, delivered, time_ns, pending = Receipt.read(message.reply)
             size = (
                 int((message.headers or {})["Nats-Msg-Size"]) if self._headers_only else length
             )
@@ -376,12 +383,12 @@ class OrderedConsumer:
         self._delivered = delivered
         self.remaining = self._left(pending)
         self.heard = self._clock()
-        self._settle_one()
+        self._settle_one(length)
         if self.room is not None:
             data = self._put_into(self.room, data)
         stored = StoredMessage(message.subject, data, sequence, time_ns, pending, size)
-        if not length and message.headers:
-            stored = stored._replace(reason=message.headers.get(MARKER_REASON, ""))
+        if not length and (headers := message.headers):
+            stored = stored._replace(reason=headers.get(MARKER_REASON, ""))
         self.buffer.append(stored)
         weight = length + _OVERHEAD_BYTES
         if weight > self._largest:
@@ -404,11 +411,20 @@ class OrderedConsumer:
         room.commit(len(data))
         return b""
 
-    def _settle_one(self) -> None:
-        share = self._share
-        share.heard = self.heard
-        share.release(share.size // (self._requests.missing or 1))
+    def _settle_one(self, length: int) -> None:
+        self._share.heard = self.heard
         self._requests.settle_one()
+        self._settled += 1
+        self._settled_bytes += length
+        if self._settled_bytes >= _SETTLED_BYTES or self._settled >= _SETTLED_MESSAGES:
+            self._release_settled()
+
+    def _release_settled(self) -> None:
+        """Release the part of the share that belongs to what has arrived."""
+        count, self._settled, self._settled_bytes = self._settled, 0, 0
+        if count:
+            share = self._share
+            share.release(share.size * count // (self._requests.missing + count))
 
     def _heed(self, message: Msg) -> None:
         status = status_of(message)
@@ -418,6 +434,7 @@ class OrderedConsumer:
         elif status in {"404", "408"}:
             self.heard = asyncio.get_running_loop().time()
             token = message.subject.rpartition(".")[2]
+            self._release_settled()
             outstanding = self._requests.missing
             count = self._requests.end(token)
             self._share.release(self._share.size * count // (outstanding or 1))

@@ -140,7 +140,7 @@ class Lane:
         if size < _SMALL_BYTES:
             protocol.write(b"".join((command, payload, _CRLF)))
         else:
-            protocol.writelines((command, _lasting(payload), _CRLF))
+            protocol.write_body(command, _lasting(payload))
 
     def listen(
         self, subject: str, receive: Receive, destination: Destination | None = None

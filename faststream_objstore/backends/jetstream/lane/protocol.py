@@ -5,7 +5,7 @@ https://docs.nats.io/reference/reference-protocols/nats-protocol
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 __all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
@@ -16,10 +16,10 @@ _SCRATCH_BYTES = 64 * 1024
 # An incomplete body that is larger than this is received directly into its destination.
 _LARGE_BYTES = 8 * 1024
 # Commands are collected for one write up to this size.
-_TOGETHER_BYTES = 64 * 1024
+_TOGETHER_BYTES = 1024 * 1024
 
 _CRLF = b"\r\n"
-_STATUS_LINE = "NATS/1.0"
+_STATUS_LINE = b"NATS/1.0"
 _SPACE = " \t\n\r\x0b\f"
 
 
@@ -30,13 +30,19 @@ class LaneMessage(NamedTuple):
         subject: Its subject.
         reply: Its reply subject, or an empty string.
         data: Its body; a view of the destination if the listener has provided one.
-        headers: Its headers, one value each; also `Status` and `Description` of a status line.
+        head: Its header block, if it has one.
     """
 
     subject: str
     reply: str
     data: bytes | memoryview
-    headers: dict[str, str] | None
+    head: bytes | None = None
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """Its headers, one value each; also `Status` and `Description` of a status line."""
+        # Parsed when they are needed: those of a list's messages never are.
+        return None if self.head is None else _headers_of(self.head)
 
 
 Receive: TypeAlias = Callable[[LaneMessage], None]
@@ -76,8 +82,10 @@ class LaneProtocol(asyncio.BufferedProtocol):
         """Whether the connection is lost, or being closed."""
         # Commands that are sent together at the end of this turn of the event loop, and their
         # size.
-        self._unsent: list[bytes] = []
+        self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
+        # Whether one of them is too large to be copied.
+        self._unsent_large = False
 
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._window = memoryview(self._scratch)
@@ -113,7 +121,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
         """Tell all waiters."""
         self.is_lost = True
         self._body = None
-        self._unsent.clear()
+        self._unsent = []
         if self._resumed is not None and not self._resumed.done():
             self._resumed.set_result(None)
         for pong in self.pongs:
@@ -145,36 +153,37 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> None:
         """Send a command, together with the others of this turn of the event loop."""
+        self._add((data,), len(data))
+
+    def write_body(self, command: bytes, body: bytes | memoryview) -> None:
+        """Send a command with a large body; without copying it from Python 3.12 on.
+
+        The memory of the body must not change until it has been sent.
+        """
+        self._unsent_large = True
+        self._add((command, body, _CRLF), len(command) + len(body) + 2)
+
+    def _add(self, pieces: tuple[bytes | memoryview, ...], size: int) -> None:
         if self._transport is None or self.is_lost:
             return
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
+        self._unsent.extend(pieces)
+        self._unsent_bytes += size
         if self._unsent_bytes >= _TOGETHER_BYTES:
             self._send()
 
-    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send the pieces of a command; without copying from Python 3.12 on.
-
-        Their memory must not change until they have been sent.
-        """
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            # From Python 3.12 on, `writelines` would watch the socket's number, which may be
-            # another one's by now.
-            return
-        transport.writelines((*self._unsent, *pieces))
-        self._unsent.clear()
-        self._unsent_bytes = 0
-
     def _send(self) -> None:
         """Hand over to the transport what was written in this turn."""
-        unsent = self._unsent
-        if unsent and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
-        unsent.clear()
-        self._unsent_bytes = 0
+        unsent, transport = self._unsent, self._transport
+        # From Python 3.12 on, `writelines` of a transport that is closing would watch the
+        # number of its socket, which may be another one's by now.
+        if unsent and transport is not None and not transport.is_closing():
+            if self._unsent_large:
+                transport.writelines(unsent)
+            else:
+                transport.write(b"".join(unsent))
+        self._unsent, self._unsent_bytes, self._unsent_large = [], 0, False
 
     def close(self) -> None:
         """Close the connection after everything written has been sent."""
@@ -258,12 +267,10 @@ class LaneProtocol(asyncio.BufferedProtocol):
                 continue
             # Nearly all messages are small and completely there.
             self._start = body + size + 2
-            headers = None
-            if head:
-                headers = _headers_of(bytes(window[body : body + head]))
+            block = _require_head(bytes(window[body : body + head])) if head else None
             receive = listeners.get(sid, _NOBODY)[0]
             receive(
-                LaneMessage(subject, reply, bytes(window[body + head : body + size]), headers)
+                LaneMessage(subject, reply, bytes(window[body + head : body + size]), block)
             )
 
     def _parse_body(self) -> bool:
@@ -284,9 +291,9 @@ class LaneProtocol(asyncio.BufferedProtocol):
             begin = self._start
             self._start += size + 2
             self._under_way = None
-            headers = None
+            block = None
             if head:
-                headers = _headers_of(bytes(self._window[begin : begin + head]))
+                block = _require_head(bytes(self._window[begin : begin + head]))
                 begin += head
                 size -= head
             body: bytes | memoryview = self._window[begin : begin + size]
@@ -296,7 +303,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
             else:
                 into[:] = body
                 body = into
-            receive(LaneMessage(subject, reply, body, headers))
+            receive(LaneMessage(subject, reply, body, block))
             return True
         if size <= _LARGE_BYTES or there < head:
             return False
@@ -323,9 +330,9 @@ class LaneProtocol(asyncio.BufferedProtocol):
         receive, _ = self.listeners.get(sid, _NOBODY)
         if body is None:
             return
-        headers = _headers_of(bytes(body[:head])) if head else None
+        block = _require_head(bytes(body[:head])) if head else None
         receive(
-            LaneMessage(subject, reply, body if self._placed else bytes(body[head:]), headers)
+            LaneMessage(subject, reply, body if self._placed else bytes(body[head:]), block)
         )
 
     def _command(self, line: bytes) -> None:
@@ -353,12 +360,16 @@ def _drop(message: LaneMessage) -> None:
 _NOBODY: tuple[Receive, Destination | None] = (_drop, None)
 
 
+def _require_head(raw: bytes) -> bytes:
+    if not raw.startswith(_STATUS_LINE):
+        msg = "a header block without NATS/1.0"
+        raise ValueError(msg)
+    return raw
+
+
 def _headers_of(raw: bytes) -> dict[str, str]:
     """Parse a header block, one value per key; the last one wins, as in nats-py."""
     first, *lines = raw.decode(errors="surrogateescape").split("\r\n")
-    if not first.startswith(_STATUS_LINE):
-        msg = "a header block without NATS/1.0"
-        raise ValueError(msg)
     headers: dict[str, str] = {}
     if len(first) > len(_STATUS_LINE):
         code, _, described = first[len(_STATUS_LINE) :].strip().partition(" ")
