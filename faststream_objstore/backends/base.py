@@ -267,7 +267,7 @@ class Backend(Protocol):
         """Longest subject that every request about it can carry, bytes."""
 
     async def last_message(
-        self, subject: str, *, leader: bool = False, size: int = 0
+        self, subject: str, *, leader: bool = False, since: int = 0, size: int = 0
     ) -> StoredMessage | None:
         """The newest message of a subject, or `None`.
 
@@ -275,6 +275,8 @@ class Backend(Protocol):
             subject: A subject without wildcards.
             leader: Ask the stream's leader. Otherwise any replica may answer, which is
                 faster and may be stale (ADR-31).
+            since: A sequence that this client knows to be stored: the answer is not older. A
+                leader that was deposed, and does not know it yet, may answer for a moment.
             size: Bytes that are expected, where they are many.
         """
 

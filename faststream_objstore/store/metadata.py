@@ -154,9 +154,18 @@ def noted(raw: dict[str, Any] | None, move: Move | None) -> dict[str, Any]:
     return kept | {wire.MOVE_NOTE: {"to": move.other, "at": move.awaited}}
 
 
-async def find(backend: Backend, subject: str, *, leader: bool = False) -> Entry:
-    """The current entry of a metadata subject, even if it cannot be parsed."""
-    message = await backend.last_message(subject, leader=leader)
+async def find(
+    backend: Backend, subject: str, *, leader: bool = False, since: int = 0
+) -> Entry:
+    """The current entry of a metadata subject, even if it cannot be parsed.
+
+    Args:
+        backend: The bucket.
+        subject: The subject.
+        leader: Whether to ask the stream's leader.
+        since: A revision in the bucket that the answer must not be older than.
+    """
+    message = await backend.last_message(subject, leader=leader, since=max(since, 0))
     if message is None:
         return Entry()
     try:
@@ -427,30 +436,40 @@ async def remove_chunks(backend: Backend, replaced: Entry, *, by: int) -> None:
 
 async def _is_needed(backend: Backend, nuid: str, move: Move, *, by: int) -> bool:
     """Whether the other name of a move has these chunks, or may have passed them on."""
-    other = await _settled(backend, move)
+    other = await _settled(backend, move, since=by)
     # A writer that replaced the other name after this one checks this name and removes the
     # chunks, unless it has moved them to a third name.
     return other.holds(nuid) or other.revision > by
 
 
-async def fence(backend: Backend, nuid: str, move: Move) -> bool:
+async def fence(backend: Backend, nuid: str, move: Move, *, since: int) -> bool:
     """Make sure that a noted move never writes its new name.
+
+    Args:
+        backend: The bucket.
+        nuid: The chunks of the version that is moved.
+        move: The note.
+        since: The revision that has the note.
 
     Returns:
         Whether that is certain; `False` if the other name already has the chunks.
     """
-    return not (await _settled(backend, move)).holds(nuid)
+    return not (await _settled(backend, move, since=since)).holds(nuid)
 
 
-async def _settled(backend: Backend, move: Move) -> Entry:
-    """What the other name of a move holds, once no write of the move can follow."""
+async def _settled(backend: Backend, move: Move, *, since: int) -> Entry:
+    """What the other name of a move holds, once no write of the move can follow.
+
+    A server that answers with an older state than that of revision `since` could make it look
+    as if the other name did not have the chunks.
+    """
     try:
         subject = subject_of(backend, move.other)
     except InvalidObjectNameError:
         # Not written by this package: nothing can be stored under that name.
         return Entry()
     while True:
-        other = await find(backend, subject, leader=True)
+        other = await find(backend, subject, leader=True, since=since)
         if (
             other.revision != move.awaited
             or other.live is not None

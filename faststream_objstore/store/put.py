@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import timedelta
@@ -263,6 +264,12 @@ class Sending:
         return size, chunks, await digest.result()
 
 
+def _message(subject: str, info: ObjectInfo, entry: metadata.Entry) -> StoredMessage:
+    """The message of a version of which only the entry is at hand."""
+    data = wire.metadata_json(info, entry.raw)
+    return StoredMessage(subject, data, entry.revision, time.time_ns(), size=len(data))
+
+
 class _Commit:
     """The metadata that turns stored chunks into an object, and the steps that follow."""
 
@@ -349,9 +356,13 @@ class _Commit:
                     again=again,
                 )
             except WrongRevision:
+                now = await metadata.find(backend, subject, leader=True)
                 self._unknown = False
-                self._plan = None
-                self._before = await metadata.find(backend, subject, leader=True)
+                if now.info is not None and now.holds(version.nuid):
+                    # It was stored, although a server that is behind has refused it. What it
+                    # has replaced is known; this version must not be taken for that.
+                    return now.info, _message(subject, now.info, now)
+                self._plan, self._before = None, now
             except PermissionDeniedError:
                 # It was refused, although this is a `StoreTimeoutError`.
                 self._unknown = False

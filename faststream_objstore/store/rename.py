@@ -211,7 +211,7 @@ class _Rename:
         except InvalidObjectNameError:
             # Not written by this package.
             return True
-        other = await find(self._backend, other_subject, leader=True)
+        other = await find(self._backend, other_subject, leader=True, since=old.revision)
         if move.awaited is None:
             # It was moved from that name, which the rename may not have marked yet.
             if (
@@ -233,7 +233,7 @@ class _Rename:
                 replaces=other.revision,
                 raw=noted(kept.carried(self._backend, old, other), Move(self._name, None)),
             )
-        elif await fence(self._backend, info.nuid, move):
+        elif await fence(self._backend, info.nuid, move, since=old.revision):
             return True
         await self._mark_moved(self._subject, old, info, move.other)
         return False

@@ -124,10 +124,12 @@ class Stale:
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._inner, attribute)
 
-    async def last_message(self, subject: str, *, leader: bool = False, size: int = 0) -> Any:
+    async def last_message(
+        self, subject: str, *, leader: bool = False, since: int = 0, size: int = 0
+    ) -> Any:
         if not leader and subject in self._stale:
             return self._stale[subject]
-        return await self._inner.last_message(subject, leader=leader, size=size)
+        return await self._inner.last_message(subject, leader=leader, since=since, size=size)
 
 
 async def test_a_delete_marker_of_a_replica_is_asked_again_at_the_leader(

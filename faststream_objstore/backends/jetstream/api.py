@@ -161,13 +161,14 @@ class Pauses:
 
     Args:
         timeout: Seconds for all attempts together.
+        first: Seconds of the first pause.
     """
 
     __slots__ = ("_deadline", "_pause")
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, first: float = _FIRST_PAUSE) -> None:
         self._deadline = asyncio.get_running_loop().time() + timeout
-        self._pause = _FIRST_PAUSE
+        self._pause = first
 
     @property
     def left(self) -> float:

@@ -20,25 +20,23 @@ from faststream_objstore.backends.jetstream.api import (
     NO_MESSAGE,
     NOT_DELETED,
     UNREADABLE,
-    Pauses,
-    UnreadableError,
     consumer_state,
-    is_electing,
     parse_time,
     reading,
     stored_header,
     unreadable,
 )
-from faststream_objstore.backends.jetstream.batch import headers_of, publish_batch
+from faststream_objstore.backends.jetstream.batch import publish_batch
 from faststream_objstore.backends.jetstream.budget import Share
-from faststream_objstore.backends.jetstream.connection import status_of
+from faststream_objstore.backends.jetstream.conditional import publish_metadata
+from faststream_objstore.backends.jetstream.deposed import newest_since
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
 from faststream_objstore.exceptions import (
     InvalidOptionError,
+    PermissionDeniedError,
     StoreAPIError,
-    StoreTimeoutError,
 )
 from faststream_objstore.wire import least_ttl, stream_name
 
@@ -143,9 +141,11 @@ class JetStreamBackend:
         return self._max_subject
 
     async def last_message(
-        self, subject: str, *, leader: bool = False, size: int = 0
+        self, subject: str, *, leader: bool = False, since: int = 0, size: int = 0
     ) -> StoredMessage | None:
         """The newest message of a subject, or `None`."""
+        if since and self._direct and self.may_lag:
+            return await self._newest_since(subject, since)
         connection = self._api.connection
         share: Share | None = None
         if size:
@@ -203,6 +203,15 @@ class JetStreamBackend:
             code=int(status) if status and status.isdigit() else None,
         )
 
+    async def _newest_since(self, subject: str, since: int) -> StoredMessage | None:
+        try:
+            reply = await newest_since(
+                self._api, self.bucket, subject, since, timeout=self.timeout
+            )
+        except (PermissionDeniedError, StoreAPIError):
+            return await self._leader_get(subject)
+        return None if reply is None else self._read(reply, subject, self._direct_get)
+
     async def _leader_get(self, subject: str) -> StoredMessage | None:
         try:
             answer = await self._call("STREAM.MSG.GET", {"last_by_subj": subject})
@@ -235,46 +244,14 @@ class JetStreamBackend:
         marker: bool = False,
     ) -> StoredMessage:
         """Replace the messages of a subject by this one, if they have not changed."""
-        pauses: Pauses | None = None
-        write = MetadataWrite(subject, data, expected_sequence, ttl, marker)
-        headers = headers_of(write, marks=self._least_ttl > 0)
-        while True:
-            reply = await self._api.connection.request(
-                subject,
-                data,
-                timeout=self.timeout if pauses is None else pauses.left,
-                bucket=self.bucket,
-                headers=headers,
-                # The store has to find out whether the first attempt arrived.
-                resend=False,
-            )
-            try:
-                if status_of(reply) == "503":
-                    raise await self._api.why_no_responders(
-                        self.bucket, timeout=self.timeout if pauses is None else pauses.left
-                    )
-                answer = self._api.read(reply, self.bucket, subject)
-            except UnreadableError as error:
-                raise self._unknown(subject, error) from error
-            except StoreAPIError as error:
-                # It was not received by any server, so it may be sent again.
-                if not is_electing(error):
-                    raise
-                pauses = pauses or Pauses(self.timeout)
-                if not await pauses.another():
-                    raise
-                continue
-            break
-        try:
-            return StoredMessage(
-                subject=subject,
-                data=data,
-                sequence=int(answer["seq"]),
-                time_ns=time.time_ns(),
-                size=len(data),
-            )
-        except UNREADABLE as error:
-            raise self._unknown(subject, error) from error
+        return await publish_metadata(
+            self._api,
+            self.bucket,
+            MetadataWrite(subject, data, expected_sequence, ttl, marker),
+            marks=self._least_ttl > 0,
+            timeout=self.timeout,
+            newest=self._leader_get if self.may_lag else None,
+        )
 
     async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
         """Replace the messages of several subjects, either all or none."""
@@ -284,14 +261,8 @@ class JetStreamBackend:
             writes,
             marks=self._least_ttl > 0,
             timeout=self.timeout,
+            newest=self._leader_get if self.may_lag else None,
         )
-
-    def _unknown(self, subject: str, error: Exception) -> StoreTimeoutError:
-        msg = (
-            f"Bucket '{self.bucket}': the acknowledgement of a message on {subject!r} cannot "
-            f"be read ({error}); it may be stored or not."
-        )
-        return StoreTimeoutError(msg, bucket=self.bucket)
 
     def upload(
         self, subject: str, *, size: int | None = None, ttl: int = 0

@@ -6,7 +6,7 @@ from secrets import token_hex
 
 from nats.aio.msg import Msg
 
-from faststream_objstore.backends.base import MetadataWrite, StoredMessage
+from faststream_objstore.backends.base import MetadataWrite, StoredMessage, WrongRevision
 from faststream_objstore.backends.jetstream.api import (
     MARKER_REASON,
     UNREADABLE,
@@ -16,6 +16,8 @@ from faststream_objstore.backends.jetstream.api import (
     is_electing,
 )
 from faststream_objstore.backends.jetstream.connection import status_of
+from faststream_objstore.backends.jetstream.deposed import Newest, is_final
+from faststream_objstore.backends.jetstream.waiting import LateReplies
 from faststream_objstore.exceptions import (
     FeatureNotEnabledError,
     ObjStoreError,
@@ -60,37 +62,101 @@ async def publish_batch(
     *,
     marks: bool,
     timeout: float,
+    newest: Newest | None,
 ) -> list[StoredMessage]:
     """Store metadata messages, either all or none; see `Backend.publish_batch`.
+
+    Args:
+        api: The JetStream API.
+        bucket: The bucket.
+        writes: The messages.
+        marks: See `headers_of`.
+        timeout: Seconds for all attempts together.
+        newest: Reads a subject, if the stream has replicas.
 
     What the server has certainly not stored is sent again within the timeout: there may
     temporarily be too many batches, and a batch is lost if a leader is elected meanwhile.
     """
     pauses = Pauses(timeout)
+    # Whether an earlier attempt may be stored, although it was refused; see `deposed`.
+    doubtful = False
     while True:
         batch = _Batch(api, bucket, writes, marks=marks)
+        late = LateReplies()
         try:
-            last = await batch.done(pauses.left)
-        except StoreAPIError as error:
+            last = await batch.done(pauses.left, None if newest is None else late)
+        except (WrongRevision, StoreAPIError) as error:
+            if newest is not None:
+                final = await _is_final(api, bucket, writes, newest, pauses.left)
+                doubtful = doubtful or isinstance(error, WrongRevision) or _lacks(error)
+            else:
+                final = True
             refused = batch.refused or error
-            again = is_electing(error) or error.err_code in _TOO_MANY | {_INCOMPLETE}
-            if refused.err_code == _NOT_ENABLED:
-                msg = (
-                    f"Bucket '{bucket}' has no transactions: its stream does not set "
-                    "allow_atomic. Declare it with transactions=True and update=True."
-                )
-                raise FeatureNotEnabledError(msg, bucket=bucket) from error
-            if not again or batch.is_refused_for_good:
-                raise refused from error
-            if not await pauses.another():
+            if isinstance(refused, WrongRevision):
+                again = not final
+            else:
+                again = _may_be_sent_again(error) and not batch.is_refused_for_good
+                if refused.err_code == _NOT_ENABLED:
+                    msg = (
+                        f"Bucket '{bucket}' has no transactions: its stream does not set "
+                        "allow_atomic. Declare it with transactions=True and update=True."
+                    )
+                    raise FeatureNotEnabledError(msg, bucket=bucket) from error
+            again = again and await pauses.another()
+            if late.acknowledgement is not None:
+                return _stored(writes, await batch.read(late.acknowledgement, pauses.left))
+            if not again:
+                if doubtful and not (final and isinstance(refused, WrongRevision)):
+                    raise _uncertain(bucket, refused) from error
                 raise refused from error
             continue
-        now = time.time_ns()
-        first = last - len(writes) + 1
-        return [
-            StoredMessage(one.subject, one.data, sequence, now, size=len(one.data))
-            for sequence, one in enumerate(writes, first)
-        ]
+        finally:
+            late.close()
+        return _stored(writes, last)
+
+
+def _lacks(error: Exception) -> bool:
+    return isinstance(error, StoreAPIError) and error.err_code == _INCOMPLETE
+
+
+def _may_be_sent_again(error: StoreAPIError | WrongRevision) -> bool:
+    return is_electing(error) or (
+        isinstance(error, StoreAPIError) and error.err_code in _TOO_MANY | {_INCOMPLETE}
+    )
+
+
+async def _is_final(
+    api: JetStreamAPI,
+    bucket: str,
+    writes: Sequence[MetadataWrite],
+    newest: Newest,
+    timeout: float,
+) -> bool:
+    """Whether one of the objects has another revision than expected for good."""
+    try:
+        for one in writes:
+            if await is_final(api, bucket, one, newest, timeout=timeout):
+                return True
+    except ObjStoreError as error:
+        raise _uncertain(bucket, error) from error
+    return False
+
+
+def _stored(writes: Sequence[MetadataWrite], last: int) -> list[StoredMessage]:
+    now = time.time_ns()
+    first = last - len(writes) + 1
+    return [
+        StoredMessage(one.subject, one.data, sequence, now, size=len(one.data))
+        for sequence, one in enumerate(writes, first)
+    ]
+
+
+def _uncertain(bucket: str, why: Exception) -> StoreTimeoutError:
+    msg = (
+        f"Bucket '{bucket}': no certain answer to a transaction ({why}); all of it may be "
+        "stored, or nothing."
+    )
+    return StoreTimeoutError(msg, bucket=bucket)
 
 
 class _Batch:
@@ -125,7 +191,7 @@ class _Batch:
             is_electing(refused) or refused.err_code in _TOO_MANY | {_INCOMPLETE}
         )
 
-    async def done(self, timeout: float) -> int:
+    async def done(self, timeout: float, late: LateReplies | None) -> int:
         """Send it; returns the sequence of its last message."""
         *others, last = self._writes
         connection = self._connection
@@ -154,8 +220,9 @@ class _Batch:
                 headers=headers,
                 # The store has to find out whether the first attempt arrived.
                 resend=False,
+                late=late,
             )
-            return await self._read(answer, last.subject, timeout)
+            return await self.read(answer, timeout)
         finally:
             for stop in stops:
                 stop()
@@ -167,7 +234,9 @@ class _Batch:
             "Nats-Batch-Sequence": str(number),
         }
 
-    async def _read(self, reply: Msg, subject: str, timeout: float) -> int:
+    async def read(self, reply: Msg, timeout: float) -> int:
+        """The sequence of the last message, from the answer to it."""
+        subject = self._writes[-1].subject
         try:
             if status_of(reply) == "503":
                 raise await self._api.why_no_responders(self._bucket, timeout=timeout)
@@ -178,20 +247,13 @@ class _Batch:
                 raise UnreadableError(msg, bucket=self._bucket)
             return int(answer["seq"])
         except UnreadableError as error:
-            raise self._unknown(error) from error
+            raise _uncertain(self._bucket, error) from error
         except UNREADABLE as error:
-            raise self._unknown(error) from error
+            raise _uncertain(self._bucket, error) from error
         except StoreAPIError as error:
             if self._denied is not None and error.err_code == _INCOMPLETE:
                 raise self._denied from error
             raise
-
-    def _unknown(self, error: Exception) -> StoreTimeoutError:
-        msg = (
-            f"Bucket '{self._bucket}': the acknowledgement of a transaction cannot be read "
-            f"({error}); all of it may be stored, or nothing."
-        )
-        return StoreTimeoutError(msg, bucket=self._bucket)
 
     def _heard(self, message: Msg) -> None:
         if not message.data or self.refused is not None:

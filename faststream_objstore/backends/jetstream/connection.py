@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, TypeAlias
 
 import nats.errors
@@ -14,7 +15,7 @@ from nats.aio.subscription import Subscription
 from faststream_objstore.backends.jetstream.budget import Budget, Share
 from faststream_objstore.backends.jetstream.errors import REFUSALS, ConnectionErrors, in_bucket
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
-from faststream_objstore.backends.jetstream.waiting import Answer, Waiting
+from faststream_objstore.backends.jetstream.waiting import Answer, LateReplies, Waiting
 from faststream_objstore.exceptions import (
     NotConnectedError,
     PermissionDeniedError,
@@ -294,6 +295,7 @@ class Connection(ConnectionErrors):
         bucket: str | None = None,
         headers: dict[str, str] | None = None,
         resend: bool = True,
+        late: LateReplies | None = None,
     ) -> Msg:
         """Publish, and return the first reply; "no responders" counts as a reply.
 
@@ -304,6 +306,7 @@ class Connection(ConnectionErrors):
             bucket: The bucket that errors name.
             headers: The headers.
             resend: Publish again if the connection is lost in the meantime.
+            late: Takes the replies after the first one.
 
         Raises:
             NotConnectedError: If the connection is closed.
@@ -321,6 +324,9 @@ class Connection(ConnectionErrors):
                 future: _Reply = loop.create_future()
                 token = str(next(self._tokens))
                 self._replies[token] = future, subject, bucket
+                if late is not None:
+                    self._routes[token] = late.hear
+                    late.ends.append(partial(self._routes.pop, token, None))
                 generation = self.generation
                 try:
                     await self.publish(
@@ -355,6 +361,7 @@ class Connection(ConnectionErrors):
                 bucket=bucket,
                 headers=headers,
                 resend=resend,
+                late=late,
             )
 
     def _substitute(self) -> "Connection | None":

@@ -1,12 +1,13 @@
 """Waiting for answers: with a deadline, and only as long as they can still arrive."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
-__all__ = ("Answer", "Waiting", "wait_for")
+__all__ = ("Answer", "LateReplies", "Waiting", "wait_for")
 
 _T = TypeVar("_T")
 
@@ -30,6 +31,29 @@ async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
         return await future
     finally:
         timer.cancel()
+
+
+class LateReplies:
+    """The replies to a published message that arrive after the first one; see `deposed`.
+
+    Attributes:
+        acknowledgement: The one that says that the message is stored.
+        ends: What ends the wait for them.
+    """
+
+    def __init__(self) -> None:
+        self.acknowledgement: Msg | None = None
+        self.ends: list[Callable[[], object]] = []
+
+    def hear(self, message: Msg) -> None:
+        """Take a reply."""
+        if b'"seq"' in message.data and b'"error"' not in message.data:
+            self.acknowledgement = message
+
+    def close(self) -> None:
+        """Drop what still arrives."""
+        for end in self.ends:
+            end()
 
 
 class Answer(Protocol):

@@ -127,6 +127,7 @@ class MemoryBackend:
         subject: str,
         *,
         leader: bool = False,  # noqa: ARG002 - there is one replica
+        since: int = 0,  # noqa: ARG002 - and it has everything
         size: int = 0,  # noqa: ARG002 - nothing is under way
     ) -> StoredMessage | None:
         """The newest message of a subject; see `Backend`."""

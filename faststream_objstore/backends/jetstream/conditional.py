@@ -1,0 +1,160 @@
+"""One metadata message in place of another, by compare-and-set."""
+
+import time
+from typing import Any
+
+from faststream_objstore.backends.base import MetadataWrite, StoredMessage, WrongRevision
+from faststream_objstore.backends.jetstream.api import (
+    UNREADABLE,
+    JetStreamAPI,
+    Pauses,
+    UnreadableError,
+    is_electing,
+)
+from faststream_objstore.backends.jetstream.batch import headers_of
+from faststream_objstore.backends.jetstream.connection import status_of
+from faststream_objstore.backends.jetstream.deposed import Newest, is_final
+from faststream_objstore.backends.jetstream.waiting import LateReplies
+from faststream_objstore.exceptions import ObjStoreError, StoreAPIError, StoreTimeoutError
+
+__all__ = ("publish_metadata",)
+
+# Another writer's message is usually stored by then.
+_BUSY_SECONDS = 0.005
+
+
+async def publish_metadata(
+    api: JetStreamAPI,
+    bucket: str,
+    write: MetadataWrite,
+    *,
+    marks: bool,
+    timeout: float,
+    newest: Newest | None,
+) -> StoredMessage:
+    """Replace the messages of a subject; see `Backend.publish_metadata`.
+
+    Args:
+        api: The JetStream API.
+        bucket: The bucket.
+        write: The message.
+        marks: See `headers_of`.
+        timeout: Seconds for each request, and for all attempts together.
+        newest: Reads a subject, if the stream has replicas.
+    """
+    publication = _Publication(api, bucket, write, headers_of(write, marks=marks), timeout)
+    if newest is None:
+        return await publication.sent()
+    publication.late = LateReplies()
+    try:
+        return await publication.confirmed(newest)
+    finally:
+        publication.late.close()
+
+
+class _Publication:
+    """A message that may take several attempts.
+
+    Attributes:
+        late: Takes the answers after the first one.
+    """
+
+    def __init__(
+        self,
+        api: JetStreamAPI,
+        bucket: str,
+        write: MetadataWrite,
+        headers: dict[str, str],
+        timeout: float,
+    ) -> None:
+        self._api = api
+        self._bucket = bucket
+        self._write = write
+        self._headers = headers
+        self._timeout = timeout
+        self._pauses: Pauses | None = None
+        self.late: LateReplies | None = None
+
+    async def confirmed(self, newest: Newest) -> StoredMessage:
+        """As `sent`, but a refusal counts only if it is final; see `deposed`."""
+        late = self.late
+        assert late is not None  # noqa: S101 - for the type checker
+        busy: Pauses | None = None
+        while True:
+            try:
+                return await self.sent()
+            except WrongRevision:
+                final = await self._is_final(newest)
+                if late.acknowledgement is not None:
+                    return self._stored(self._read(late.acknowledgement))
+                if final:
+                    raise
+                busy = busy or Pauses(self._timeout, first=_BUSY_SECONDS)
+                if not await busy.another():
+                    raise self._unknown("the server that refused it is behind") from None
+            except ObjStoreError as error:
+                # An earlier attempt may be stored, although it was refused.
+                if late.acknowledgement is None and busy is not None:
+                    raise self._unknown(error) from error
+                if late.acknowledgement is None:
+                    raise
+            if late.acknowledgement is not None:
+                return self._stored(self._read(late.acknowledgement))
+
+    async def _is_final(self, newest: Newest) -> bool:
+        try:
+            return await is_final(
+                self._api, self._bucket, self._write, newest, timeout=self._timeout
+            )
+        except ObjStoreError as error:
+            late = self.late
+            if late is not None and late.acknowledgement is not None:
+                return False
+            raise self._unknown(error) from error
+
+    async def sent(self) -> StoredMessage:
+        """Send it; again while a leader is elected, because then nobody has received it."""
+        while True:
+            pauses = self._pauses
+            timeout = self._timeout if pauses is None else pauses.left
+            reply = await self._api.connection.request(
+                self._write.subject,
+                self._write.data,
+                timeout=timeout,
+                bucket=self._bucket,
+                headers=self._headers,
+                # The store has to find out whether the first attempt arrived.
+                resend=False,
+                late=self.late,
+            )
+            try:
+                if status_of(reply) == "503":
+                    timeout = self._timeout if pauses is None else pauses.left
+                    raise await self._api.why_no_responders(self._bucket, timeout=timeout)
+                return self._stored(self._read(reply))
+            except UnreadableError as error:
+                raise self._unknown(error) from error
+            except StoreAPIError as error:
+                if not is_electing(error):
+                    raise
+                self._pauses = pauses or Pauses(self._timeout)
+                if not await self._pauses.another():
+                    raise
+
+    def _read(self, reply: Any) -> dict[str, Any]:
+        return self._api.read(reply, self._bucket, self._write.subject)
+
+    def _stored(self, answer: dict[str, Any]) -> StoredMessage:
+        subject, data = self._write.subject, self._write.data
+        try:
+            sequence = int(answer["seq"])
+        except UNREADABLE as error:
+            raise self._unknown(error) from error
+        return StoredMessage(subject, data, sequence, time.time_ns(), size=len(data))
+
+    def _unknown(self, why: object) -> StoreTimeoutError:
+        msg = (
+            f"Bucket '{self._bucket}': no certain answer to a message on "
+            f"{self._write.subject!r} ({why}); it may be stored or not."
+        )
+        return StoreTimeoutError(msg, bucket=self._bucket)

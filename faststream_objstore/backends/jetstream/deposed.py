@@ -1,0 +1,145 @@
+"""Streams with replicas: what a deposed leader says, and what is certain nonetheless.
+
+When a partition heals, the former leader of its smaller side takes a moment (a second or so)
+to learn that another one was elected. Until then both receive every message, and each answers
+from what it knows: the former one refuses a compare-and-set write that the elected one
+stores, or answers a read with a version that was replaced long ago. The faster answer arrives
+first. An acknowledgement takes a majority of the replicas, so it is final. A refusal and a
+read are not, unless they show that the server has stored what this client knows to be stored.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+from nats.aio.msg import Msg
+
+from faststream_objstore.backends.base import MetadataWrite, StoredMessage
+from faststream_objstore.backends.jetstream.api import JetStreamAPI, Pauses, reading
+from faststream_objstore.backends.jetstream.connection import status_of
+from faststream_objstore.backends.jetstream.waiting import wait_for
+from faststream_objstore.exceptions import (
+    PermissionDeniedError,
+    StoreAPIError,
+    StoreTimeoutError,
+)
+from faststream_objstore.wire import stream_name
+
+__all__ = ("Newest", "is_final", "newest_since")
+
+Newest = Callable[[str], Awaitable[StoredMessage | None]]
+"""The newest message of a subject, according to a server that leads, or believes so."""
+
+
+async def is_final(
+    api: JetStreamAPI, bucket: str, write: MetadataWrite, newest: Newest, *, timeout: float
+) -> bool:
+    """Whether a refused write is refused for good.
+
+    An elected leader that stored it, and a later version too, has answered it before it shows
+    that version: so call this first, and then look at `LateReplies.acknowledgement`.
+
+    Args:
+        api: The JetStream API.
+        bucket: The bucket.
+        write: The write.
+        newest: Reads a subject.
+        timeout: Seconds for each request.
+
+    Returns:
+        `False` if the server that refused it is behind, or busy with another write of the
+        subject: then it may be stored, and is to be sent again.
+    """
+    current = await newest(write.subject)
+    sequence = 0 if current is None else current.sequence
+    if sequence != write.expected_sequence:
+        return sequence > write.expected_sequence or await _is_removed(
+            api, bucket, write, timeout=timeout
+        )
+    return False
+
+
+async def _is_removed(
+    api: JetStreamAPI, bucket: str, write: MetadataWrite, *, timeout: float
+) -> bool:
+    """Whether the message that a write replaces was removed, in a server that had it."""
+    verb = f"STREAM.INFO.{stream_name(bucket)}"
+    body = {"subjects_filter": write.subject}
+    info = await api.call(verb, body, bucket=bucket, timeout=timeout)
+    with reading(f"{api.prefix}.{verb}", bucket):
+        state = info["state"]
+        return state["last_seq"] >= write.expected_sequence and not state.get("subjects")
+
+
+async def newest_since(
+    api: JetStreamAPI, bucket: str, subject: str, since: int, *, timeout: float
+) -> Msg | None:
+    """The newest message of a subject, from a server that has stored `since`.
+
+    Returns:
+        The answer to a direct get; `None` if there is no message.
+
+    Raises:
+        PermissionDeniedError: If the user may not ask that.
+        StoreAPIError: If the server does not know such a request (before 2.11).
+        StoreTimeoutError: If no server has stored it within the timeout.
+    """
+    pauses = Pauses(timeout)
+    while True:
+        found, upto = await _multi_last(api, bucket, subject, timeout=pauses.left)
+        if upto >= since:
+            return found
+        if upto == 0 and await _is_removed(
+            api, bucket, MetadataWrite(subject, b"", since), timeout=timeout
+        ):
+            return None
+        if not await pauses.another():
+            msg = (
+                f"Bucket '{bucket}': no server has stored message {since} of the stream "
+                f"within {timeout:g} s."
+            )
+            raise StoreTimeoutError(msg, bucket=bucket)
+
+
+async def _multi_last(
+    api: JetStreamAPI, bucket: str, subject: str, *, timeout: float
+) -> tuple[Msg | None, int]:
+    """The newest message, and up to which sequence the server looked; 0 if it had none."""
+    connection = api.connection
+    await connection.open_replies(bucket=bucket)
+    asked = f"{api.prefix}.DIRECT.GET.{stream_name(bucket)}"
+    ended: asyncio.Future[Msg | PermissionDeniedError | None] = (
+        asyncio.get_running_loop().create_future()
+    )
+    found: list[Msg] = []
+
+    def hear(message: Msg) -> None:
+        if status_of(message) is None:
+            found.append(message)
+        elif not ended.done():
+            ended.set_result(message)
+
+    def deny(error: PermissionDeniedError) -> None:
+        if not ended.done():
+            ended.set_result(error)
+
+    reply = connection.add_route(hear)
+    stop = connection.watch(asked, deny, bucket=bucket)
+    try:
+        body = json.dumps({"multi_last": [subject]}).encode()
+        await connection.publish(asked, body, reply=reply, bucket=bucket)
+        end = await wait_for(ended, timeout)
+    finally:
+        stop()
+        connection.remove_route(reply)
+    if isinstance(end, PermissionDeniedError):
+        raise end
+    if end is None:
+        raise connection.timed_out(f"no answer to {asked!r}", timeout, bucket)
+    status = status_of(end)
+    if status not in {"204", "404"}:
+        msg = f"Bucket '{bucket}': a direct get of the last messages was refused: {status}."
+        raise StoreAPIError(msg, bucket=bucket)
+    with reading(asked, bucket):
+        upto = int((end.headers or {}).get("Nats-UpTo-Sequence", 0))
+        return (found[-1] if found else None), upto
