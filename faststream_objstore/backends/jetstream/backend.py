@@ -210,7 +210,9 @@ class JetStreamBackend:
             )
         except (PermissionDeniedError, StoreAPIError):
             return await self._leader_get(subject)
-        return None if reply is None else self._read(reply, subject, self._direct_get)
+        if reply is None:
+            return None
+        return self._read(reply.headers or {}, reply.data, subject, self._direct_get)
 
     async def _leader_get(self, subject: str) -> StoredMessage | None:
         try:
