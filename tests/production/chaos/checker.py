@@ -18,6 +18,7 @@ from itertools import accumulate
 from math import inf
 
 from tests.production.chaos.history import History, Operation, Outcome, Seen
+from tests.production.chaos.steps import needed
 
 WRITES = frozenset({"put", "delete", "update_meta", "rename", "copy"})
 UNAVAILABLE = frozenset({"JetStreamNotEnabledError", "StoreAPIError"})
@@ -55,6 +56,7 @@ def violations(history: History, *, timeout: float, bound: float) -> list[Violat
     checker = _Checker(history)
     return [
         *checker.errors(),
+        *checker.purges(),
         *checker.late(bound),
         *checker.early(timeout),
         *checker.revisions(),
@@ -211,6 +213,13 @@ class _Checker:
                 yield Violation("damaged", one.message, (one,))
             elif one.error and one.error not in EXPECTED:
                 yield Violation("unexpected error", f"{one.error}: {one.message}", (one,))
+
+    def purges(self) -> Iterator[Violation]:
+        """Chunks are removed when no object has them any more."""
+        for purge, holder in needed(self.history.steps):
+            text = f"{purge} although {holder}"
+            by = [one for one in self.operations if one.under in {purge.under, holder.under}]
+            yield Violation("removed, and needed", text, tuple(by))
 
     def late(self, bound: float) -> Iterator[Violation]:
         for one in self.operations:

@@ -33,7 +33,7 @@ from faststream_objstore.exceptions import (
 from faststream_objstore.models import ObjectInfo, ObjectMeta
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.wire import encode_digest
-from tests.production.chaos import reverts
+from tests.production.chaos import reverts, steps
 from tests.production.chaos.history import (
     Operation,
     Outcome,
@@ -157,6 +157,7 @@ class Client:
             # Most calls take a few milliseconds, and some as long as an election.
             least, most = PATIENCE_SECONDS
             patience = least * (most / least) ** self._random.random()
+        steps.UNDER.set(operation.under)
         self._recorder.ended(await self._ended(operation, work(operation), patience))
 
     def _two_names(self) -> tuple[str, str]:
@@ -354,6 +355,7 @@ class Client:
 async def main(settings: Settings) -> None:
     logging.disable()
     reverts.apply(settings.revert)
+    steps.record(steps_of(settings.path))
 
     async def silent(_: Exception) -> None:
         """Nodes go and come; the calls say what it means to them."""
@@ -390,6 +392,11 @@ async def bound(connection: Connection, settings: Settings) -> ObjectStore:
             )
         except ObjStoreError:
             await asyncio.sleep(0.2)
+
+
+def steps_of(path: str) -> Path:
+    """Where the steps of the calls in a file are."""
+    return Path(path).with_suffix(".steps")
 
 
 def arguments(settings: Settings) -> list[str]:

@@ -12,6 +12,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from tests.production.chaos.steps import Step
+
 BLOCK = 16
 
 
@@ -80,8 +82,13 @@ class Operation:
     damage: str = ""
     was_live: bool | None = None
 
+    @property
+    def under(self) -> str:
+        """What its steps call it."""
+        return f"{self.process}.{self.number}"
+
     def __str__(self) -> str:
-        parts = [f"{self.process}.{self.number} {self.kind}", self.name]
+        parts = [f"{self.under} {self.kind}", self.name]
         parts += [self.to and f"to {self.to}"]
         parts += [f"mode={self.mode}" if self.mode != "overwrite" else ""]
         parts += [f"({self.invoked:.3f} to {self.returned:.3f})"]
@@ -109,6 +116,7 @@ class History:
 
     operations: tuple[Operation, ...]
     leftovers: Leftovers = field(default_factory=Leftovers)
+    steps: tuple[Step, ...] = ()
 
 
 def content(token: str, size: int) -> bytes:

@@ -19,7 +19,7 @@ from faststream_objstore.exceptions import ObjStoreError
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from tests.production.chaos.checker import Violation, figures, summary, violations
-from tests.production.chaos.client import Settings, arguments
+from tests.production.chaos.client import Settings, arguments, steps_of
 from tests.production.chaos.history import (
     History,
     Leftovers,
@@ -31,6 +31,7 @@ from tests.production.chaos.history import (
 )
 from tests.production.chaos.nemesis import Nemesis, emptied
 from tests.production.chaos.servers import LinkedCluster, linked_cluster
+from tests.production.chaos.steps import Step, noted
 from tests.production.cluster import ELECTION_SECONDS, SIZE
 from tests.server.facts import messages, subjects
 
@@ -137,6 +138,11 @@ class Clients:
             {path: one.ended for one in self.all if (path := Path(one.settings.path)).exists()}
         )
 
+    def steps(self) -> list[Step]:
+        return noted(
+            path for one in self.all if (path := steps_of(one.settings.path)).exists()
+        )
+
     def exit_codes(self) -> list[int | None]:
         return [one.process.returncode for one in self.all]
 
@@ -162,7 +168,9 @@ async def run(seed: int, seconds: float, folder: Path, *, revert: str = "") -> R
         final = [await _final(store, number, name) for number, name in enumerate(NAMES)]
         leftovers = await _leftovers(connection)
     operations = clients.operations()
-    history = History(operations=(*operations, *final), leftovers=leftovers)
+    history = History(
+        operations=(*operations, *final), leftovers=leftovers, steps=tuple(clients.steps())
+    )
     errors: dict[str, int] = {}
     for one in operations:
         if one.error:

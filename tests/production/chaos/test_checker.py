@@ -1,6 +1,7 @@
 """The checker of chaos runs, on histories written by hand: times, revisions and outcomes."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.production.chaos.history import (
     recorded,
     token_of,
 )
+from tests.production.chaos.steps import Step, noted
 
 OK, FAILED, UNKNOWN = Outcome.OK, Outcome.FAILED, Outcome.UNKNOWN
 
@@ -384,3 +386,70 @@ def test_call_that_was_under_way_when_its_process_died_is_unknown(tmp_path: Path
         first,
         replace(second, returned=9.5, error="Killed"),
     ]
+
+
+def write(
+    at: float,
+    sequence: int,
+    expected: int = 0,
+    *,
+    name: str = "a",
+    nuid: str = "N",
+    **more: Any,
+) -> Step:
+    """A metadata message of a tenth of a second; without an answer if it has no sequence."""
+    fields: dict[str, Any] = {"kind": "write", "under": "1.1", "live": True, "nuid": nuid}
+    fields |= {"name": name, "began": at, "ended": at + 0.1, "expected": expected}
+    return Step(**fields | {"sequence": sequence} | more)
+
+
+def purge(at: float, *, nuid: str = "N", purged: int = 1) -> Step:
+    """A removal of a tenth of a second."""
+    fields: dict[str, Any] = {"kind": "purge", "under": "2.2", "nuid": nuid}
+    return Step(**fields, began=at, ended=at + 0.1, purged=purged, why="a was replaced by @9")
+
+
+def found_in(*steps: Step) -> list[str]:
+    history = History(operations=(), steps=steps)
+    return [one.rule for one in violations(history, timeout=2, bound=24)]
+
+
+def test_chunks_of_a_version_that_was_replaced_may_be_removed() -> None:
+    assert found_in(write(1, 5), write(2, 9, 5, nuid="M"), purge(3)) == []
+    # By a marker, or by a write whose answer was lost.
+    assert found_in(write(1, 5), write(2, 9, 5, live=False), purge(3)) == []
+    assert found_in(write(1, 5), write(2, 0, 5, nuid="M"), purge(3)) == []
+
+
+def test_chunks_of_a_put_that_was_never_stored_may_be_removed() -> None:
+    assert found_in(write(1, 0, 5, refused=True), purge(2)) == []
+
+
+def test_a_removal_of_chunks_that_an_object_has_is_named() -> None:
+    steps = (write(1, 5), write(2, 9, 5), purge(3))
+    [violation] = violations(History(operations=(), steps=steps), timeout=2, bound=24)
+    assert violation.rule == "removed, and needed"
+    assert "2.2 purge (3.000 to 3.100) took 1 chunks of N: a was replaced by @9" in str(
+        violation
+    )
+    assert "1.1 write (2.000 to 2.100) a: N over @5 @9" in str(violation)
+    # A refused write replaces nothing, nor does one of another name, nor a later one.
+    assert found_in(write(1, 5), write(2, 0, 5, refused=True), purge(3)) != []
+    assert found_in(write(1, 5), write(2, 9, 5, name="b", nuid="M"), purge(3)) != []
+    assert found_in(write(1, 5), purge(3), write(4, 9, 5, nuid="M")) != []
+    # Another name has them, as after a rename.
+    moved = write(2, 8, name="b"), write(2.5, 9, 5, live=False)
+    assert found_in(write(1, 5), *moved, purge(3)) == ["removed, and needed"]
+
+
+def test_a_removal_that_found_nothing_is_harmless() -> None:
+    assert found_in(write(1, 5), purge(3, purged=0)) == []
+
+
+def test_a_write_of_a_killed_process_may_be_stored(tmp_path: Path) -> None:
+    begun = write(1, 0, 5)
+    ended = write(2, 9, 5)
+    lines = [asdict(replace(begun, ended=0.0)), asdict(replace(ended, ended=0.0, sequence=0))]
+    path = tmp_path / "client-1.steps"
+    path.write_text("\n".join(map(json.dumps, [*lines, asdict(ended)])) + "\n")
+    assert noted([path]) == [replace(begun, ended=0.0), ended]
