@@ -264,6 +264,11 @@ class Sending:
         return size, chunks, await digest.result()
 
 
+def _is_stored(version: ObjectInfo, now: metadata.Entry) -> bool:
+    """Whether a put that was refused is stored: a server that is behind has refused it."""
+    return now.holds(version.nuid)
+
+
 def _message(subject: str, info: ObjectInfo, entry: metadata.Entry) -> StoredMessage:
     """The message of a version of which only the entry is at hand."""
     data = wire.metadata_json(info, entry.raw)
@@ -358,9 +363,8 @@ class _Commit:
             except WrongRevision:
                 now = await metadata.find(backend, subject, leader=True)
                 self._unknown = False
-                if now.info is not None and now.holds(version.nuid):
-                    # It was stored, although a server that is behind has refused it. What it
-                    # has replaced is known; this version must not be taken for that.
+                if now.info is not None and _is_stored(version, now):
+                    # What it has replaced is known; this version must not be taken for that.
                     return now.info, _message(subject, now.info, now)
                 self._plan, self._before = None, now
             except PermissionDeniedError:

@@ -357,13 +357,24 @@ class _Checker:
             if one.kind == "rename" and self._same(one.name, one.mode, other):
                 # Its own note under the old name.
                 continue
-            if one.kind == "rename" and not before and other.kind in {"put", "copy"}:
+            if (
+                one.kind == "rename"
+                and not before
+                and other.kind in {"put", "copy"}
+                and self._moved_what_was_expected(one)
+            ):
                 # A rename is decided by its note. What is put under the old name after the
                 # note comes after the rename, although the new name is written later still.
                 continue
             if before or one.seen:
                 text = f"{one.mode} was replaced before"
                 yield Violation("compare-and-set won wrongly", text, (one, other))
+
+    def _moved_what_was_expected(self, rename: Operation) -> bool:
+        """Whether the new name has the content of the revision that was to be moved."""
+        assert isinstance(rename.mode, int)
+        expected = {one.digest for one in self.versions[rename.mode]}
+        return {one.digest for one in rename.seen} <= expected
 
     def _same(self, name: str | None, revision: int, other: Operation) -> bool:
         """Whether a call has seen what a revision had said before: content and metadata."""

@@ -11,16 +11,20 @@ calls, and may need more time or another seed.
 | `no-elections` | fail at once while a leader is elected | gave up early | 22 |
 | `unknown-puts` | remove the chunks of a put whose outcome is unknown | damaged | 2 |
 | `moved-chunks` | remove replaced chunks that another name holds by now | damaged | 2 |
+| `list-markers` | believe a lagging replica's markers in a list | reported missing | 23 |
+| `unsettled-updates` | update beside a rename's writes | lost by update_meta | 2 |
+| `first-answers` | believe the first answer to a write, and | removed, and needed | 101 |
+|  | take a put's own version for the one it replaced | | |
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.backends.jetstream import api
+from faststream_objstore.backends.jetstream import api, backend, conditional, snapshot
 from faststream_objstore.exceptions import StoreTimeoutError
 from faststream_objstore.models import ObjectInfo
-from faststream_objstore.store import metadata, put
+from faststream_objstore.store import amend, metadata, put
 
 __all__ = ("REVERTS", "apply")
 
@@ -62,11 +66,38 @@ def _moved_chunks() -> None:
     metadata._is_needed = is_needed
 
 
+def _list_markers() -> None:
+    async def lacks_some(self: Any) -> bool:
+        return False
+
+    snapshot.Snapshot._lacks_some = lacks_some  # type: ignore[method-assign]
+
+
+def _unsettled_updates() -> None:
+    async def settle(*args: Any, **kwargs: Any) -> bool:
+        return True
+
+    amend.__dict__["settle"] = settle
+
+
+def _first_answers() -> None:
+    publish = conditional.publish_metadata
+
+    async def first(*args: Any, **options: Any) -> Any:
+        return await publish(*args, **options | {"newest": None})
+
+    backend.__dict__["publish_metadata"] = first
+    put.__dict__["_is_stored"] = lambda *_: False
+
+
 REVERTS: dict[str, Callable[[], None]] = {
     "replica-markers": _replica_markers,
     "no-elections": _no_elections,
     "unknown-puts": _unknown_puts,
     "moved-chunks": _moved_chunks,
+    "list-markers": _list_markers,
+    "unsettled-updates": _unsettled_updates,
+    "first-answers": _first_answers,
 }
 
 

@@ -252,6 +252,10 @@ BAD: dict[str, tuple[list[Operation], list[str]]] = {
         [put("x", 0, 1), put("y", 2, 2), replace(moved("rename", "y", 4, 3), mode=1)],
         ["compare-and-set won wrongly"],
     ),
+    "a rename that moved what was put meanwhile": (
+        [put("x", 0, 1), put("y", 2, 2), replace(moved("rename", "y", 1.5, 3), mode=1)],
+        ["compare-and-set won wrongly"],
+    ),
     "a rename of a revision that was updated before": (
         [put("x", 0, 1), updated("x", 2, 2), replace(moved("rename", "x", 4, 3), mode=1)],
         ["compare-and-set won wrongly"],
