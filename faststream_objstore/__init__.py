@@ -9,6 +9,7 @@ from .changes.retry import Retry
 from .exceptions import (
     BucketFullError,
     BucketNotFoundError,
+    BucketReadOnlyError,
     BucketSealedError,
     BulkError,
     CorruptObjectError,
@@ -26,6 +27,7 @@ from .exceptions import (
 )
 from .models import (
     BulkResult,
+    Mirror,
     ObjectData,
     ObjectInfo,
     ObjectLink,
@@ -47,6 +49,7 @@ __all__ = (
     "Bucket",
     "BucketFullError",
     "BucketNotFoundError",
+    "BucketReadOnlyError",
     "BucketSealedError",
     "Buckets",
     "BulkError",
@@ -58,6 +61,7 @@ __all__ = (
     "InvalidObjectNameError",
     "Listing",
     "LiveObject",
+    "Mirror",
     "NotConnectedError",
     "ObjStoreError",
     "ObjectAlreadyExists",

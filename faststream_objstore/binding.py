@@ -5,7 +5,7 @@ import logging
 import weakref
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
@@ -64,7 +64,7 @@ class Attached(BucketOwner):
     Args:
         extension: The `Buckets`, which the context offers to handlers and hooks.
         observers: The observers of operations and changes.
-        sweep: When the buckets are swept, if at all.
+        sweep: When the buckets are swept; those that follow others daily if not given.
 
     Raises:
         InvalidOptionError: If an observer is not one.
@@ -76,7 +76,7 @@ class Attached(BucketOwner):
         self,
         extension: object,
         observers: "Iterable[Observer]" = (),
-        sweep: "Sweep | None" = None,
+        sweep: "Sweep | Literal[False] | None" = None,
     ) -> None:
         super().__init__(extension)
         self._live: Binding | None = None
@@ -89,7 +89,8 @@ class Attached(BucketOwner):
         self._standings: Standings | None = None
         _known.add(self)
         # Few services use either of them, and they take long to import.
-        self._sweeper: Sweeper | None = None if sweep is None else _sweeper_of(self, sweep)
+        self._sweep = sweep
+        self._sweeper: Sweeper | None = None
         observing = tuple(observers)
         self.observers: Observers | None = (
             _observers_of(self, observing) if observing else None
@@ -248,6 +249,10 @@ class Attached(BucketOwner):
 
                 self._standings = standing.Standings(self)
             self.observers.follow(self._standings)
+        if self._sweeper is None and self._sweep is not False:
+            follows = any(bucket.config.origins for bucket in self._declared.values())
+            if self._sweep is not None or follows:
+                self._sweeper = _sweeper_of(self, self._sweep)
         if self._sweeper is not None:
             self._sweeper.start()
 
@@ -431,10 +436,10 @@ def _is_waiting(bucket: str) -> bool:
     return any(one.broker is None and bucket in one.declared for one in _known)
 
 
-def _sweeper_of(attached: Attached, sweep: "Sweep") -> "Sweeper":
-    from faststream_objstore.sweeping import Sweeper  # noqa: PLC0415
+def _sweeper_of(attached: Attached, sweep: "Sweep | None") -> "Sweeper":
+    from faststream_objstore.sweeping import Sweep, Sweeper  # noqa: PLC0415
 
-    return Sweeper(attached, sweep)
+    return Sweeper(attached, sweep or Sweep(), mirrors_only=sweep is None)
 
 
 def _observers_of(attached: Attached, observers: "tuple[Observer, ...]") -> "Observers":

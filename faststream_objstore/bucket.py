@@ -1,19 +1,25 @@
 """`Bucket`: the declaration of a bucket, and the decorators that react to its objects."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from faststream.nats import NatsRouter
 
 from faststream_objstore._faststream import register
+from faststream_objstore.backends.origins import read_only
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.retry import Retry, seconds_of
 from faststream_objstore.exceptions import (
     BucketInUseError,
     InvalidOptionError,
 )
-from faststream_objstore.models import ObjectStoreConfig, Storage, validate_bucket_name
+from faststream_objstore.models import (
+    Mirror,
+    ObjectStoreConfig,
+    Storage,
+    validate_bucket_name,
+)
 
 if TYPE_CHECKING:
     from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
@@ -63,6 +69,9 @@ class Bucket:
             it cannot be disabled again. A `timedelta`, or a number of seconds, is the least
             `ttl`, and how long an expiration can still be delivered to a subscriber that was
             away; `True` is a minute.
+        mirror: The bucket that it follows, perhaps in another domain. It can then only be
+            read, and every way of reading works on it (nats-server 2.10).
+        sources: Several buckets that it follows; it can then only be read.
         declare: Create the bucket if it is missing, and compare an existing bucket with the
             settings given here. With `False` it is only bound, and must exist.
         update: Apply differences to an existing bucket instead of refusing to start.
@@ -106,6 +115,8 @@ class Bucket:
         keep_replaced: timedelta | float | None = None,
         transactions: bool | None = None,
         object_ttl: timedelta | float | bool | None = None,
+        mirror: Mirror | None = None,
+        sources: Sequence[Mirror] | None = None,
         declare: bool = True,
         update: bool = False,
         context_key: str | None = None,
@@ -125,6 +136,8 @@ class Bucket:
             keep_replaced=keep_replaced,
             transactions=transactions,
             object_ttl=object_ttl,
+            mirror=mirror,
+            sources=sources,
         )
         self.declare: bool = declare
         self.update: bool = update
@@ -430,6 +443,7 @@ class Bucket:
         Raises:
             InvalidPatternError, InvalidObjectNameError: If the name is malformed.
             InvalidOptionError: If another option is invalid.
+            BucketReadOnlyError: If the bucket follows another one.
 
         Example:
             ```python
@@ -443,6 +457,8 @@ class Bucket:
 
         if ttl:
             self._require_object_ttl("publisher(ttl=...)")
+        if self.config.origins:
+            raise read_only(self.name, self.config.origins)
         publisher = ObjectPublisher(
             self,
             name,

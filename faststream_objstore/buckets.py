@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from faststream.nats import NatsBroker
 from nats.js.api import ObjectStoreConfig as NatsConfig
@@ -51,7 +51,8 @@ class Buckets:
         *buckets: The declarations.
         observers: The observers of every operation and every change, such as a
             `PrometheusObserver`.
-        sweep: Have one replica of many sweep each bucket at intervals; nobody if not given.
+        sweep: Have one replica of many sweep each bucket at intervals. If not given, only
+            the buckets that follow others are swept, once a day; `False` sweeps none.
 
     Raises:
         BucketInUseError, InvalidOptionError: See `attach`.
@@ -62,9 +63,9 @@ class Buckets:
         broker: NatsBroker | Bucket | None = None,
         *buckets: Bucket,
         observers: "Iterable[Observer]" = (),
-        sweep: "Sweep | None" = None,
+        sweep: "Sweep | Literal[False] | None" = None,
     ) -> None:
-        if sweep is not None and not _is_sweep(sweep):
+        if sweep is not None and sweep is not False and not _is_sweep(sweep):
             msg = f"Buckets: sweep must be a Sweep(...), got {sweep!r}."
             raise InvalidOptionError(msg)
         self._attached: Attached = Attached(self, observers, sweep)

@@ -12,6 +12,8 @@ caller are also `ValueError`s (or `TypeError`s, where a type is wrong).
     │   ├── BucketConfigMismatchError   nats-py's BadBucketError; differs from what exists
     │   ├── BucketInUseError            another declaration claims the bucket
     │   ├── BucketSealedError           nats-py's APIError; permanently read-only
+    │   ├── BucketReadOnlyError         it follows another bucket, which is written to
+    │   ├── OriginRecreatedError        the bucket that it follows was made anew
     │   ├── FeatureNotEnabledError      the bucket or its server does not support it
     │   └── BucketFullError             nats-py's APIError; `max_bytes` has been reached
     ├── ObjectError
@@ -62,6 +64,7 @@ __all__ = (
     "BucketInUseError",
     "BucketNotDeclaredError",
     "BucketNotFoundError",
+    "BucketReadOnlyError",
     "BucketSealedError",
     "BulkError",
     "ClaimNotFoundError",
@@ -88,6 +91,7 @@ __all__ = (
     "ObjectLoadError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
+    "OriginRecreatedError",
     "PermissionDeniedError",
     "RevisionMismatchError",
     "ServerUnreachableError",
@@ -186,6 +190,14 @@ class BucketSealedError(BucketError, nats.js.errors.APIError):
 
     code: int | None = 400
     err_code: int | None = 10109
+
+
+class BucketReadOnlyError(BucketError):
+    """The bucket follows another one, its origin, which is the one to write to."""
+
+
+class OriginRecreatedError(BucketError):
+    """The bucket's origin was deleted and made anew, so it cannot be followed any more."""
 
 
 class BucketFullError(BucketError, nats.js.errors.APIError):

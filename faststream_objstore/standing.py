@@ -11,7 +11,7 @@ import nats.errors
 from faststream_objstore import wire
 from faststream_objstore.backends.base import Backend, Server, StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, parse_time
+from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
 from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
 from faststream_objstore.store.listing import entries
 
@@ -156,7 +156,7 @@ async def _age_behind(
             return 0.0
         raise
     state: StreamState = await server.api.state(bucket, timeout=timeout)
-    return max(0.0, (state.time_ns - parse_time(found["message"]["time"])) / 1e9)
+    return max(0.0, (state.time_ns - wire.parse_time(found["message"]["time"])) / 1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

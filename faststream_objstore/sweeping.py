@@ -78,17 +78,23 @@ class Sweeper:
     Args:
         attached: The extension whose buckets are swept.
         options: When and what to sweep.
+        mirrors_only: Sweep only the buckets that are declared to follow others.
     """
 
-    def __init__(self, attached: "Attached", options: Sweep) -> None:
+    def __init__(
+        self, attached: "Attached", options: Sweep, *, mirrors_only: bool = False
+    ) -> None:
         self._attached = attached
+        self._mirrors_only = mirrors_only
         self._options = options
         self._owner = _nuid.next().decode()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Start sweeping each declared bucket that is not being swept yet."""
-        for name in self._attached.declared:
+        for name, bucket in self._attached.declared.items():
+            if self._mirrors_only and not bucket.config.origins:
+                continue
             task = self._tasks.get(name)
             if task is None or task.done():
                 self._tasks[name] = asyncio.create_task(self._run(name), name=f"sweep: {name}")

@@ -25,6 +25,7 @@ def test_errors_that_services_catch_are_offered_at_the_top() -> None:
     assert offered == {
         "BucketFullError",
         "BucketNotFoundError",
+        "BucketReadOnlyError",
         "BucketSealedError",
         "BulkError",
         "CorruptObjectError",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from typing_extensions import Self
 
 from ..messages import StoredMessage
+from ..models import Mirror
 
 __all__ = (
     "BATCH_LIMIT",
@@ -46,6 +47,9 @@ class StreamState(NamedTuple):
         last_sequence: Sequence of the newest message ever stored.
         created: When it was made; tells a recreated bucket from the old one.
         time_ns: The server's time, in nanoseconds since the epoch.
+        first_time_ns: When its oldest message was stored; 0 if there is none.
+        positions: For each of `Backend.origins`, the last sequence of it that has arrived;
+            `None` if that is not known.
     """
 
     config: dict[str, Any]
@@ -54,6 +58,8 @@ class StreamState(NamedTuple):
     last_sequence: int
     created: str
     time_ns: int
+    first_time_ns: int = 0
+    positions: tuple[int | None, ...] = ()
 
 
 class ConsumerState(NamedTuple):
@@ -259,6 +265,10 @@ class Backend(Protocol):
         """Whether `publish_batch` works, when the backend last saw the configuration."""
 
     @property
+    def origins(self) -> tuple[Mirror, ...]:
+        """The buckets that this one follows, and what therefore is not written here."""
+
+    @property
     def max_payload(self) -> int:
         """Largest body of one message, bytes."""
 
@@ -272,7 +282,7 @@ class Backend(Protocol):
         """The newest message of a subject, or `None`.
 
         Args:
-            subject: A subject without wildcards.
+            subject: A subject; with wildcards only if the leader is asked.
             leader: Ask the stream's leader. Otherwise any replica may answer, which is
                 faster and may be stale (ADR-31).
             since: A sequence that this client knows to be stored: the answer is not older. A
@@ -419,6 +429,14 @@ class Backend(Protocol):
             BucketNotFoundError: If there is none.
         """
 
+    async def origin(self, origin: Mirror) -> "Backend":
+        """The backend of one of `origins`.
+
+        Raises:
+            BucketNotFoundError: If it does not exist.
+            JetStreamNotEnabledError, StoreTimeoutError: If its domain is out of reach.
+        """
+
     async def announce(self, message: StoredMessage) -> None:
         """Let in-process subscribers see a metadata message, after the change is done.
 
@@ -462,6 +480,9 @@ class Server(Protocol):
         Raises:
             BucketNotFoundError: If there is no such bucket.
         """
+
+    async def domain(self) -> str | None:
+        """The name of its JetStream domain, if it has one."""
 
     async def buckets(self) -> list[str]:
         """The names of all buckets, sorted."""

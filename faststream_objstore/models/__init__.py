@@ -5,8 +5,9 @@ from .buckets import (
     ObjectStoreConfig,
     ObjectStoreStatus,
     Storage,
-    validate_bucket_name,
 )
+from .mirrors import Mirror
+from .names import validate_bucket_name
 from .objects import (
     DEFAULT_CHUNK_SIZE,
     BulkResult,
@@ -23,6 +24,7 @@ __all__ = (
     "DEFAULT_CHUNK_SIZE",
     "MOST_TTL",
     "BulkResult",
+    "Mirror",
     "ObjectData",
     "ObjectInfo",
     "ObjectLink",

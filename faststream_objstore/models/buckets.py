@@ -1,19 +1,20 @@
 """The settings of a bucket, and its state. Values only, no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from ..exceptions import InvalidBucketNameError, InvalidOptionError
+from ..exceptions import InvalidOptionError
+from .mirrors import Mirror, validate_mirrors
+from .names import validate_bucket_name
 
 __all__ = (
     "MOST_TTL",
     "ObjectStoreConfig",
     "ObjectStoreStatus",
     "Storage",
-    "validate_bucket_name",
 )
 
 Storage = Literal["file", "memory"]
@@ -22,26 +23,6 @@ MOST_TTL = timedelta(days=100 * 365)
 """The longest `ttl` of one object; the server counts nanoseconds, in 63 bits."""
 # What `object_ttl=True` means.
 _OBJECT_TTL = timedelta(minutes=1)
-
-
-_BUCKET_CHARACTERS = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-)
-
-
-def validate_bucket_name(bucket: object) -> str:
-    """Return `bucket` if it is a valid ADR-20 bucket name, `[A-Za-z0-9_-]+`.
-
-    Raises:
-        InvalidBucketNameError: If it is anything else.
-    """
-    if not isinstance(bucket, str) or not bucket or not _BUCKET_CHARACTERS.issuperset(bucket):
-        msg = (
-            f"{bucket!r} is not a bucket name: use one or more of the letters A-Z and a-z, "
-            "the digits, '_' and '-' (ADR-20)."
-        )
-        raise InvalidBucketNameError(msg, bucket=bucket if isinstance(bucket, str) else None)
-    return bucket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +45,8 @@ class ObjectStoreConfig:
         object_ttl: Whether `put` takes a `ttl`, and expirations are reported (nats-server
             2.11). A `timedelta`, or seconds, is the least `ttl`, and how long the marker of
             an expired object stays; `True` is a minute.
+        mirror: The bucket that it follows; it can then only be read (nats-server 2.10).
+        sources: Several buckets that it follows; it can then only be read (nats-server 2.10).
     """
 
     bucket: str
@@ -78,6 +61,8 @@ class ObjectStoreConfig:
     keep_replaced: timedelta | float | None = None
     transactions: bool | None = None
     object_ttl: timedelta | float | bool | None = None
+    mirror: Mirror | None = None
+    sources: Sequence[Mirror] | None = None
 
     def __post_init__(self) -> None:
         validate_bucket_name(self.bucket)
@@ -142,6 +127,14 @@ class ObjectStoreConfig:
             "True or False",
         )
         self._check_object_ttl()
+        sources = validate_mirrors(self.bucket, self.mirror, self.sources)
+        object.__setattr__(self, "sources", sources)
+        if self.origins and (self.transactions or self.keep_replaced or self.object_ttl):
+            msg = (
+                f"Bucket '{self.bucket}': transactions, keep_replaced and object_ttl are "
+                "settings of the bucket that is written to; declare them for the origin."
+            )
+            raise InvalidOptionError(msg, bucket=self.bucket)
         if self.metadata is not None:
             self._check(
                 isinstance(self.metadata, Mapping)
@@ -168,6 +161,11 @@ class ObjectStoreConfig:
                 "True (a minute), False, or a timedelta or a number of whole seconds from 1",
             )
             object.__setattr__(self, "object_ttl", given)
+
+    @property
+    def origins(self) -> tuple[Mirror, ...]:
+        """The buckets that it follows; none for a bucket that can be written to."""
+        return (self.mirror,) if self.mirror is not None else tuple(self.sources or ())
 
     def _check(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:
@@ -201,6 +199,10 @@ class ObjectStoreStatus:
         transactions: Whether `ObjectStore.transaction` works.
         object_ttl: The least `ttl` of an object, and how long the marker of an expired one
             stays; `None` if objects have no `ttl` of their own.
+        origins: The buckets that it follows; then it can only be read.
+        lag: How many messages (chunks, and metadata) it is behind its origins, at most.
+            `None` if that cannot be learned, because an origin is out of reach, or if it
+            follows no bucket.
     """
 
     bucket: str
@@ -218,6 +220,8 @@ class ObjectStoreStatus:
     keep_replaced: timedelta | None = None
     transactions: bool = False
     object_ttl: timedelta | None = None
+    origins: tuple[Mirror, ...] = ()
+    lag: int | None = None
 
     @property
     def storage_type(self) -> Storage:

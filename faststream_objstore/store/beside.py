@@ -38,6 +38,30 @@ class BesideVerbs(StoreHandle):
 
         return ObjectStore.on(backend, origin=self._origin)
 
+    async def origins(self) -> "list[ObjectStore]":
+        """Open the buckets that this one follows, which are the ones to write to.
+
+        Returns:
+            Their stores; none for a bucket that can be written to.
+
+        Raises:
+            BucketNotFoundError: If one of them does not exist.
+            JetStreamNotEnabledError, StoreTimeoutError: If the domain of one is out of reach.
+
+        Example:
+            ```python
+            (photos,) = await photos_eu.origins()
+            await photos.put("cat.png", Path("cat.png"))
+            ```
+        """
+        from .store import ObjectStore  # noqa: PLC0415 - the store inherits from this
+
+        backend = await self._source()
+        return [
+            ObjectStore.on(await backend.origin(one), origin=self._origin)
+            for one in backend.origins
+        ]
+
     async def resolve(self, target: str | ObjectInfo) -> ObjectInfo:
         """Find the object that a name refers to, following a link, also to other buckets.
 

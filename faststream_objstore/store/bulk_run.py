@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ..exceptions import (
     BucketNotFoundError,
+    BucketReadOnlyError,
     BucketSealedError,
     BulkError,
     InvalidOptionError,
@@ -80,7 +81,7 @@ class BulkRun:
 
     def _stops(self, error: Exception) -> bool:
         """Whether each of the others would fail in the same way."""
-        if isinstance(error, (BucketNotFoundError, BucketSealedError)):
+        if isinstance(error, (BucketNotFoundError, BucketReadOnlyError, BucketSealedError)):
             # A link may lead into a deleted bucket; that concerns only this object.
             return error.bucket == self._bucket
         return isinstance(error, NotConnectedError)

@@ -8,7 +8,7 @@ from typing import Any
 from .. import wire
 from ..backends.base import Backend, Server
 from ..exceptions import BucketConfigMismatchError, BucketNotFoundError
-from ..models import ObjectStoreConfig
+from ..models import Mirror, ObjectStoreConfig
 
 __all__ = ("bind_bucket", "mismatch")
 
@@ -25,6 +25,8 @@ _STREAM_KEYS = {
     "keep_replaced": ("metadata",),
     "transactions": ("allow_atomic",),
     "object_ttl": ("allow_msg_ttl", "subject_delete_marker_ttl"),
+    "mirror": ("mirror",),
+    "sources": ("sources",),
 }
 
 
@@ -56,6 +58,8 @@ async def bind_bucket(
             not an Object Store's.
     """
     bucket = config.bucket
+    if declare:
+        config = await _at_home(server, config)
     try:
         backend = await server.open(bucket)
     except BucketNotFoundError:
@@ -80,7 +84,7 @@ async def bind_bucket(
 
     exists = wire.config_of(stream)
     changed = _differences(config, exists, sealed=sealed)
-    if changed and update:
+    if changed and update and not _becomes_another(changed):
         # What is not declared stays; two settings share the stream's metadata.
         declared = {option: declared for option, (_, declared) in changed.items()}
         wanted = wire.stream_config(replace(exists, **declared))
@@ -100,13 +104,38 @@ async def bind_bucket(
         # With the settings that it has now.
         return await server.open(bucket)
     if changed:
-        remedy = _ANEW if _is_fixed(changed) else "or apply it with update=True."
+        fixed = _is_fixed(changed) or _becomes_another(changed)
+        remedy = _ANEW if fixed else "or apply it with update=True."
         msg = (
             f"Bucket '{bucket}' exists with other settings: {_listed(changed)}. Change the "
             f"declaration, {remedy}"
         )
         raise BucketConfigMismatchError(msg, bucket=bucket)
     return backend
+
+
+async def _at_home(server: Server, config: ObjectStoreConfig) -> ObjectStoreConfig:
+    """What is declared, with the server's own domain left out."""
+    mirror, sources = config.mirror, config.sources
+    if not config.origins:
+        return config
+    if any(one.domain is not None for one in config.origins):
+        own = await server.domain()
+
+        def at_home(one: Mirror) -> Mirror:
+            return Mirror(one.bucket) if one.domain == own else one
+
+        mirror = None if mirror is None else at_home(mirror)
+        sources = None if sources is None else tuple(map(at_home, sources))
+    if mirror is not None and mirror.domain is None:
+        # As `wire.stream_config` makes it.
+        sources, mirror = (mirror,), None
+    return replace(config, mirror=mirror, sources=sources)
+
+
+def _becomes_another(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether a bucket would become one that is written to, or stop being one."""
+    return "mirror" in changed or ("sources" in changed and not all(changed["sources"]))
 
 
 def mismatch(
@@ -126,10 +155,22 @@ def mismatch(
     if ruined is not None or not declare:
         return ruined
     sealed = bool(stream.get("sealed"))
-    changed = _differences(config, wire.config_of(dict(stream)), sealed=sealed)
+    exists = wire.config_of(dict(stream))
+    if _follows_the_same(config, exists):
+        config = replace(config, mirror=None, sources=None)
+    changed = _differences(config, exists, sealed=sealed)
     if not changed:
         return None
     return f"Bucket '{config.bucket}' has other settings: {_listed(changed)}."
+
+
+def _follows_the_same(declared: ObjectStoreConfig, exists: ObjectStoreConfig) -> bool:
+    """Whether the origins are the declared ones; the server's own domain is not known here."""
+    ours, theirs = declared.origins, exists.origins
+    return len(ours) == len(theirs) and all(
+        one.bucket == other.bucket and other.domain in {None, one.domain}
+        for one, other in zip(ours, theirs, strict=True)
+    )
 
 
 def _ruined(bucket: str, stream: Mapping[str, Any]) -> str | None:

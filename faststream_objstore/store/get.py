@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from .. import wire
 from ..backends.base import Backend, MessageStream, StoredMessage
+from ..backends.origins import localized
 from ..exceptions import (
     BucketNotFoundError,
     DigestMismatchError,
@@ -148,7 +149,8 @@ async def locate(
         info = await metadata.read(backend, target, show_deleted=show_deleted, leader=leader)
         pinned = False
 
-    link = info.link
+    # That of a change, which the caller may hand in, names what the origin's metadata names.
+    link = localized(info, backend.origins).link
     if link is None or info.deleted:
         return Version(backend, info, pinned=pinned)
     if link.name is None:

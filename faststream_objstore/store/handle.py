@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from ..backends.base import Backend
+from ..backends.origins import read_only
 from ..messages import StoredMessage
 from ..models import ObjectInfo, validate_bucket_name
 from .provenance import Origin
@@ -35,6 +36,17 @@ class StoreHandle:
     def bucket(self) -> str:
         """The bucket's name."""
         return self._bucket
+
+    async def _target(self) -> Backend:
+        """The current backend, for a change.
+
+        Raises:
+            BucketReadOnlyError: If the bucket follows another one.
+        """
+        backend = await self._source()
+        if backend.origins:
+            raise read_only(self._bucket, backend.origins)
+        return backend
 
     def _amended(self, info: ObjectInfo) -> ObjectInfo:
         """Mark a change of `info` with its own origin."""

@@ -37,7 +37,7 @@ class LinkVerbs(StoreHandle):
             RevisionMismatchError: If `name` is at another revision than `mode`.
         """
         condition = put_condition(self._bucket, name, mode)
-        backend = await self._source()
+        backend = await self._target()
         link = (
             ObjectLink(target.bucket, target.name)
             if isinstance(target, ObjectInfo)
@@ -68,7 +68,7 @@ class LinkVerbs(StoreHandle):
         condition = put_condition(self._bucket, name, mode)
         of = bucket.bucket if isinstance(bucket, StoreHandle) else validate_bucket_name(bucket)
         link = ObjectLink(of)
-        await self._require_target(await self._source(), name, link)
+        await self._require_target(await self._target(), name, link)
         return await self._link(name, link, self._amended, condition)
 
     async def _require_target(self, backend: Backend, name: str, link: ObjectLink) -> None:
@@ -93,7 +93,7 @@ class LinkVerbs(StoreHandle):
         change: Callable[[ObjectInfo], ObjectInfo],
         condition: Condition,
     ) -> ObjectInfo:
-        backend = await self._source()
+        backend = await self._target()
         info, message = await run_to_completion(
             put_link(backend, name, target, change, condition=condition)
         )

@@ -7,6 +7,7 @@ from typing import TypeAlias, overload
 
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
+from ..backends.origins import localized
 from ..exceptions import BadObjectMetaError
 from ..logs import log
 from ..models import ObjectInfo
@@ -30,7 +31,8 @@ _complained: dict[str, set[tuple[str, int]]] = {}
 def parsed(message: StoredMessage, backend: Backend) -> ObjectInfo | None:
     """Parse a metadata message; `None`, and one warning, if it cannot be parsed."""
     try:
-        return wire.info_of(message, backend.bucket)[0]
+        info, _ = wire.info_of(message, backend.bucket)
+        return localized(info, backend.origins) if backend.origins else info
     except BadObjectMetaError as error:
         _complain(error, message, backend)
         return None
@@ -54,7 +56,7 @@ async def present(
                 info, raw, message.time_ns
             ):
                 continue
-            found.append((message, info))
+            found.append((message, localized(info, backend.origins)))
     return found
 
 

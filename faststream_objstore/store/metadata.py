@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from .. import wire
 from ..backends.base import Backend, WrongRevision
+from ..backends.origins import localized
 from ..exceptions import (
     BadObjectMetaError,
     ConnectionLostError,
@@ -176,6 +177,8 @@ async def find(
         info, raw, message.time_ns
     ):
         return Entry(revision=message.sequence, expired=True)
+    if backend.origins:
+        info = localized(info, backend.origins)
     return Entry(message.sequence, info, raw)
 
 

@@ -30,7 +30,7 @@ class RetireVerbs(StoreHandle):
         Returns:
             The version that was replaced, which may be a marker; `None` if there was none.
         """
-        backend = await self._source()
+        backend = await self._target()
         went, message = await run_to_completion(_retire(backend, name, decide, self))
         await announce(backend, message)
         return went

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from .. import wire
 from ..models import ObjectStoreStatus
+from .lag import lag_of
 from .listing import ListVerbs
 
 __all__ = ("StatusVerbs",)
@@ -22,6 +23,9 @@ class StatusVerbs(ListVerbs):
 
         Returns:
             The bucket's status.
+
+        Raises:
+            OriginRecreatedError: If it follows a bucket that was deleted and made anew.
         """
         backend = await self._source()
         state = await backend.state()
@@ -46,6 +50,8 @@ class StatusVerbs(ListVerbs):
                 config.object_ttl if isinstance(config.object_ttl, timedelta) else None
             )
             or None,
+            origins=config.origins,
+            lag=await lag_of(backend, state) if config.origins else None,
         )
 
     async def seal(self) -> bool:
@@ -54,6 +60,6 @@ class StatusVerbs(ListVerbs):
         Returns:
             `True`, as in nats-py.
         """
-        backend = await self._source()
+        backend = await self._target()
         await backend.seal()
         return True

@@ -227,7 +227,7 @@ class ObjectStore(
             progress=progress,
             ttl=ttl,
         )
-        backend = await self._source()
+        backend = await self._target()
         size = prepared.chunk_size_on(backend)
         stored, message = await put_object(
             backend,
@@ -504,7 +504,7 @@ class ObjectStore(
         """
         name, mode = exact(self._bucket, name, mode)
         condition = amend_condition(self._bucket, name, mode)
-        backend = await self._source()
+        backend = await self._target()
         was_live, message = await run_to_completion(
             delete(backend, name, self._amended, condition=condition)
         )
@@ -532,9 +532,10 @@ class ObjectStore(
             BucketNotFoundError: If that bucket does not exist. Otherwise whatever `get`
                 raises.
         """
-        backend = await self._source()
+        elsewhere = bucket is not None and bucket != self._bucket
+        backend = await (self._source() if elsewhere else self._target())
         target = self
-        if bucket is not None and bucket != self._bucket:
+        if bucket is not None and elsewhere:
             target = ObjectStore.on(await backend.other(bucket), origin=self._origin)
 
         async def copy(version: Version) -> ObjectInfo:

@@ -6,14 +6,17 @@ the time at which it stored a message, compared with its current time.
 """
 
 import logging
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 from .. import wire
 from ..backends.base import Backend, ConsumerState, StoredMessage, StreamState
 from ..exceptions import BadObjectMetaError, InvalidOptionError
 from ..logs import log
+from .follow import gone_from_origins
 from .handle import StoreHandle
 from .kept import MOST
 from .together import each
@@ -39,6 +42,9 @@ class SweepVerbs(StoreHandle):
     ) -> int:
         """Remove chunks that no object refers to, such as those of writers that died.
 
+        In a bucket that follows others, remove what its origins no longer have, whatever its
+        age: they are asked, and the options do not matter.
+
         Example:
             ```python
             freed = await store.sweep(markers_older_than=timedelta(days=7))
@@ -60,6 +66,7 @@ class SweepVerbs(StoreHandle):
             Bytes of content freed.
 
         Raises:
+            OriginRecreatedError: If the bucket follows one that was deleted and made anew.
             BadObjectMetaError: If an object's metadata cannot be parsed: it is then not known
                 which chunks belong to it, and nothing is removed.
             InvalidOptionError: If an age is not a `timedelta`, or is negative.
@@ -68,6 +75,8 @@ class SweepVerbs(StoreHandle):
         _require_age(backend, "older_than", older_than)
         if markers_older_than is not None:
             _require_age(backend, "markers_older_than", markers_older_than)
+        if backend.origins:
+            return await _sweep_followed(backend, older_than)
         state = await backend.state()
         stored = await backend.subjects(wire.all_chunks_subject(backend.bucket))
         # Read after the chunks, so that everything committed in the meantime is seen.
@@ -83,6 +92,20 @@ class SweepVerbs(StoreHandle):
         if markers_older_than is not None:
             await _remove_markers(backend, survey.markers, _before(state, markers_older_than))
         return freed
+
+
+async def _sweep_followed(backend: Backend, older_than: timedelta) -> int:
+    state = await backend.state()
+    gone = await gone_from_origins(backend)
+    removed = await _remove_markers(
+        backend,
+        [_Marker(one.subject, one.sequence, one.time_ns) for one in gone.metadata],
+        sys.maxsize,
+    )
+    sequences = {one.sequence for one in removed}
+    wanted = {one.chunks for one in gone.held if one.sequence not in sequences}
+    before_ns = sys.maxsize if gone.certain else _before(state, older_than)
+    return await _remove_orphans(backend, gone.chunks - wanted, before_ns)
 
 
 def _require_age(backend: Backend, option: str, age: timedelta) -> None:
@@ -261,11 +284,13 @@ async def _measured(backend: Backend, subject: str | Sequence[str]) -> dict[str,
     return found
 
 
-async def _remove_markers(backend: Backend, markers: list[_Marker], before_ns: int) -> None:
+async def _remove_markers(
+    backend: Backend, markers: list[_Marker], before_ns: int
+) -> list[_Marker]:
     """Remove markers that are old enough and that every consumer has passed."""
     old = [one for one in markers if one.time_ns <= before_ns]
     if not old:
-        return
+        return []
     behind = [one for one in await backend.consumers() if not one.idle]
     passed: list[_Marker] = []
     blocked: dict[str, int] = {}
@@ -282,10 +307,18 @@ async def _remove_markers(backend: Backend, markers: list[_Marker], before_ns: i
         )
         log(backend, logging.WARNING, text)
     # A version put under the name in the meantime is newer than the marker, and stays.
-    await each(passed, lambda one: backend.purge(one.subject, up_to=one.sequence))
+    await each(passed, partial(_remove_marker, backend))
     if passed:
         text = f"Bucket '{backend.bucket}': {len(passed)} delete markers are removed."
         log(backend, logging.INFO, text)
+    return passed
+
+
+async def _remove_marker(backend: Backend, marker: _Marker) -> None:
+    if wire.has_wildcards(marker.subject):
+        await backend.remove(marker.sequence)
+    else:
+        await backend.purge(marker.subject, up_to=marker.sequence)
 
 
 def _blocking(behind: list[ConsumerState], marker: _Marker) -> ConsumerState | None:

@@ -121,7 +121,7 @@ class Transaction:
         if self._view is not None:
             msg = f"Bucket '{self._bucket}': a transaction is for one block; begin another."
             raise TransactionEndedError(msg, bucket=self._bucket)
-        backend = await self._store._source()  # noqa: SLF001 - a room of the store
+        backend = await self._store._target()  # noqa: SLF001 - a room of the store
         if not backend.atomic:
             # Transactions may have been enabled since the bucket was bound.
             await backend.state()

@@ -65,7 +65,7 @@ class UpdateVerbs(LinkVerbs):
         condition = amend_condition(self._bucket, name, mode)
         given = NOTHING_GIVEN if meta is None else Given.of(meta)
         change = self._amended if meta is None else self._change(name, given)
-        backend = await self._source()
+        backend = await self._target()
         if ttl is not None and given.options and given.options.link:
             msg = (
                 f"Bucket '{self._bucket}', object {name!r}: a link and a ttl cannot be given "
@@ -129,7 +129,7 @@ class UpdateVerbs(LinkVerbs):
             ObjectAlreadyExists: If the new name is taken.
         """
         condition = amend_condition(self._bucket, name, mode)
-        backend = await self._source()
+        backend = await self._target()
         metadata.subject_of(backend, to)
         info, messages = await run_to_completion(
             amend(

@@ -54,9 +54,11 @@ from .streams import (
     has_wildcards,
     keep_replaced,
     least_ttl,
+    origins_of,
     stream_config,
     stream_name,
 )
+from .times import parse_time
 
 __all__ = (
     "MOVE_NOTE",
@@ -90,6 +92,8 @@ __all__ = (
     "notes_rename",
     "nuid_in",
     "options_of",
+    "origins_of",
+    "parse_time",
     "replaced_in",
     "stream_config",
     "stream_name",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from ..models import ObjectStoreConfig
+from ..models import Mirror, ObjectStoreConfig
 
 __all__ = (
     "all_chunks_subject",
@@ -14,6 +14,7 @@ __all__ = (
     "has_wildcards",
     "keep_replaced",
     "least_ttl",
+    "origins_of",
     "stream_config",
     "stream_name",
 )
@@ -23,6 +24,8 @@ _NANOSECONDS = 1_000_000_000
 # In the stream's metadata: seconds.
 _KEEP_REPLACED = "faststream_objstore.keep_replaced"
 _NOT_AT_ALL = timedelta(0)
+# Around a domain's name in the prefix of its JetStream API.
+_API, _OF_DOMAIN = "$JS.", ".API"
 
 
 def stream_name(bucket: str) -> str:
@@ -81,6 +84,16 @@ def stream_config(config: ObjectStoreConfig) -> dict[str, Any]:
         # Both cannot be taken back, and the second is also the least TTL of a message.
         result["allow_msg_ttl"] = True
         result["subject_delete_marker_ttl"] = _to_nanoseconds(config.object_ttl)  # type: ignore[arg-type]
+    if config.origins:
+        # Nothing may be published to it.
+        del result["subjects"]
+        followed = [_followed(bucket, one) for one in config.origins]
+        if config.mirror is not None and config.mirror.domain is not None:
+            result["mirror"] = followed[0]
+        else:
+            # Within a domain, the server lets a mirror answer direct gets of its origin
+            # (`mirror_direct`), which it cannot if its subjects are others.
+            result["sources"] = followed
     if config.description:
         result["description"] = config.description
     if config.placement:
@@ -99,6 +112,7 @@ def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
     """A bucket's settings, all of them set, from its stream's configuration."""
     max_age = int(stream.get("max_age") or 0)
     max_bytes = int(stream.get("max_bytes") or -1)
+    origins = origins_of(stream)
     return ObjectStoreConfig(
         bucket=stream["name"][len(_STREAM_PREFIX) :],
         description=stream.get("description") or "",
@@ -114,10 +128,53 @@ def config_of(stream: Mapping[str, Any]) -> ObjectStoreConfig:
             # The server's own entries, such as `_nats.level`.
             if not key.startswith("_nats.") and key != _KEEP_REPLACED
         },
-        keep_replaced=keep_replaced(stream.get("metadata") or {}),
-        transactions=bool(stream.get("allow_atomic")),
-        object_ttl=timedelta(microseconds=least_ttl(stream) / 1000),
+        # A bucket that follows others has none of these, whatever its stream allows.
+        keep_replaced=_NOT_AT_ALL if origins else keep_replaced(stream.get("metadata") or {}),
+        transactions=bool(stream.get("allow_atomic")) and not origins,
+        object_ttl=_NOT_AT_ALL
+        if origins
+        else timedelta(microseconds=least_ttl(stream) / 1000),
+        mirror=_mirror_of(stream),
+        sources=_sources_of(stream),
     )
+
+
+def origins_of(stream: Mapping[str, Any]) -> tuple[Mirror, ...]:
+    """The buckets that a bucket follows, from its stream's configuration."""
+    mirror = _mirror_of(stream)
+    return _sources_of(stream) if mirror is None else (mirror,)
+
+
+def _followed(bucket: str, origin: Mirror) -> dict[str, Any]:
+    result: dict[str, Any] = {"name": stream_name(origin.bucket)}
+    if origin.domain is not None:
+        result["external"] = {"api": f"{_API}{origin.domain}{_OF_DOMAIN}"}
+    if origin.bucket != bucket:
+        result["subject_transforms"] = [
+            {"src": f"$O.{origin.bucket}.>", "dest": f"$O.{bucket}.>"}
+        ]
+    return result
+
+
+def _mirror_of(stream: Mapping[str, Any]) -> Mirror | None:
+    followed = stream.get("mirror")
+    return _origin_of(followed) if followed else None
+
+
+def _sources_of(stream: Mapping[str, Any]) -> tuple[Mirror, ...]:
+    # A foreign program may source from a stream that is no bucket's.
+    found = map(_origin_of, stream.get("sources") or ())
+    return tuple(one for one in found if one is not None)
+
+
+def _origin_of(followed: Mapping[str, Any]) -> Mirror | None:
+    bucket = bucket_of_stream(followed.get("name") or "")
+    if not bucket:
+        return None
+    api = (followed.get("external") or {}).get("api") or ""
+    domain = api.removeprefix(_API).removesuffix(_OF_DOMAIN)
+    # What another account's API is imported as is no domain; that origin is out of reach.
+    return Mirror(bucket, domain.replace(".", "-") or None)
 
 
 def least_ttl(stream: Mapping[str, Any]) -> int:

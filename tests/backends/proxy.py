@@ -18,9 +18,15 @@ class Proxy:
         self._open: dict[asyncio.StreamWriter, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
+        self.down = False
+        """Whether nobody can connect."""
 
     async def serve(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         far, ask = await asyncio.open_connection("127.0.0.1", self._port)
+        if self.down:
+            answer.close()
+            ask.close()
+            return
         go = asyncio.Event()
         go.set()
         self._open[answer], self._open[ask] = go, go

@@ -21,7 +21,6 @@ from faststream_objstore.backends.base import Deliver, StoredMessage
 from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamServer
 from faststream_objstore.backends.jetstream import ordered as ordered_module
 from faststream_objstore.backends.jetstream import stream as stream_module
-from faststream_objstore.backends.jetstream.api import parse_time
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.backends.jetstream.waiting import wait_for
@@ -39,6 +38,7 @@ from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.settling import run_to_completion
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
+from faststream_objstore.wire import parse_time
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,8 +9,6 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -19,6 +17,7 @@ from faststream_objstore.backends.base import ConsumerState, StreamState, WrongR
 from faststream_objstore.backends.jetstream.connection import Connection, status_of
 from faststream_objstore.backends.jetstream.errors import in_bucket
 from faststream_objstore.backends.jetstream.lane import Lanes
+from faststream_objstore.backends.origins import read_only
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketFullError,
@@ -29,7 +28,13 @@ from faststream_objstore.exceptions import (
     ObjStoreError,
     StoreAPIError,
 )
-from faststream_objstore.wire import load_json, stream_name
+from faststream_objstore.wire import (
+    bucket_of_stream,
+    load_json,
+    origins_of,
+    parse_time,
+    stream_name,
+)
 
 __all__ = (
     "CONSUMER_NOT_FOUND",
@@ -42,7 +47,6 @@ __all__ = (
     "UnreadableError",
     "consumer_state",
     "is_electing",
-    "parse_time",
     "reading",
     "refusal",
     "stored_header",
@@ -82,9 +86,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What parsing an answer raises if the answer is malformed."""
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both sides of the subtraction are UTC
-
-
 MARKER_REASON = "Nats-Marker-Reason"
 """The header of a marker: why there is no message any more (ADR-43)."""
 
@@ -97,34 +98,6 @@ def stored_header(message: Mapping[str, Any], key: str) -> str:
         if name == key:
             return value.strip()
     return ""
-
-
-def parse_time(text: str) -> int:
-    """The nanoseconds since the epoch of an RFC 3339 time, exactly.
-
-    `datetime` only holds microseconds, and Python 3.10 only parses three or six digits.
-    """
-    result, rest = _seconds_of(text[:19]) * 1_000_000_000, text[19:]
-    if rest[:1] == "." and rest[-1:] == "Z" and len(rest) <= 11:
-        # As servers write it.
-        digits = rest[1:-1]
-        if digits.isdecimal():
-            return result + int(digits.ljust(9, "0"))
-    zone = rest.lstrip(".0123456789")
-    fraction = rest[1 : len(rest) - len(zone)]
-    if fraction:
-        result += int(fraction[:9].ljust(9, "0"))
-    if zone[:1] in {"+", "-"}:
-        hours, _, minutes = zone[1:].partition(":")
-        offset = (int(hours) * 60 + int(minutes)) * 60 * 1_000_000_000
-        result += offset if zone[0] == "-" else -offset
-    return result
-
-
-@lru_cache(maxsize=1024)
-def _seconds_of(text: str) -> int:
-    since = datetime.fromisoformat(text) - _EPOCH
-    return since.days * 86_400 + since.seconds
 
 
 class UnreadableError(StoreAPIError):
@@ -251,6 +224,26 @@ def consumer_state(info: dict[str, Any]) -> ConsumerState:
     )
 
 
+def _positions(info: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """How far a stream has followed each of its origins."""
+    config = info["config"]
+    if config.get("mirror"):
+        # It keeps the origin's sequences.
+        return (info["state"]["last_seq"],)
+    told = {_followed(one): one.get("seq") for one in info.get("sources") or ()}
+    # Zero is left out, and older servers tell nothing at all.
+    zero = 0 if any(told.values()) or not info["state"]["last_seq"] else None
+    return tuple(
+        told.get(_followed(one)) or zero
+        for one in config.get("sources") or ()
+        if bucket_of_stream(one["name"])
+    )
+
+
+def _followed(source: Mapping[str, Any]) -> tuple[str, str]:
+    return source["name"], (source.get("external") or {}).get("api") or ""
+
+
 class JetStreamAPI:
     """Requests to the JetStream API.
 
@@ -364,6 +357,8 @@ class JetStreamAPI:
                 # Before 2.10 the server does not report it; it is not before its newest
                 # message.
                 time_ns=parse_time(info.get("ts") or state["last_ts"]),
+                first_time_ns=parse_time(state["first_ts"]) if state["messages"] else 0,
+                positions=_positions(info),
             )
         except UNREADABLE as error:
             raise unreadable(f"{self.prefix}.{verb}", bucket, error) from error
@@ -390,9 +385,11 @@ class JetStreamAPI:
         The stream is gone, or it currently has no leader.
         """
         try:
-            await self.state(bucket, timeout=timeout)
+            state = await self.state(bucket, timeout=timeout)
         except ObjStoreError as error:
             return error
+        if origins := origins_of(state.config):
+            return read_only(bucket, origins)
         msg = (
             f"Bucket '{bucket}': its stream took no message, but exists; it may be electing "
             "a leader. Try again."

@@ -21,7 +21,6 @@ from faststream_objstore.backends.jetstream.api import (
     NOT_DELETED,
     UNREADABLE,
     consumer_state,
-    parse_time,
     reading,
     stored_header,
     unreadable,
@@ -38,7 +37,8 @@ from faststream_objstore.exceptions import (
     PermissionDeniedError,
     StoreAPIError,
 )
-from faststream_objstore.wire import least_ttl, stream_name
+from faststream_objstore.models import Mirror
+from faststream_objstore.wire import least_ttl, origins_of, parse_time, stream_name
 
 if TYPE_CHECKING:
     from faststream_objstore.backends.jetstream.server import JetStreamServer
@@ -93,6 +93,7 @@ class JetStreamBackend:
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
         self._atomic = bool(config.get("allow_atomic"))
+        self._origins = origins_of(config)
         self._replicas: int = config.get("num_replicas", 1)
         self._max_age: int = config.get("max_age") or 0
         self._least_ttl = least_ttl(config)
@@ -129,6 +130,11 @@ class JetStreamBackend:
     def atomic(self) -> bool:
         """Whether the stream accepts atomic batches."""
         return self._atomic
+
+    @property
+    def origins(self) -> tuple[Mirror, ...]:
+        """The buckets that this one follows; see `Backend`."""
+        return self._origins
 
     @property
     def max_payload(self) -> int:
@@ -408,6 +414,12 @@ class JetStreamBackend:
     async def other(self, bucket: str) -> "JetStreamBackend":
         """The backend of another bucket of the same server."""
         backend = await self._server.open(bucket)
+        backend.timeout = self.timeout
+        return backend
+
+    async def origin(self, origin: Mirror) -> "JetStreamBackend":
+        """The backend of a bucket that this one follows; see `Backend`."""
+        backend = await self._server.in_domain(origin.domain).open(origin.bucket)
         backend.timeout = self.timeout
         return backend
 

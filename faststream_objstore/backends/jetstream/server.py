@@ -1,6 +1,7 @@
 """The `Server` of JetStream: buckets are opened, created, updated and deleted."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nats.aio.client import Client
@@ -14,7 +15,9 @@ from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.lane import Lanes
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
+    BucketNotFoundError,
     FeatureNotEnabledError,
+    InvalidBucketNameError,
     StoreAPIError,
 )
 from faststream_objstore.models import validate_bucket_name
@@ -64,6 +67,7 @@ class JetStreamServer:
     ) -> None:
         self.client = client
         self.timeout: float = timeout
+        self._lane = lane
         ordinary = Connection.of(client)
         lanes = Lanes.of(ordinary) if lane else None
         self.api: JetStreamAPI = JetStreamAPI(ordinary, prefix, lanes=lanes)
@@ -72,6 +76,21 @@ class JetStreamServer:
     def prefix_of(domain: str) -> str:
         """The API's prefix of a JetStream domain."""
         return f"$JS.{domain}.API"
+
+    def in_domain(self, domain: str | None) -> "JetStreamServer":
+        """The same connection's view of another JetStream domain.
+
+        Args:
+            domain: Its name; `None` for this one.
+        """
+        if domain is None:
+            return self
+        return JetStreamServer(
+            self.client,
+            prefix=self.prefix_of(domain),
+            timeout=self.timeout,
+            lane=self._lane,
+        )
 
     async def open(self, bucket: str) -> JetStreamBackend:
         """The backend of an existing bucket."""
@@ -117,23 +136,35 @@ class JetStreamServer:
         validate_bucket_name(bucket)
         await self._call("STREAM.DELETE", bucket)
 
+    async def domain(self) -> str | None:
+        """The name of its JetStream domain."""
+        answer = await self.api.call("INFO", timeout=self.timeout)
+        with reading(f"{self.api.prefix}.INFO", None):
+            return answer.get("domain") or None
+
     async def buckets(self) -> list[str]:
         """The names of all buckets, sorted."""
+        found = await self._names({"subject": all_chunks_subject("*")})
+        # Those that follow others have no subjects.
+        for bucket in await self._names({}) - found:
+            with suppress(BucketNotFoundError, InvalidBucketNameError):
+                if (await self.open(bucket)).origins:
+                    found.add(bucket)
+        return sorted(found)
+
+    async def _names(self, filtered: Mapping[str, Any]) -> set[str]:
         names: list[str] = []
         offset = 0
         while True:
-            # Only streams that can contain chunks: an account may have thousands of others.
             answer = await self.api.call(
-                "STREAM.NAMES",
-                {"offset": offset, "subject": all_chunks_subject("*")},
-                timeout=self.timeout,
+                "STREAM.NAMES", {"offset": offset, **filtered}, timeout=self.timeout
             )
             with reading(f"{self.api.prefix}.STREAM.NAMES", None):
                 page = answer.get("streams") or []
                 names += page
                 offset += len(page)
                 if not page or offset >= answer.get("total", 0):
-                    return sorted({one for name in names if (one := bucket_of_stream(name))})
+                    return {one for name in names if (one := bucket_of_stream(name))}
 
     async def _call(
         self, verb: str, bucket: str, body: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ... import wire
 from ...exceptions import BucketNotFoundError, InvalidOptionError, ObjStoreError
+from ...models import Mirror
 from ..base import ConsumerState, Deliver, MetadataWrite, StoredMessage, StreamState
 from .reader import MemoryReader
 from .stream import MAX_PAYLOAD, Stream, matcher
@@ -111,6 +112,14 @@ class MemoryBackend:
             return bool(self._find().config.get("allow_atomic"))
         except BucketNotFoundError:
             return False
+
+    @property
+    def origins(self) -> tuple[Mirror, ...]:
+        """The buckets that this one follows; see `Backend`."""
+        try:
+            return self._find().origins
+        except BucketNotFoundError:
+            return ()
 
     @property
     def max_payload(self) -> int:
@@ -222,6 +231,8 @@ class MemoryBackend:
             last_sequence=stream.last_sequence,
             created=f"{created:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z",
             time_ns=stream.now(),
+            first_time_ns=next((one.time_ns for one in stream.messages.values()), 0),
+            positions=tuple(stream.positions),
         )
 
     async def seal(self) -> None:
@@ -231,6 +242,12 @@ class MemoryBackend:
     async def other(self, bucket: str) -> "MemoryBackend":
         """The backend of another bucket of the same server; see `Backend`."""
         backend = await self._server.open(bucket)
+        backend.timeout = self.timeout
+        return backend
+
+    async def origin(self, origin: Mirror) -> "MemoryBackend":
+        """The backend of a bucket that this one follows; see `Backend`."""
+        backend = await self._server.home_of(origin, self.bucket).open(origin.bucket)
         backend.timeout = self.timeout
         return backend
 

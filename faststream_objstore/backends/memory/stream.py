@@ -15,6 +15,8 @@ from ...exceptions import (
     FeatureNotEnabledError,
     StoreAPIError,
 )
+from ...models import Mirror
+from ...wire import origins_of
 from ..base import (
     BATCH_LIMIT,
     ConsumerState,
@@ -24,7 +26,7 @@ from ..base import (
 )
 from .lives import Lives
 
-__all__ = ("MAX_PAYLOAD", "Listener", "Stream", "matcher", "not_found")
+__all__ = ("MAX_PAYLOAD", "Follower", "Listener", "Stream", "matcher", "not_found")
 
 # A server's default.
 MAX_PAYLOAD = 1024 * 1024
@@ -105,6 +107,16 @@ class Listener(Protocol):
         """What it has yet to read."""
 
 
+class Follower(Protocol):
+    """What another bucket copies this one with."""
+
+    def offer(self, message: StoredMessage) -> None:
+        """A message was stored."""
+
+    async def announce(self, message: StoredMessage) -> None:
+        """A change was done."""
+
+
 class Stream:
     """The messages of one bucket. It never awaits, so each call is atomic."""
 
@@ -118,6 +130,9 @@ class Stream:
         self.messages: OrderedDict[int, StoredMessage] = OrderedDict()
         self.subjects: dict[str, OrderedDict[int, StoredMessage]] = {}
         self.listeners: set[Listener] = set()
+        self.followers: set[Follower] = set()
+        self.origins: tuple[Mirror, ...] = origins_of(config)
+        self.positions: list[int | None] = [0] * len(self.origins)
         self.now = now
         self.changed: Callable[[], None] = _nobody
         """Called when what is stored may expire sooner than what was there."""
@@ -155,6 +170,9 @@ class Stream:
             msg = f"Bucket '{self.bucket}': message TTL status can not be disabled."
             raise BucketConfigMismatchError(msg, bucket=self.bucket)
         self.config = copy.deepcopy(config)
+        known = dict(zip(self.origins, self.positions, strict=True))
+        self.origins = origins_of(config)
+        self.positions = [known.get(one, 0) for one in self.origins]
         self.changed()
 
     def seal(self) -> None:
@@ -162,7 +180,11 @@ class Stream:
         self.config.update(_SEALED)
 
     def last(self, subject: str) -> StoredMessage | None:
-        """The newest message of a subject."""
+        """The newest message of a subject, or of those that match its wildcards."""
+        if _has_wildcards(subject):
+            matches = matcher(subject)
+            newest = reversed(self.messages.values())
+            return next((one for one in newest if matches(one.subject)), None)
         messages = self.subjects.get(subject)
         return next(reversed(messages.values())) if messages else None
 
@@ -292,7 +314,28 @@ class Stream:
         self.bytes += size
         for listener in self.listeners:
             listener.offer(message)
+        for follower in self.followers:
+            follower.offer(message)
         return message
+
+    def copy(self, message: StoredMessage, subject: str, *, rollup: bool, keep: bool) -> None:
+        """Store a message of another stream.
+
+        Args:
+            message: The message.
+            subject: Its subject here.
+            rollup: Whether it replaces the messages of its subject.
+            keep: Whether it keeps its sequence and its time.
+        """
+        size = self._size(subject, message.data, 0)
+        self._check_room(size)
+        older = self.matching(subject) if rollup else []
+        copy = message._replace(subject=subject)
+        if not keep:
+            copy = copy._replace(sequence=self.last_sequence + 1, time_ns=self.now())
+        self._add(copy, size)
+        for one in older:
+            self.remove(one)
 
     def remove(self, message: StoredMessage) -> None:
         """Remove a message, also from the readers' queues."""
