@@ -453,6 +453,7 @@ FULL = ObjectStoreConfig(
     keep_replaced=timedelta(minutes=5, microseconds=1),
     transactions=True,
     object_ttl=90,
+    sources=(),
 )
 
 
@@ -556,6 +557,7 @@ def test_a_stream_that_says_little_has_the_servers_defaults() -> None:
         keep_replaced=0,
         transactions=False,
         object_ttl=False,
+        sources=(),
     )
 
 

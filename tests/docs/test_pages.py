@@ -20,9 +20,11 @@ from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.retry import Retry
 from faststream_objstore.exceptions import BucketConfigMismatchError
 from faststream_objstore.models import ObjectInfo
+from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Names, soon
 from tests.docs.page import DOCS, blocks_of, program_of, ran, run, service
+from tests.server.domains import domains
 
 # Long, and the same on each Python: what is shown is the package's use, tested elsewhere.
 pytestmark = pytest.mark.once
@@ -63,6 +65,20 @@ async def test_calls_of_the_page_on_expiry(
         monkeypatch.setenv("NATS_URL", server.url)
         async with ran("expiry.md", folder) as page:
             await page["test_forgotten_uploads_are_reported"]()
+
+
+async def test_calls_of_the_page_on_mirrors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with domains() as joined:
+        client = await nats.connect(joined.hub.url)
+        for name in ("photos", "scans"):
+            await ObjectStore.bind(client, name, declare=True)
+        await client.close()
+        monkeypatch.setenv("NATS_URL", joined.edge.url)
+        async with ran("mirrors.md", folder) as page:
+            await page["broker"].stop()
+            await page["test_photos_are_indexed"]()
 
 
 @pytest.fixture

@@ -90,7 +90,10 @@ def test_commands_of_the_pages_are_targets_of_the_makefile() -> None:
 def test_pages_on_the_store_show_every_method() -> None:
     methods = {name for name, _ in inspect.getmembers(ObjectStore, callable) if name[0] != "_"}
     pages = "\n".join(
-        map(program_of, ("store.md", "bulk.md", "filesystem.md", "transactions.md"))
+        map(
+            program_of,
+            ("store.md", "bulk.md", "filesystem.md", "transactions.md", "mirrors.md"),
+        )
     )
     shown = re.findall(r"\b(?:store|old|ObjectStore)\.(\w+)\(", pages)
     # `on` takes a backend, and those are not public; `retire` is there for publishers.
