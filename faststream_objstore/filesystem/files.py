@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from faststream_objstore.filesystem.filesystem import ObjectStoreFileSystem
 
 __all__ = ("AsyncObjectFile", "ObjectFile", "Upload")
+
+_logger = logging.getLogger("faststream_objstore")
 
 READ_BLOCK = 256 * 1024
 """How many bytes are read ahead. A range costs a round trip and whole chunks."""
@@ -157,6 +160,8 @@ class ObjectFile(AbstractBufferedFile):
         upload, self._upload = getattr(self, "_upload", None), None
         if self.closed:
             return
+        if self.mode != "rb":
+            _warn_of(self.path)
         if upload is not None:
             self.fs.loop.call_soon_threadsafe(upload.abandon)
         self.closed = True
@@ -235,6 +240,17 @@ class AsyncObjectFile(AbstractAsyncStreamedFile):
 
     def __del__(self) -> None:
         upload, self._upload = getattr(self, "_upload", None), None
-        if not self.closed and upload is not None:
-            upload.abandon()
+        if not self.closed and self.mode != "rb":
+            _warn_of(self.path)
+            if upload is not None:
+                upload.abandon()
         self.closed = True
+
+
+def _warn_of(path: str) -> None:
+    # Other file systems store it when it is collected; but it may be half of a file then.
+    _logger.warning(
+        "The file %r was dropped without being closed, so nothing is stored; close it, or open "
+        "it in a with block.",
+        path,
+    )

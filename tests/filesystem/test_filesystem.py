@@ -133,7 +133,7 @@ def test_file_is_there_when_it_is_closed_and_not_before(fs: FS, bucket: str) -> 
 
 
 async def test_write_that_fails_changes_nothing(
-    fs: FS, bucket: str, nats_client: Client
+    fs: FS, bucket: str, nats_client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = await ObjectStore.bind(nats_client, bucket)
     path = f"{bucket}/x"
@@ -147,6 +147,7 @@ async def test_write_that_fails_changes_nothing(
     for size in (10, 2 * WRITE_BLOCK):
         await asyncio.to_thread(fail, size)
         assert await store.get("x") == b"old"
+    assert caplog.messages == []
 
     def drop() -> None:
         file = fs.open(path, "wb")
@@ -155,6 +156,10 @@ async def test_write_that_fails_changes_nothing(
 
     await asyncio.to_thread(drop)
     assert await store.get("x") == b"old"
+    assert caplog.messages == [
+        f"The file '{path}' was dropped without being closed, so nothing is stored; close it, "
+        "or open it in a with block."
+    ]
     # And no chunk is left.
     assert await layout(await store._source()) == {"x": 1}
 
