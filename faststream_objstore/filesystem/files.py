@@ -250,7 +250,7 @@ class AsyncObjectFile(AbstractAsyncStreamedFile):
 def _warn_of(path: str) -> None:
     # Other file systems store it when it is collected; but it may be half of a file then.
     _logger.warning(
-        "The file %r was dropped without being closed, so nothing is stored; close it, or open "
-        "it in a with block.",
+        "The file %r was dropped without being closed, so nothing is stored; close it, or "
+        "open it in a with block.",
         path,
     )
