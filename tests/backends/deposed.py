@@ -13,6 +13,9 @@ from tests.backends.proxy import Proxy
 Answer = Callable[[str, bytes], "dict[str, Any] | None"]
 """What the deposed leader answers to a message, given its subject and its text; or nothing."""
 
+Drop = Callable[[str], bool]
+"""Whether a message, given its subject, gets lost while the leader changes."""
+
 _SUBSCRIBED = re.compile(rb"SUB (\S+)\.\* +(\d+)\r\n")
 _PUBLISHED = re.compile(rb"H?PUB (\S+) (\S+) [\d ]+\r\n")
 
@@ -39,6 +42,7 @@ class Deposed(Proxy):
     def __init__(self, server: NatsServer) -> None:
         super().__init__(server)
         self.answers: list[Answer] = []
+        self.drop: Drop = lambda _: False
         self._sids: dict[bytes, bytes] = {}
 
     async def _hand_on(
@@ -56,11 +60,14 @@ class Deposed(Proxy):
                 for inbox, sid in _SUBSCRIBED.findall(data):
                     self._sids[inbox] = sid
                 found = list(_PUBLISHED.finditer(data))
+                sink.write(data[: found[0].start()] if found else data)
                 for number, one in enumerate(found):
                     end = found[number + 1].start() if number + 1 < len(found) else len(data)
-                    self._answer(one[1].decode(), one[2], data[one.end() : end])
-                await self._client.drain()
-                sink.write(data)
+                    subject = one[1].decode()
+                    self._answer(subject, one[2], data[one.end() : end])
+                    await self._client.drain()
+                    if not self.drop(subject):
+                        sink.write(data[one.start() : end])
                 await sink.drain()
         except OSError:
             pass
@@ -74,7 +81,7 @@ class Deposed(Proxy):
         for answer in self.answers:
             said = answer(subject, text)
             if said is not None:
-                body = json.dumps(said).encode()
+                body = json.dumps(said, separators=(",", ":")).encode()
                 self._client.write(b"MSG %s %s %d\r\n%s\r\n" % (reply, sid, len(body), body))
                 return
 

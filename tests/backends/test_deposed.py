@@ -17,6 +17,7 @@ import pytest
 from faststream_objstore import wire
 from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamServer
 from faststream_objstore.exceptions import (
+    BucketFullError,
     ObjectAlreadyExists,
     RevisionMismatchError,
     StoreTimeoutError,
@@ -250,6 +251,72 @@ async def test_a_put_is_acknowledged_however_long_a_deposed_leader_shows_the_old
 
     assert info.revision == before.revision + 2
     assert await soon(store.get("cat")) == b"new"
+
+
+async def test_a_put_is_not_stored_whose_chunks_were_lost_while_others_were_told_twice(
+    proxy: Deposed, backend: JetStreamBackend, store: ObjectStore
+) -> None:
+    # A leader acknowledges what it has applied, and so does the next one, which applies the
+    # same; what was sent in between is lost.
+    backend.timeout = 0.5
+    sent = 0
+
+    def second(published: str) -> bool:
+        nonlocal sent
+        sent += ".C." in published
+        return ".C." in published and sent == 2
+
+    def again(published: str, _: bytes) -> dict[str, Any] | None:
+        if ".C." not in published or sent != 3:
+            return None
+        return {"stream": f"OBJ_{backend.bucket}", "seq": 1}
+
+    proxy.drop = second
+    proxy.answers.append(again)
+    with pytest.raises(StoreTimeoutError):
+        await soon(
+            store.put("cat", iter([b"a" * 10, b"b" * 10, b"c" * 10, b"d"]), chunk_size=10)
+        )
+    proxy.answers.clear()
+
+    assert not await soon(store.exists("cat"))
+    assert await chunks(backend) == set()
+
+
+async def test_a_put_that_a_full_server_refuses_and_the_leader_stores_keeps_its_content(
+    proxy: Deposed, backend: JetStreamBackend, store: ObjectStore
+) -> None:
+    before = await soon(store.put("cat", b"old"))
+    full = {"code": 503, "err_code": 10047, "description": "insufficient storage resources"}
+    left = 1
+
+    def refuse(published: str, _: bytes) -> dict[str, Any] | None:
+        nonlocal left
+        if published != subject(backend, "cat") or not left:
+            return None
+        left -= 1
+        return {"error": full, "stream": f"OBJ_{backend.bucket}", "seq": 0}
+
+    proxy.answers.append(refuse)
+    info = await soon(store.put("cat", b"new"))
+    assert info.revision == before.revision + 2
+    assert await soon(store.get("cat")) == b"new"
+
+
+async def test_a_full_bucket_refuses_and_keeps_nothing_of_a_put(
+    backend: JetStreamBackend, store: ObjectStore, proxy: Deposed
+) -> None:
+    full = {"code": 503, "err_code": 10047, "description": "insufficient storage resources"}
+    cat = subject(backend, "cat")
+
+    def refuse(published: str, _: bytes) -> dict[str, Any] | None:
+        return {"error": full, "seq": 0} if published == cat else None
+
+    proxy.answers.append(refuse)
+    proxy.drop = lambda published: published == cat
+    with pytest.raises(BucketFullError):
+        await soon(store.put("cat", b"new"))
+    assert await chunks(backend) == set()
 
 
 class _Stops:

@@ -283,6 +283,7 @@ class JetStreamBackend:
             size=size,
             ttl=ttl,
             timeout=self.timeout,
+            replicated=self.may_lag,
             purge=self.purge,
         )
 

@@ -1,5 +1,6 @@
 """Several metadata messages at once: an atomic batch (ADR-50, nats-server 2.12)."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from secrets import token_hex
@@ -16,9 +17,10 @@ from faststream_objstore.backends.jetstream.api import (
     is_electing,
 )
 from faststream_objstore.backends.jetstream.connection import status_of
-from faststream_objstore.backends.jetstream.deposed import Newest, is_final
+from faststream_objstore.backends.jetstream.deposed import FULL_SECONDS, Newest, is_final
 from faststream_objstore.backends.jetstream.waiting import LateReplies
 from faststream_objstore.exceptions import (
+    BucketFullError,
     FeatureNotEnabledError,
     ObjStoreError,
     PermissionDeniedError,
@@ -79,12 +81,25 @@ async def publish_batch(
     """
     pauses = Pauses(timeout)
     # Whether an earlier attempt may be stored, although it was refused; see `deposed`.
-    doubtful = False
+    doubtful = full = False
     while True:
         batch = _Batch(api, bucket, writes, marks=marks)
         late = LateReplies()
         try:
             last = await batch.done(pauses.left, None if newest is None else late)
+        except BucketFullError as error:
+            # The limits that a deposed leader sees are not the elected one's.
+            again = newest is not None and not full
+            full = True
+            if again:
+                await asyncio.sleep(FULL_SECONDS)
+            if late.acknowledgement is not None:
+                return _stored(writes, await batch.read(late.acknowledgement, pauses.left))
+            if not again:
+                if doubtful:
+                    raise _uncertain(bucket, error) from error
+                raise
+            continue
         except (WrongRevision, StoreAPIError) as error:
             if newest is not None:
                 final = await _is_final(api, bucket, writes, newest, pauses.left)

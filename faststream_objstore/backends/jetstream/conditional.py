@@ -1,5 +1,6 @@
 """One metadata message in place of another, by compare-and-set."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -13,9 +14,14 @@ from faststream_objstore.backends.jetstream.api import (
 )
 from faststream_objstore.backends.jetstream.batch import headers_of
 from faststream_objstore.backends.jetstream.connection import status_of
-from faststream_objstore.backends.jetstream.deposed import Newest, is_final
+from faststream_objstore.backends.jetstream.deposed import FULL_SECONDS, Newest, is_final
 from faststream_objstore.backends.jetstream.waiting import LateReplies
-from faststream_objstore.exceptions import ObjStoreError, StoreAPIError, StoreTimeoutError
+from faststream_objstore.exceptions import (
+    BucketFullError,
+    ObjStoreError,
+    StoreAPIError,
+    StoreTimeoutError,
+)
 
 __all__ = ("publish_metadata",)
 
@@ -80,26 +86,31 @@ class _Publication:
         late = self.late
         assert late is not None  # noqa: S101 - for the type checker
         busy: Pauses | None = None
+        full = False
         while True:
+            refused: WrongRevision | ObjStoreError
             try:
                 return await self.sent()
-            except WrongRevision:
-                final = await self._is_final(newest)
-                if late.acknowledgement is not None:
-                    return self._stored(self._read(late.acknowledgement))
-                if final:
+            except WrongRevision as error:
+                refused = error
+                if await self._is_final(newest) and late.acknowledgement is None:
                     raise
                 busy = busy or Pauses(self._timeout, first=_BUSY_SECONDS)
-                if not await busy.another():
-                    raise self._unknown("the server that refused it is behind") from None
+                again = await busy.another()
+            except BucketFullError as error:
+                # The limits that a deposed leader sees are not the elected one's.
+                refused, again, full = error, not full, True
+                await asyncio.sleep(FULL_SECONDS)
             except ObjStoreError as error:
-                # An earlier attempt may be stored, although it was refused.
-                if late.acknowledgement is None and busy is not None:
-                    raise self._unknown(error) from error
-                if late.acknowledgement is None:
-                    raise
+                refused, again = error, False
             if late.acknowledgement is not None:
                 return self._stored(self._read(late.acknowledgement))
+            if again:
+                continue
+            if busy is None:
+                raise refused
+            # An earlier attempt may be stored, although a server that was behind refused it.
+            raise self._unknown(refused) from refused
 
     async def _is_final(self, newest: Newest) -> bool:
         try:

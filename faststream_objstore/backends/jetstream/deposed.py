@@ -25,7 +25,10 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.wire import stream_name
 
-__all__ = ("Newest", "is_final", "newest_since")
+__all__ = ("FULL_SECONDS", "Newest", "is_final", "newest_since")
+
+FULL_SECONDS = 0.1
+"""By then the elected leader has answered, if a deposed one said that the bucket is full."""
 
 Newest = Callable[[str], Awaitable[StoredMessage | None]]
 """The newest message of a subject, according to a server that leads, or believes so."""

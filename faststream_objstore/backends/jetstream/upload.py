@@ -45,6 +45,7 @@ class JetStreamUpload:
         size: The bytes that are expected altogether, if known.
         ttl: Seconds after which the stream drops each chunk; 0 for never.
         timeout: Seconds without any acknowledgement before it gives up.
+        replicated: Whether another leader may be elected in the meantime.
         purge: Removes the messages of a subject.
     """
 
@@ -57,6 +58,7 @@ class JetStreamUpload:
         size: int | None = None,
         ttl: int = 0,
         timeout: float,
+        replicated: bool = False,
         purge: Callable[[str], Awaitable[int]],
     ) -> None:
         self._api = api
@@ -68,6 +70,9 @@ class JetStreamUpload:
         self._timeout = timeout
         self._purge = purge
 
+        # A new leader acknowledges what it applies of the former one's messages, which may
+        # have acknowledged them too: counted twice, they would hide others that were lost.
+        self._acknowledged: set[bytes] | None = set() if replicated else None
         self._reply: str | None = None
         self._generation = 0
         self._window = _WINDOW_CHUNKS
@@ -227,6 +232,12 @@ class JetStreamUpload:
         self._generation = self._connection.generation
 
     def _receive(self, message: Msg) -> None:
+        if self._acknowledged is not None and message.data:
+            # They differ by their sequences.
+            if message.data in self._acknowledged:
+                return
+            if b'"error"' not in message.data:
+                self._acknowledged.add(bytes(message.data))
         self._answered += 1
         self._heard = asyncio.get_running_loop().time()
         # Nearly always `{"stream":"OBJ_b","seq":42}`, of which nothing is needed.

@@ -7,6 +7,7 @@ the histories stay in the folder.
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 from dataclasses import asdict
@@ -31,7 +32,9 @@ def main() -> int:
     reports = []
     for seed in options.seeds:
         own = folder / f"seed-{seed}"
-        own.mkdir(parents=True, exist_ok=True)
+        # What an earlier run has left there is not of this one.
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir(parents=True)
         seconds = options.seconds / len(options.seeds)
         report = asyncio.run(runner.run(seed, seconds, own, revert=options.revert))
         reports.append(report)
