@@ -192,6 +192,10 @@ def put(
         bool, typer.Option("--if-absent", help="Fail if there is an object of that name.")
     ] = False,
     description: Annotated[str | None, typer.Option()] = None,
+    ttl: Annotated[
+        float | None,
+        typer.Option(help="Seconds that it lives, in a bucket with object_ttl."),
+    ] = None,
     concurrency: Concurrency = 16,
     json: Json = False,
 ) -> None:
@@ -202,6 +206,8 @@ def put(
     is_dir = file != "-" and source.is_dir()
     if is_dir and not at.is_folder:
         usage(f"{file!r} is a folder; end {address!r} with / to store what is in it")
+    if is_dir and ttl is not None:
+        usage("--ttl is for a single object")
     if file == "-" and at.is_folder:
         usage("what comes from stdin needs a name; give bucket/name")
 
@@ -230,6 +236,7 @@ def put(
                     description=description,
                     mode="create" if if_absent else "overwrite",
                     progress=progress,
+                    ttl=ttl,
                 )
         if json:
             emit(as_json(stored))

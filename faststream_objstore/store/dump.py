@@ -107,7 +107,9 @@ class DumpVerbs(StoreHandle):
         """Put the objects of a dump into this bucket, verified.
 
         An object whose content does not match the dump's description is not put. Links come
-        last. Whatever the file contains, only objects of this bucket are written.
+        last. Objects with a `ttl` expire when they would have, if this bucket has
+        `object_ttl`; those that have expired are left out, with a warning. Whatever the file
+        contains, only objects of this bucket are written.
 
         Args:
             source: A path, or a file that is open for binary reading; compressed or not.
@@ -227,6 +229,7 @@ def _settings(status: ObjectStoreStatus) -> dict[str, Any]:
         "metadata": status.metadata,
         "keep_replaced": _seconds(status.keep_replaced),
         "transactions": status.transactions,
+        "object_ttl": _seconds(status.object_ttl),
     }
 
 
@@ -264,6 +267,7 @@ def _said_of(info: ObjectInfo, path: str | None) -> dict[str, Any]:
         "link": link and {"bucket": link.bucket, "name": link.name},
         "modified": info.mtime and info.mtime.isoformat(),
         "revision": info.revision,
+        "expires": info.expires and info.expires.isoformat(),
     }
 
 

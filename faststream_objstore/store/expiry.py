@@ -27,6 +27,7 @@ from ..models import MOST_TTL, ObjectInfo
 
 __all__ = (
     "LONGEST_PUT_SECONDS",
+    "ExpiredError",
     "Life",
     "Ttl",
     "Until",
@@ -47,6 +48,10 @@ _READING_SECONDS = 300
 LONGEST_PUT_SECONDS = _CHUNK_SECONDS - _READING_SECONDS
 """How long the put of an object with a `ttl` may take."""
 _US = timedelta(microseconds=1)
+
+
+class ExpiredError(ObjectNotFoundError):
+    """What is to be stored again has expired."""
 
 
 class Until(NamedTuple):
@@ -137,7 +142,7 @@ async def settle(backend: Backend, name: str, ttl: timedelta | Until | None) -> 
         left_us = ttl.at_us - (await backend.state()).time_ns // 1000
         if left_us <= 0:
             msg = f"Bucket '{backend.bucket}': what {name!r} is made of has expired meanwhile."
-            raise ObjectNotFoundError(msg, bucket=backend.bucket, name=name)
+            raise ExpiredError(msg, bucket=backend.bucket, name=name)
         return Life(None, ttl.at_us, _seconds(left_us) + _CHUNK_SECONDS)
     if not backend.least_ttl:
         msg = (

@@ -211,7 +211,9 @@ def require(
             f"Bucket '{backend.bucket}': the object {name!r} has expired, as its ttl or the "
             "bucket's says; put it again."
         )
-        raise ObjectNotFoundError(msg, bucket=backend.bucket, name=name)
+        # As for a deleted object, while there is a marker.
+        error = ObjectNotFoundError if entry.info is None else ObjectDeletedError
+        raise error(msg, bucket=backend.bucket, name=name)
     if entry.info is None:
         msg = (
             f"Bucket '{backend.bucket}' has no object {name!r}; list() shows those it has, "

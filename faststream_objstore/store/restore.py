@@ -3,14 +3,17 @@
 import asyncio
 import hashlib
 import json
+import logging
 import tarfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
+from .. import wire
 from ..exceptions import (
     BulkError,
     DigestMismatchError,
@@ -19,6 +22,7 @@ from ..exceptions import (
     ObjectAlreadyExists,
     ObjStoreError,
 )
+from ..logs import log
 from ..models import (
     BulkResult,
     ObjectInfo,
@@ -27,6 +31,7 @@ from ..models import (
     ObjectMetaOptions,
     ObjectStoreConfig,
 )
+from .expiry import ExpiredError, Until
 from .modes import PutMode
 from .put import Progress, report
 
@@ -88,6 +93,7 @@ async def config_of_dump(
             keep_replaced=settings["keep_replaced"],
             # Older dumps do not say, and older servers have none.
             transactions=settings.get("transactions") or None,
+            object_ttl=settings.get("object_ttl"),
         )
     except (KeyError, InvalidOptionError) as error:
         msg = f"The dump's settings cannot be read: {error}"
@@ -207,6 +213,7 @@ class _Entry:
     sha256: str | None
     meta: ObjectMeta
     link: ObjectLink | None = field(default=None)
+    ttl: Until | None = None
 
     @classmethod
     def read(cls, raw: dict[str, Any], member: str) -> "_Entry":
@@ -219,6 +226,7 @@ class _Entry:
                 size=size,
                 sha256=raw["sha256"] and _text(raw["sha256"]),
                 link=link or None,
+                ttl=_ttl(raw.get("expires")),
                 meta=ObjectMeta(
                     description=raw["description"] and _text(raw["description"]),
                     headers=raw["headers"],
@@ -233,6 +241,13 @@ class _Entry:
             msg = f"The dump's {member!r} is neither a link nor an object."
             raise InvalidDumpError(msg)
         return entry
+
+
+def _ttl(expires: object) -> Until | None:
+    """When it expires; older dumps do not say."""
+    if expires is None:
+        return None
+    return Until(wire.microseconds(datetime.fromisoformat(_text(expires))))
 
 
 def _text(value: object) -> str:
@@ -252,6 +267,7 @@ class Restore:
         self._keeps = mode == "missing"
         self._result = BulkResult()
         self._size = 0
+        self._expired: list[str] = []
 
     async def run(self, progress: Progress | None) -> BulkResult:
         """Restore everything; raises as `ObjectStore.restore` does."""
@@ -291,9 +307,19 @@ class Restore:
             failed=self._result.failed,
             size=self._size,
         )
+        if self._expired:
+            await self._tell_expired()
         if result.failed:
             raise failures(self._store.bucket, "restored", result)
         return result
+
+    async def _tell_expired(self) -> None:
+        bucket, first = self._store.bucket, self._expired[0]
+        text = (
+            f"Bucket '{bucket}': {len(self._expired)} objects of the dump have expired since "
+            f"and are not restored, the first one {first!r}."
+        )
+        log(await self._store._source(), logging.WARNING, text)  # noqa: SLF001
 
     async def _noting(self, entry: _Entry, work: Any) -> None:
         try:
@@ -305,6 +331,8 @@ class Restore:
                 self._result.failed[entry.name] = error
         except InvalidDumpError:
             raise
+        except ExpiredError:
+            self._expired.append(entry.name)
         except ObjStoreError as error:
             self._result.failed[entry.name] = error
         else:
@@ -313,7 +341,11 @@ class Restore:
 
     async def _put(self, entry: _Entry, content: tarfile.TarInfo) -> None:
         await self._store.put(
-            entry.name, self._content(entry, content), entry.meta, mode=self._put_mode
+            entry.name,
+            self._content(entry, content),
+            entry.meta,
+            mode=self._put_mode,
+            ttl=entry.ttl,
         )
 
     async def _content(
@@ -353,3 +385,6 @@ class Restore:
                 options=info.options,
             )
             await self._store.update_meta(entry.name, said)
+        if entry.ttl is not None:
+            # Internal, as in `put`.
+            await self._store.update_meta(entry.name, ttl=entry.ttl)  # type: ignore[arg-type]

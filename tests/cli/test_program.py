@@ -13,10 +13,11 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
+from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.backends.proxy import between
-from tests.cli.support import Program
+from tests.cli.support import COMMAND, Program
 
 
 @pytest.fixture
@@ -366,3 +367,28 @@ def test_reader_that_has_enough_is_no_trouble(objstore: Program, bucket: str) ->
     process.stdout.close()
     assert (process.wait(30), process.stderr.read()) == (1, "")
     process.stderr.close()
+
+
+async def test_objects_expire_before_the_eyes_of_the_program(
+    objstore: Program, bucket: str, nats_client: Client
+) -> None:
+    assert "no ttl of their own" in objstore.failing("put", "-", f"{bucket}/x", "--ttl", "60")
+    name = f"{bucket}-expiring"
+    config = ObjectStoreConfig(bucket=name, object_ttl=1)
+    await ObjectStore.bind(nats_client, config, declare=True)
+
+    watching = subprocess.Popen(
+        [*COMMAND, "watch", name, "--count", "2"],
+        env=objstore.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    (put,) = objstore.values("put", "-", f"{name}/x", "--ttl", "1")
+    assert put["expires"] > put["modified"]
+    output, _ = await asyncio.to_thread(watching.communicate, timeout=30)
+
+    assert output == "put x\nexp x\n"
+    assert objstore.values("ls", name) == []
+    (status,) = objstore.values("status", name)
+    assert status["object_ttl"] == 1
+    assert objstore.run("get", f"{name}/x", "-").returncode == 1

@@ -90,6 +90,7 @@ async def test_settings_of_a_bucket_are_those_of_the_dumped_one(
         "metadata": {"team": "photos"},
         "keep_replaced": timedelta(minutes=2),
         "transactions": True,
+        "object_ttl": timedelta(minutes=5),
     }
     store = ObjectStore.on(await create_bucket(bucket_name, **settings))
     file = io.BytesIO()
@@ -407,3 +408,39 @@ async def test_dump_that_fails_leaves_the_old_one(store: ObjectStore, tmp_path: 
         await store.dump(path, progress=fail)
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["b.tar"]
+
+
+async def test_objects_of_a_dump_expire_when_they_would_have(
+    create_bucket: CreateBucket,
+    bucket_name: str,
+    audit: Audit,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    audit.orphans = True
+    store = ObjectStore.on(await create_bucket(bucket_name, object_ttl=1))
+    await soon(store.put("stays", b"1"))
+    await soon(store.put("later", b"2", ttl=3600))
+    await soon(store.add_link("link", "stays"))
+    await soon(store.update_meta("link", ttl=3600))
+    await soon(store.put("soon", b"3", ttl=1))
+    dumped = {info.name: info.expires for info in await soon(store.list())}
+    file = io.BytesIO()
+    await soon(store.dump(file))
+    async with store.watch() as watcher:
+        async for info in watcher:
+            if info.expired:
+                break
+
+    again = ObjectStore.on(await create_bucket(f"{bucket_name}-again", object_ttl=1))
+    file.seek(0)
+    result = await soon(again.restore(file))
+
+    assert result.done == ["later", "link", "stays"]
+    restored = {info.name: info.expires for info in await soon(again.list())}
+    assert restored == {name: dumped[name] for name in ("later", "link", "stays")}
+    assert "1 objects of the dump have expired since and are not restored" in caplog.text
+
+    plain = ObjectStore.on(await create_bucket(f"{bucket_name}-plain"))
+    file.seek(0)
+    await soon(plain.restore(file))
+    assert {info.expires for info in await soon(plain.list())} == {None}
