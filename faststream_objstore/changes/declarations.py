@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from faststream_objstore.changes.options import ChangeOptions, event_of
+from faststream_objstore.changes.delivery import event_of
+from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.pattern import NamePattern

@@ -27,7 +27,7 @@ from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.api import MARKER_REASON
 from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.changes.dead_letter import described, letter, shortened
-from faststream_objstore.changes.options import ChangeOptions, event_of
+from faststream_objstore.changes.options import ChangeOptions, Event
 from faststream_objstore.changes.outcome import ChangeOutcome, Outcome
 from faststream_objstore.exceptions import BadObjectMetaError, InvalidObjectNameError
 from faststream_objstore.models import ObjectInfo
@@ -37,6 +37,7 @@ __all__ = (
     "ChangeMessage",
     "Delivery",
     "SupersededGuard",
+    "event_of",
     "label",
     "set_aside",
     "stored_of",
@@ -54,6 +55,13 @@ _LEAST_SECONDS = 0.2
 # Pauses between attempts to publish a dead letter; the change ends even if all of them fail.
 _LETTER_PAUSES = (0.1, 0.5, 2.0)
 _MOST_TOLD = 1024
+
+
+def event_of(info: ObjectInfo) -> Event:
+    """What a change is, of a single object."""
+    if info.expired:
+        return "expire"
+    return "delete" if info.deleted else "put"
 
 
 def stored_of(raw: Msg, receipt: Receipt) -> StoredMessage:

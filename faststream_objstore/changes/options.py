@@ -7,10 +7,9 @@ from typing import Literal
 
 from faststream_objstore.changes.retry import Retry, seconds_of
 from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
-from faststream_objstore.models import ObjectInfo
 from faststream_objstore.pattern import NamePattern
 
-__all__ = ("ChangeOptions", "Event", "event_of")
+__all__ = ("ChangeOptions", "Event")
 
 Event = Literal["put", "delete", "expire", "change"]
 
@@ -116,13 +115,6 @@ class ChangeOptions:
     def title(self) -> str:
         """The subscription in one line: `photos: put {user}/*.png`."""
         return f"{self.bucket}: {self.event} {self.pattern}"
-
-
-def event_of(info: ObjectInfo) -> Event:
-    """What a change is, of a single object."""
-    if info.expired:
-        return "expire"
-    return "delete" if info.deleted else "put"
 
 
 def _is_subject(text: str) -> bool:

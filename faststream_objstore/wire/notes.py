@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from .chunks import NUID
 
 __all__ = (
+    "EXPIRY",
     "Replaced",
     "content_us",
     "expires_at",
@@ -31,9 +32,10 @@ _REPLACED = "replaced"
 # The age of the content in microseconds: either `{"age": ...}`, to be added to the age of the
 # message itself, or `{"at": ...}`, a time since the epoch.
 _CONTENT = "objstore-content"
-# When the object expires: `{"ttl": ...}` in microseconds after the message itself was stored,
+EXPIRY = "objstore-expires"
+"""The metadata key that records when an object expires."""
+# `{"ttl": ...}` in microseconds after the message itself was stored,
 # or `{"at": ...}`, microseconds since the epoch.
-_EXPIRY = "objstore-expires"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -146,12 +148,12 @@ def without_content_age(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | No
 
 def has_expiry(raw: Mapping[str, Any] | None) -> bool:
     """Whether a metadata message records when the object expires."""
-    return raw is not None and _EXPIRY in raw
+    return raw is not None and EXPIRY in raw
 
 
 def is_pinned(raw: Mapping[str, Any] | None) -> bool:
     """Whether the metadata records a time at which the object expires, not a duration."""
-    said = raw.get(_EXPIRY) if raw else None
+    said = raw.get(EXPIRY) if raw else None
     return isinstance(said, dict) and type(said.get("at")) is int
 
 
@@ -162,7 +164,7 @@ def expires_us(raw: Mapping[str, Any] | None, time_us: int) -> int | None:
         raw: The JSON of its metadata.
         time_us: When the metadata was stored.
     """
-    said = raw.get(_EXPIRY) if raw else None
+    said = raw.get(EXPIRY) if raw else None
     if not isinstance(said, dict):
         return None
     at, ttl = said.get("at"), said.get("ttl")
@@ -182,19 +184,19 @@ def expires_at(raw: Mapping[str, Any] | None, time_us: int) -> datetime | None:
 
 def with_ttl(raw: Mapping[str, Any] | None, ttl_us: int) -> dict[str, Any]:
     """The JSON of a version that expires this long after its metadata is stored."""
-    return {**(raw or {}), _EXPIRY: {"ttl": ttl_us}}
+    return {**(raw or {}), EXPIRY: {"ttl": ttl_us}}
 
 
 def with_expires_at(raw: Mapping[str, Any] | None, at_us: int) -> dict[str, Any]:
     """The JSON of a version that expires at a time, by the server's clock."""
-    return {**(raw or {}), _EXPIRY: {"at": at_us}}
+    return {**(raw or {}), EXPIRY: {"at": at_us}}
 
 
 def without_expiry(raw: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The JSON of a version that does not expire."""
-    if raw is None or _EXPIRY not in raw:
+    if raw is None or EXPIRY not in raw:
         return raw
-    return {key: value for key, value in raw.items() if key != _EXPIRY}
+    return {key: value for key, value in raw.items() if key != EXPIRY}
 
 
 def microseconds(moment: datetime) -> int:
