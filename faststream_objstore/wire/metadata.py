@@ -18,7 +18,7 @@ from ..models import (
     new_info,
 )
 from .chunks import NUID, base64_decode
-from .notes import expires_at, has_expiry
+from .notes import EXPIRY, expires_at
 
 __all__ = (
     "MOVE_NOTE",
@@ -205,7 +205,7 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
                 message.time,
                 False,
                 expires_at(raw, message.time_ns // 1000)
-                if has_expiry(raw) and not deleted
+                if EXPIRY in raw and not deleted
                 else None,
             ),
             raw,

@@ -33,9 +33,11 @@ _REPLACED = "replaced"
 # message itself, or `{"at": ...}`, a time since the epoch.
 _CONTENT = "objstore-content"
 EXPIRY = "objstore-expires"
-"""The metadata key that records when an object expires."""
-# `{"ttl": ...}` in microseconds after the message itself was stored,
-# or `{"at": ...}`, microseconds since the epoch.
+"""The metadata key that records when an object expires.
+
+Either `{"ttl": ...}`, microseconds after the message itself was stored, or `{"at": ...}`,
+microseconds since the epoch.
+"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
