@@ -147,6 +147,10 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
         await work()
 
+    if until_interrupted:
+        # As Ctrl-C does; uvicorn, which takes both, passes them on when it has ended.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
     try:
         asyncio.run(awaited())
         sys.stdout.flush()

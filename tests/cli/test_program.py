@@ -243,6 +243,32 @@ def test_bucket_is_served_over_http(
     assert (code, errors) == (0, "")
 
 
+async def test_server_of_its_own_ends_with_a_program_that_is_terminated(
+    objstore: Program, bucket_name: str
+) -> None:
+    serving = objstore.start("serve", bucket_name, "--port", "0", "--embedded")
+    try:
+        assert serving.stdout is not None
+        url = serving.stdout.readline().removeprefix("NATS_URL=").strip()
+        assert serving.stdout.readline().startswith("http://")
+        await (await nats.connect(url)).close()
+        serving.terminate()
+        assert (serving.wait(20), serving.communicate()[1]) == (0, "")
+    finally:
+        serving.kill()
+        serving.communicate()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+def test_watch_ends_when_it_is_terminated(objstore: Program, bucket: str) -> None:
+    watching = objstore.start("watch", bucket)
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == "put first\n"
+    watching.terminate()
+    assert (watching.wait(20), *watching.communicate()) == (0, "", "")
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
