@@ -31,6 +31,11 @@ class BucketField(CustomField):
         return None
 
     @property
+    def converter(self) -> str:
+        """The argument that makes something else of an object's content."""
+        return "decode=True"
+
+    @property
     def placeholders(self) -> tuple[str, ...]:
         """The `Path()` values that it needs."""
         return ()
@@ -99,7 +104,8 @@ def _require_type(asked: Asked, field: BucketField) -> None:
             f"{asked.where}: {field!r} gives {_named(field.gives)}, which is no "
             f"{_named(asked.annotation)}. Annotate it as {_named(field.gives)}"
         )
-        msg += ", or add decode=True." if field.gives.__name__ == "ObjectData" else "."
+        content = field.gives.__name__ == "ObjectData"
+        msg += f", or add {field.converter}." if content else "."
         raise InvalidOptionError(msg, bucket=field.bucket_name)
 
 

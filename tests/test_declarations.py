@@ -15,7 +15,13 @@ from faststream_objstore.exceptions import (
     ObjStoreError,
 )
 from faststream_objstore.models import ObjectData, ObjectInfo
-from faststream_objstore.params import FromBucket, FromObject, OpenObject, StatObject
+from faststream_objstore.params import (
+    FromBucket,
+    FromObject,
+    LiveObject,
+    OpenObject,
+    StatObject,
+)
 from faststream_objstore.store import ObjectReader, ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import soon
@@ -64,6 +70,9 @@ async def content_as_int(number: Annotated[int, FromObject()]) -> None: ...
 async def content_as_text(text: Annotated[str, FromObject("photos", "a")]) -> None: ...
 
 
+async def live_as_model(prices: Annotated[Upload, LiveObject("photos", "a")]) -> None: ...
+
+
 async def info_as_bytes(info: Annotated[bytes, StatObject()]) -> None: ...
 
 
@@ -94,6 +103,7 @@ CHANGES: list[tuple[Any, str]] = [
     (bare_reader, r"'reader': nothing says .* OpenObject\("),
     (content_as_int, r"'number': FromObject\(\) gives bytes, which is no int"),
     (content_as_text, "gives bytes, which is no str. .* add decode=True"),
+    (live_as_model, "gives bytes, which is no Upload. Annotate it as bytes, or add load="),
     (info_as_bytes, "gives ObjectInfo, which is no bytes"),
     (store_as_text, "gives ObjectStore, which is no str"),
     (not_captured, "needs the Path.. value 'usr', but the pattern captures 'user'"),

@@ -83,6 +83,21 @@ class LiveObject(LiveField, Field):
         self.must_exist = required
         self.default: Any = default
 
+    @property
+    def gives(self) -> type | None:
+        """The type of what is injected; `None` if `load` makes it."""
+        return None if self.source.load else ObjectData
+
+    @property
+    def converter(self) -> str:
+        """The argument that makes something else of an object's content."""
+        return "load="
+
+    @property
+    def bucket_name(self) -> str | None:
+        """The bucket."""
+        return self.source.bucket
+
     def __repr__(self) -> str:
         return f"LiveObject({self.source.bucket!r}, {self.source.name!r})"
 
