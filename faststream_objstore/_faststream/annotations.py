@@ -26,11 +26,12 @@ _STREAMS = (
 def can_cast(annotation: Any) -> bool:
     """Whether pydantic can validate what a function with this return type returns.
 
-    It cannot if a stream, which is stored by then, may be returned. Of an `Iterable` it would
-    make an iterator, even if that is a list.
+    It cannot if a stream, which is stored by then, may be returned, also in a `Response`. Of
+    an `Iterable` it would make an iterator, even if that is a list.
     """
-    return not _has_binary(annotation) and all(
-        get_origin(one) is not collections.abc.Iterable for one in _members(annotation)
+    return not any(
+        _is_binary(one) or _is_response(one) or get_origin(one) is collections.abc.Iterable
+        for one in _members(annotation)
     )
 
 

@@ -158,6 +158,22 @@ async def test_return_type_that_names_a_stream_in_any_way_is_stored_once_and_no_
     assert (payload["type"], payload["format"]) == ("string", "binary")
 
 
+@pytest.mark.parametrize("annotation", [ObjectResponse, ObjectResponse | None, Response])
+async def test_stream_in_a_response_is_stored_once_and_no_failure(annotation: Any) -> None:
+    sources, results = Bucket("sources"), Bucket("results")
+
+    async def handler(info: ObjectInfo) -> Any:
+        kind = Response if annotation is Response else ObjectResponse
+        return kind(sync_pieces())
+
+    handler.__annotations__["return"] = annotation
+    sources.on_put()(results.publisher("result")(handler))
+    async with in_memory(sources, results) as service:
+        await (await service.store(sources)).put("source", b"")
+
+        assert await (await service.store(results)).get("result") == b"one two"
+
+
 async def test_list_of_a_handler_that_promises_an_iterable_is_encoded() -> None:
     sources, results = Bucket("sources"), Bucket("results")
 
