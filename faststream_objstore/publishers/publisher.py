@@ -1,13 +1,13 @@
 """The publisher: it stores what a handler returns as an object."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 from faststream import Response
 from faststream.exceptions import FeatureNotSupportedException
-from faststream.nats import NatsBroker, NatsPublishCommand, NatsRouter
+from faststream.nats import NatsBroker, NatsPublishCommand
 
 from faststream_objstore._faststream import HandlerCallWrapper
 from faststream_objstore._faststream.publishing import (
@@ -26,6 +26,7 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.publishers import content
+from faststream_objstore.publishers.attached import Attachment, Declaration
 from faststream_objstore.publishers.lineage import (
     Change,
     Newest,
@@ -39,43 +40,12 @@ from faststream_objstore.publishers.specification import ResultSpecification
 from faststream_objstore.publishers.template import NameTemplate
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.expiry import life_of
+from faststream_objstore.wire import metadata_subject
 
 __all__ = ("ObjectPublisher",)
 
 _CONTENT_TYPE = "Content-Type"
 _logger = logging.getLogger("faststream_objstore")
-
-
-class Attachment(Protocol):
-    """The broker extension, as a bucket's publishers need it."""
-
-    @property
-    def broker(self) -> NatsBroker | None:
-        """The broker."""
-
-    def handle(self, bucket: str) -> ObjectStore:
-        """The store of a bucket, which is bound at its first use."""
-
-    async def backend_of(self, bucket: str) -> Backend:
-        """A bucket's stream on the current connection."""
-
-
-class Declaration(Protocol):
-    """The bucket, as its publishers need it."""
-
-    attachment: Any
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def router(self) -> NatsRouter:
-        """Where its publishers are registered."""
-
-    @property
-    def publishers(self) -> "Sequence[ObjectPublisher]":
-        """Its publishers, in the order of their declaration."""
 
 
 class ObjectPublisher(PlainPublisher):
@@ -211,15 +181,23 @@ class ObjectPublisher(PlainPublisher):
             newer version's result exists, or the source has been deleted.
 
         Raises:
-            InvalidObjectNameError: If there is no name. Otherwise as for `ObjectStore.put`.
+            InvalidObjectNameError: If there is no name, or it is invalid.
+            InvalidOptionError: If an option is invalid. Otherwise as for `ObjectStore.put`.
         """
         if message is None:
             msg = f"{self.declaration}: None cannot be stored; delete the object instead."
             raise UnsupportedDataError(msg, bucket=self.bucket)
+        known = source is None or isinstance(source, ObjectInfo)
+        self._check(known, "source", source, "the ObjectInfo of a version")
+        for option, texts in (("headers", headers), ("metadata", metadata)):
+            self._check(
+                texts is None or isinstance(texts, Mapping), option, texts, "a mapping"
+            )
+        name = name or self.template.fill({})
         command = self._command(
             ObjectPublishCommand(
                 message,
-                name=name or self.template.fill({}),
+                name=name,
                 metadata=metadata,
                 content_type=content_type,
                 headers=dict(headers or {}),
@@ -232,7 +210,7 @@ class ObjectPublisher(PlainPublisher):
             lineage = await source_of(source, backend, self.rebuild)
             decision = Newest(Change(source, backend, lineage), follow=self.follow)
             command.metadata |= lineage.as_metadata()
-        return await self._send(command, str(command.name), decision, (), message)
+        return await self._send(command, name, decision, (), message)
 
     async def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         """Not supported: nothing replies to an object.
@@ -332,6 +310,9 @@ class ObjectPublisher(PlainPublisher):
         middlewares: Iterable[Any],
         returned: Any,
     ) -> ObjectInfo:
+        # A name that cannot be one is refused here: its content type would be asked first.
+        metadata_subject(self.bucket, name)
+
         async def send(sent: Any) -> ObjectInfo | None:
             data, encoding = await self._encoded(sent.body, name)
             headers = dict(sent.headers)

@@ -470,6 +470,27 @@ async def test_publish_needs_a_name_and_something_to_store() -> None:
             await publisher.request(b"")
 
 
+@pytest.mark.parametrize(
+    "options, error, said",
+    [
+        ({"name": 5}, InvalidObjectNameError, "name is a str, not int"),
+        ({"source": "a"}, InvalidOptionError, "source must be the ObjectInfo of a version"),
+        ({"headers": "abc"}, InvalidOptionError, "headers must be a mapping, got 'abc'"),
+        ({"metadata": "abc"}, InvalidOptionError, "metadata must be a mapping, got 'abc'"),
+    ],
+)
+async def test_publish_refuses_options_that_cannot_work(
+    options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    results = Bucket("results")
+    publisher = results.publisher("fixed")
+
+    async with in_memory(results) as service:
+        with pytest.raises(error, match=said):
+            await publisher.publish(b"", **options)
+        assert await names(await service.store(results)) == []
+
+
 async def test_publish_without_a_broker_says_what_to_do() -> None:
     with pytest.raises(NotConnectedError, match=r"pass it to Buckets\(...\)"):
         await Bucket("results").publisher("a").publish(b"")
