@@ -11,7 +11,7 @@ import nats.errors
 from faststream_objstore import wire
 from faststream_objstore.backends.base import Backend, Server, StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
+from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, reading
 from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
 from faststream_objstore.store.listing import entries
 
@@ -115,26 +115,26 @@ async def durable_standing(
     """
     if not isinstance(server, JetStreamServer):
         return DurableStanding(bucket=bucket, durable=durable)
-    stream = wire.stream_name(bucket)
+    asked = f"CONSUMER.INFO.{wire.stream_name(bucket)}.{durable}"
     try:
-        info = await server.api.call(
-            f"CONSUMER.INFO.{stream}.{durable}", bucket=bucket, timeout=timeout
-        )
+        info = await server.api.call(asked, bucket=bucket, timeout=timeout)
     except StoreAPIError as error:
         if error.err_code == CONSUMER_NOT_FOUND:
             return None
         raise
-    pending, in_work = int(info["num_pending"]), int(info["num_ack_pending"])
+    with reading(f"{server.api.prefix}.{asked}", bucket):
+        pending, in_work = int(info["num_pending"]), int(info["num_ack_pending"])
+        floor = int(info["ack_floor"]["stream_seq"])
+        redelivered = int(info.get("num_redelivered") or 0)
     oldest = 0.0
     if pending or in_work:
-        floor = int(info["ack_floor"]["stream_seq"])
         oldest = await _age_behind(server, bucket, floor, timeout=timeout)
     return DurableStanding(
         bucket=bucket,
         durable=durable,
         pending=pending,
         in_work=in_work,
-        redelivered=int(info.get("num_redelivered") or 0),
+        redelivered=redelivered,
         oldest=oldest,
     )
 
@@ -143,9 +143,10 @@ async def _age_behind(
     server: JetStreamServer, bucket: str, floor: int, *, timeout: float
 ) -> float:
     """Age in seconds of the first change after a sequence, by the server's clock."""
+    asked = f"STREAM.MSG.GET.{wire.stream_name(bucket)}"
     try:
         found = await server.api.call(
-            f"STREAM.MSG.GET.{wire.stream_name(bucket)}",
+            asked,
             {"seq": floor + 1, "next_by_subj": wire.all_metadata_subject(bucket)},
             bucket=bucket,
             timeout=timeout,
@@ -156,7 +157,8 @@ async def _age_behind(
             return 0.0
         raise
     state: StreamState = await server.api.state(bucket, timeout=timeout)
-    return max(0.0, (state.time_ns - wire.parse_time(found["message"]["time"])) / 1e9)
+    with reading(f"{server.api.prefix}.{asked}", bucket):
+        return max(0.0, (state.time_ns - wire.parse_time(found["message"]["time"])) / 1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

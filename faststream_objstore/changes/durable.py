@@ -11,7 +11,7 @@ from nats.nuid import NUID
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND
+from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, reading
 from faststream_objstore.changes import declarations
 from faststream_objstore.changes.declarations import Declaration, Declarations
 from faststream_objstore.changes.options import ChangeOptions
@@ -35,6 +35,28 @@ SETTLE_SECONDS = 1.0
 VERIFY_SECONDS = 1.25
 
 _nuid = NUID()
+
+
+def _require_info(answer: dict[str, Any]) -> None:
+    """Refuse information about a consumer that lacks what is needed of it.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: If it is malformed.
+    """
+    metadata = answer["config"].get("metadata") or {}
+    numbers = [
+        answer["delivered"]["consumer_seq"],
+        answer["delivered"]["stream_seq"],
+        answer["ack_floor"]["stream_seq"],
+        answer["num_ack_pending"],
+    ]
+    if not all(isinstance(one, str) for one in metadata.values()):
+        msg = f"metadata is {metadata!r}"
+        raise TypeError(msg)
+    if not all(type(one) is int for one in numbers):
+        msg = f"not all of {numbers!r} are integers"
+        raise TypeError(msg)
+    declarations.server_time(answer)
 
 
 class DurableConsumer:
@@ -156,12 +178,13 @@ class DurableConsumer:
         await self._call("DELETE")
 
     async def _call(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        return await self._server.api.call(
-            f"CONSUMER.{verb}.{self._stream}.{self.name}",
-            body,
-            bucket=self._options.bucket,
-            timeout=self._server.timeout,
-        )
+        bucket, api = self._options.bucket, self._server.api
+        asked = f"CONSUMER.{verb}.{self._stream}.{self.name}"
+        answer = await api.call(asked, body, bucket=bucket, timeout=self._server.timeout)
+        if verb != "DELETE":
+            with reading(f"{api.prefix}.{asked}", bucket):
+                _require_info(answer)
+        return answer
 
     async def info(self) -> dict[str, Any] | None:
         """The server's information about the consumer; `None` if there is none."""
