@@ -91,6 +91,17 @@ class DurableConsumer:
         """The subject for pull requests."""
         return f"{self._server.api.prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self.name}"
 
+    @property
+    def unused_ack_subject(self) -> str | None:
+        """The subject of an acknowledgement that acknowledges nothing.
+
+        `None` in another domain or account, where acknowledgements have subjects that only
+        messages tell.
+        """
+        if self._server.api.prefix != "$JS.API":
+            return None
+        return f"$JS.ACK.{self._stream}.{self.name}.0.0.0.0.0"
+
     async def ensure(self, resume_at: int = 1) -> tuple[dict[str, Any], bool]:
         """Create the consumer, or update the existing one.
 

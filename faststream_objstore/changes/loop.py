@@ -107,7 +107,9 @@ class ChangeLoop:
         """
         await self._ensure()
         try:
-            await self._puller.open(self._on_server.next_subject)
+            await self._puller.open(
+                self._on_server.next_subject, self._on_server.unused_ack_subject
+            )
         except BaseException:
             await self.stop(None)
             raise

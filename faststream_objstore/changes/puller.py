@@ -71,14 +71,27 @@ class Puller:
         self._unwatch: list[Callable[[], None]] = []
         self._checking: asyncio.Future[PermissionDeniedError | None] | None = None
 
-    async def open(self, next_subject: str) -> None:
-        """Subscribe, and check that messages may be requested; none are requested yet.
+    async def open(self, next_subject: str, ack_subject: str | None = None) -> None:
+        """Subscribe, and check that messages may be requested and acknowledged.
+
+        None are requested yet.
+
+        Args:
+            next_subject: The subject for pull requests.
+            ack_subject: That of the acknowledgement of a message that was never delivered, if
+                it is known.
 
         Raises:
-            PermissionDeniedError: If the server refuses this user either of these.
+            PermissionDeniedError: If the server refuses this user any of these.
         """
         await self._subscribe(next_subject)
         self._checking = asyncio.get_running_loop().create_future()
+        if ack_subject is not None:
+            # The server handles it before the request that follows, and nothing comes of it.
+            self._unwatch.append(
+                self._connection.watch(ack_subject, self._denied, bucket=self._bucket)
+            )
+            await self._connection.publish(ack_subject, Msg.Ack.Progress, bucket=self._bucket)
         # Malformed JSON is answered at once with status 400, and consumes no message. (Text
         # that is not JSON at all would request one message.)
         await self._connection.publish(

@@ -53,6 +53,7 @@ USERS = {
     "leader": without("$JS.API.STREAM.MSG.GET.OBJ_b"),
     "create": without("$JS.API.CONSUMER.*.OBJ_b.>"),
     "next": without("$JS.API.CONSUMER.MSG.NEXT.OBJ_b.>"),
+    "ack": without("$JS.ACK.OBJ_b.>"),
     "chunks": without("$O.b.C.>"),
     "metadata": without("$O.b.M.>"),
     "nothing": ["x"],
@@ -229,6 +230,7 @@ async def test_a_timeout_after_a_refusal_says_nothing_of_rights(world: World) ->
         ("create", "$JS.API.CONSUMER.INFO.OBJ_b.worker"),
         ("next", "$JS.API.CONSUMER.MSG.NEXT.OBJ_b.worker"),
         ("info", "$JS.API.STREAM.INFO.OBJ_b"),
+        ("ack", "$JS.ACK.OBJ_b.worker.0.0.0.0.0"),
     ],
 )
 async def test_a_subscriber_without_its_rights_does_not_start(

@@ -78,6 +78,7 @@ def _unsettled_updates() -> None:
         return True
 
     amend.__dict__["settle"] = settle
+    amend.__dict__["noted"] = lambda raw, _: raw
 
 
 def _first_answers() -> None:
