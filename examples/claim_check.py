@@ -2,8 +2,8 @@
 
     python examples/claim_check.py
 
-sends measurements of 5 MB each, five times what a NATS server takes, to two workers of a
-stream, and asks for one of them in a request. The handlers know nothing of it. With
+sends measurements of 5 MB each, five times what a NATS server accepts, to two workers of a
+stream, and asks for one of them in a request. The handlers are not aware of this. With
 `NATS_URL` set it uses that server, otherwise one of its own for as long as it runs.
 
     NATS_URL=nats://127.0.0.1:4222 faststream run examples.claim_check:app
@@ -72,7 +72,7 @@ broker, buckets = build(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
 app = FastStream(broker)
 
 
-# What follows is the demonstration: it plays the clients of the service.
+# The rest is the demonstration, which acts as the clients of the service.
 
 
 async def main() -> None:

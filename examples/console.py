@@ -2,8 +2,8 @@
 
     make console            # or: python examples/console.py --port 8080
 
-Photos are uploaded all the time. `thumbnailer` shrinks them, and fails now and then; `indexer`
-is slow, so it falls behind; `tidy` deletes what is old.
+Photos are uploaded all the time. `thumbnailer` shrinks them and fails now and then; `indexer`
+is slow, so it falls behind; `tidy` deletes old ones.
 """
 
 import argparse
@@ -45,7 +45,7 @@ KEPT = 60
 
 
 def picture(number: int, side: int = 240) -> bytes:
-    """A picture, as SVG, so that the example needs no library for it."""
+    """A picture as SVG, so that the example needs no image library."""
     chance = random.Random(number)  # noqa: S311 - a picture
     circles = "".join(
         f'<circle cx="{chance.randrange(side)}" cy="{chance.randrange(side)}" '
@@ -108,7 +108,7 @@ def build(url: str, *, writable: bool, slow: float = 0.9) -> tuple[AsgiFastStrea
     registry = CollectorRegistry()
     broker = NatsBroker(url, logger=logging.getLogger("console"))
     observer = PrometheusObserver(registry)
-    # Otherwise the markers of what is deleted fill the bucket in a day.
+    # Otherwise the markers of deleted objects would fill the bucket within a day.
     often = Sweep(every=timedelta(minutes=1), markers_older_than=timedelta(minutes=1))
     buckets = Buckets(broker, photos, thumbs, reports, observers=[observer], sweep=often)
     app = AsgiFastStream(
@@ -118,7 +118,7 @@ def build(url: str, *, writable: bool, slow: float = 0.9) -> tuple[AsgiFastStrea
             ("/metrics", make_metrics_asgi(observer)),
         ],
     )
-    # Whoever reaches this port may see everything: it listens on this machine only.
+    # Anyone who can reach this port may see everything, so it listens on this machine only.
     console = make_console_asgi(
         buckets,
         authorize=lambda _: True,
@@ -168,7 +168,7 @@ async def main() -> None:
 
         stack.callback(lambda: [task.cancel() for task in uploads])
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
-        # uvicorn ends in good order at a signal, and then raises it once more.
+        # uvicorn shuts down gracefully on a signal, and then raises it again.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, lambda: None)
         listening = socket.create_server(("127.0.0.1", given.port))

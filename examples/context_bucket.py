@@ -1,15 +1,15 @@
-"""FastStream's guide to object storage, with the extension doing the set-up.
+"""FastStream's guide to object storage, with the setup left to the extension.
 
-The guide makes a bucket in an `on_startup` hook, puts it into the context, and reaches it
-with `Annotated[..., Context("OS")]`. Here the hook is gone; handler and calls are the same.
+The guide creates a bucket in an `on_startup` hook, puts it into the context, and accesses
+it with `Annotated[..., Context("OS")]`. Here the hook is gone; handler and calls are the same.
 
     NATS_URL=nats://127.0.0.1:4222 faststream run examples.context_bucket:app
 
-is the service, and
+runs the service, and
 
     python examples/context_bucket.py
 
-asks it once, on the server of `NATS_URL`, or one of its own.
+sends it one request, on the server in `NATS_URL` or one of its own.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ ObjectStorage = Annotated[ObjectStore, Context("OS")]
 url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 server: NatsServer | None = None
 if __name__ == "__main__" and not os.environ.get("NATS_URL"):
-    # The broker takes its address when it is made.
+    # The broker reads its address when it is created.
     server = NatsServer()
     asyncio.run(server.start())
     url = server.url
@@ -52,7 +52,7 @@ async def send(os: ObjectStorage) -> None:
     await broker.publish("Hi!", "subject")
 
 
-# What follows is the demonstration: it plays a client of the service.
+# The rest is the demonstration, which acts as a client of the service.
 
 
 async def main() -> None:

@@ -2,8 +2,8 @@
 
     python examples/fan_out.py
 
-starts three replicas as processes of their own, changes the rules, lets documents be
-judged, kills a replica and starts another, and shows what each of them got. With
+starts three replicas as processes of their own, changes the rules, has documents
+judged, kills a replica and starts another, and shows what each of them received. With
 `NATS_URL` set it uses that server, otherwise one of its own for as long as it runs.
 
     NATS_URL=nats://127.0.0.1:4222 faststream run examples.fan_out:app
@@ -37,7 +37,7 @@ Documents = Annotated[ObjectStore, FromBucket("documents")]
 router = NatsRouter()
 events = router.publisher("fan-out.events")
 replica = os.environ.get("REPLICA") or f"replica {os.getpid()}"
-# The copy. With 10,000 rules of 10 MB it would be a folder, and `learn` would `get_file`.
+# The copy. With 10,000 rules of 10 MB it would be a folder, and `learn` would call `get_file`.
 forbidden: dict[str, set[str]] = {}
 
 
@@ -50,8 +50,8 @@ class Event:
     verdict: str = ""
 
 
-# No durable: each replica gets each change. With `replay` first the rules that are there, so
-# a copy is whole soon after the start. Who cannot wait reads the bucket in a startup hook.
+# No durable: each replica gets each change. With `replay` it first gets the existing rules, so
+# its copy is complete soon after the start. If that is too late, read the bucket in a hook.
 @events
 @rules.on_put("*.txt", replay=True)
 async def learn(rule: ObjectInfo, store: Rules) -> Event:
@@ -66,7 +66,7 @@ async def forget(rule: ObjectInfo) -> Event:
     return Event(replica, "forgot", rule.name, rule.revision)
 
 
-# A durable: each document goes to one of the replicas, to another one if that dies.
+# A durable: each document goes to one of the replicas, or to another if that one dies.
 @events
 @documents.on_put(durable="judge", ack_wait=5)
 async def judge(document: ObjectInfo, store: Documents) -> Event:
@@ -91,11 +91,11 @@ def build(url: str) -> tuple[FastStream, NatsBroker, Buckets]:
 app, broker, buckets = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
 
 
-# What follows is the demonstration: it starts the replicas, and watches them.
+# The rest is the demonstration: it starts the replicas and watches them.
 
 
 class Replicas:
-    """Processes that run this file, and what they said."""
+    """Processes that run this file, and their output."""
 
     def __init__(self, url: str) -> None:
         self.running: dict[str, Process] = {}
@@ -117,7 +117,7 @@ class Replicas:
 
     async def __aexit__(self, *_: object) -> None:
         for process in self.running.values():
-            # One that has ended by itself has said why.
+            # One that exited by itself has printed the reason.
             if process.returncode is None:
                 process.terminate()
         for process in self.running.values():

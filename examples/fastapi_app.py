@@ -2,7 +2,7 @@
 
     python examples/fastapi_app.py
 
-serves it on a free port, uploads, downloads and deletes a file, and ends. With `NATS_URL`
+serves it on a free port, uploads, downloads and deletes a file, and exits. With `NATS_URL`
 set it uses that server, otherwise one of its own for as long as it runs.
 
     NATS_URL=nats://127.0.0.1:4222 uvicorn examples.fastapi_app:app
@@ -82,7 +82,7 @@ messages = NatsRouter()
 
 @routes.put("/files/{name:path}", status_code=201)
 async def upload(name: str, request: Request, store: Files) -> dict[str, int]:
-    """Store the body; an upload that breaks off changes nothing."""
+    """Store the body; an upload that is interrupted changes nothing."""
     info = await save_upload(request, store, name, max_size=1024**3)
     return {"size": info.size, "revision": info.revision}
 
@@ -121,18 +121,18 @@ def build(url: str) -> tuple[FastStreamAPI, NatsBroker, Buckets]:
     api.state.buckets = buckets
     api.include_router(routes)
     api.add_exception_handler(ObjStoreError, problem_response)
-    # Without `safe_connection` it would start without its buckets, and only warn.
+    # Without `safe_connection` it would start without its buckets, with only a warning.
     return FastStreamAPI(broker, application=api, safe_connection=True), broker, buckets
 
 
 app, broker, buckets = build(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222")
 
 
-# What follows is the demonstration: it plays the clients of the service.
+# The rest is the demonstration, which acts as the clients of the service.
 
 
 async def ask(url: str, method: str = "GET", body: bytes | None = None) -> str:
-    """The status and the body of the answer."""
+    """The status and the body of the response."""
 
     def send() -> str:
         request = HTTPRequest(url, method=method, data=body)  # noqa: S310
@@ -147,7 +147,7 @@ async def ask(url: str, method: str = "GET", body: bytes | None = None) -> str:
 
 
 async def show(base: str, buckets: Buckets) -> None:
-    """Use the service at this address, and print what it answers."""
+    """Use the service at this address, and print its responses."""
     poem = f"{base}/files/ann/poem.txt"
     reported = await buckets.open(reports)
     async with reported.watch(updates_only=True) as changes:

@@ -35,9 +35,9 @@ def parse(data: ObjectData) -> Prices:
     return Prices.model_validate_json(data)
 
 
-# Required: without prices the service does not start.
+# Required: the service does not start without prices.
 LivePrices = Annotated[Prices, LiveObject("config", "prices.json", load=parse)]
-# Not required: where there is no such object, there is no sale.
+# Not required: if there is no such object, there is no sale.
 LiveSale = Annotated[bytes, LiveObject("config", "sale", required=False, default=b"0")]
 
 
@@ -72,7 +72,7 @@ async def ask_until_it_changes(broker: NatsBroker, known: str) -> str:
 
 
 async def show(broker: NatsBroker, buckets: Buckets) -> None:
-    """Change the list, and a discount, and print what the service answers."""
+    """Change the list and a discount, and print the service's replies."""
     store = await buckets.open("config")
     first = await ask(broker)
     print(f"at first       {first}")
@@ -81,7 +81,7 @@ async def show(broker: NatsBroker, buckets: Buckets) -> None:
     second = await ask_until_it_changes(broker, first)
     print(f"new prices     {second}")
 
-    # Somebody makes a mistake. It is logged and counted, and the service goes on.
+    # Someone makes a mistake. It is logged and counted, and the service keeps running.
     await store.put("prices.json", '{"currency": "EUR", "each": {"tea": -3}}')
     while not any(one.failures for one in buckets.live_objects):
         await ask(broker)

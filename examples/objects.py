@@ -1,4 +1,4 @@
-"""Objects as parameters: the one that fired, a named one, a stream, metadata alone.
+"""Objects as parameters: the one that fired, a named one, a stream, only metadata.
 
     python examples/objects.py
 
@@ -49,7 +49,7 @@ def build(url: str) -> tuple[NatsBroker, Buckets]:
     broker = NatsBroker(url, logger=None)
     buckets = Buckets(broker, templates, orders, recordings, letters)
 
-    # The text of a template whose name is in the subject; what is missing has a default.
+    # The text of a template whose name is in the subject, with a default if it does not exist.
     @broker.subscriber("letter.{template}")
     async def write(
         customer: str,
@@ -58,7 +58,7 @@ def build(url: str) -> tuple[NatsBroker, Buckets]:
     ) -> str:
         return text.format(customer=customer) + footer
 
-    # How large a recording is, without reading it.
+    # The size of a recording, without reading it.
     @broker.subscriber("size.{name}")
     async def size(
         name: Annotated[str, Path()],
@@ -95,7 +95,7 @@ app = FastStream(broker)
 
 
 async def show(broker: NatsBroker, buckets: Buckets) -> None:
-    """Put objects, ask the service, and print what comes back."""
+    """Put objects, send requests to the service, and print the replies."""
     store = await buckets.open("templates")
     await store.put("welcome.txt", "Dear {customer}, welcome!")
     reply = await broker.request("Ann", "letter.welcome", timeout=5)

@@ -4,7 +4,7 @@
 
 puts every file of a folder (this repository, if none is given) into the bucket `intake`.
 Handlers react to each change: a report on every file appears in the bucket `reports`, and
-goes again when its file is deleted. With `NATS_URL` set it uses that server, otherwise one
+is removed when its file is deleted. With `NATS_URL` set it uses that server, otherwise one
 of its own for as long as it runs.
 
     NATS_URL=nats://127.0.0.1:4222 faststream run examples.quickstart:app
@@ -50,7 +50,7 @@ class Report(BaseModel):
 
 @intake.on_put(durable="reporter", max_workers=4)
 async def report_on(file: ObjectInfo, source: Intake, target: Reports) -> None:
-    """Report on a file that was put."""
+    """Report on a file that was stored."""
     content = await source.get(file)  # exactly the version that fired
     report = Report(name=file.name, size=file.size, revision=file.revision, kind="binary")
     if picture := picture_size(content):
@@ -95,7 +95,7 @@ def build(url: str) -> tuple[FastStream, NatsBroker, Buckets]:
 app, broker, buckets = build(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
 
 
-# What follows is the demonstration: it plays the clients of the service.
+# The rest is the demonstration, which acts as the clients of the service.
 
 SKIPPED = {".git", "__pycache__", "node_modules", "site", "dist"}
 
@@ -136,7 +136,7 @@ async def put_all(files: dict[str, Path], store: ObjectStore) -> dict[str, Objec
 
 
 async def all_reports(stored: dict[str, ObjectInfo], store: ObjectStore) -> list[Report]:
-    """Wait for a report on each version that was put."""
+    """Wait for a report on each version that was stored."""
     missing = dict(stored)
     result: list[Report] = []
     async with store.watch(ignore_deletes=True) as changes:

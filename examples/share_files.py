@@ -30,7 +30,7 @@ links = SignedLinks(
 
 
 def is_own(request: Request, name: str, _method: str) -> bool:
-    """Everybody has a folder. Who asks would be in a session or a token."""
+    """Everyone has a folder. In practice, the user comes from a session or a token."""
     return name.startswith(request.headers.get("X-User", "nobody") + "/")
 
 

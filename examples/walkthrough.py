@@ -1,8 +1,8 @@
-"""The object store's calls one after the other, as nats-py's guide has them.
+"""The object store's calls one after the other, as in nats-py's guide.
 
     python examples/walkthrough.py
 
-uses the server of `NATS_URL`, or one of its own.
+uses the server in `NATS_URL`, or one of its own.
 """
 
 import asyncio

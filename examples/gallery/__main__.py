@@ -56,13 +56,13 @@ async def serve(given: argparse.Namespace, listening: socket.socket) -> None:
         if not url:
             server = NatsServer(store_dir=given.data)
             url = (await stack.enter_async_context(server)).url
-        # Each message at a level that is not shown.
+        # Each message is logged at a level that is not shown.
         app, buckets = build(url, logging.DEBUG)
         if given.samples:
             adding: set[asyncio.Task[None]] = set()
             stack.callback(lambda: [task.cancel() for task in adding])
 
-            # Into the running service, where each appears as soon as it is made.
+            # Put into the running service, so each appears as soon as it is drawn.
             @app.after_startup
             async def add() -> None:
                 adding.add(asyncio.create_task(add_samples(buckets)))
@@ -70,7 +70,7 @@ async def serve(given: argparse.Namespace, listening: socket.socket) -> None:
         config = uvicorn.Config(
             app, log_level="warning", timeout_graceful_shutdown=5, log_config=None
         )
-        # uvicorn ends in good order at a signal, and then raises it once more.
+        # uvicorn shuts down gracefully on a signal, and then raises it again.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, lambda: None)
         host, port = listening.getsockname()[:2]

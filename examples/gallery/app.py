@@ -24,7 +24,7 @@ from .thumbnails import LARGEST_PHOTO, live, photos, router, thumbs
 
 
 def anybody(_request: object, _name: str, _method: str) -> bool:
-    """There are no accounts here. Elsewhere this is where they are asked for."""
+    """There are no accounts here; a real service would check them at this point."""
     return True
 
 
@@ -48,10 +48,10 @@ def build(url: str, log_level: int = logging.INFO) -> tuple[AsgiFastStream, Buck
         ),
     )
     mount(app, "/thumbs", make_bucket_asgi(thumbs, inline=("image/webp",)))
-    # HTTP handlers see the app's context, which this makes the buckets known to.
+    # HTTP handlers see the app's context; this adds the buckets to it.
     buckets.install(app)
 
-    # Browsers may come before the broker has started, and miss what happens until then.
+    # Browsers may connect before the broker has started, and miss what happens until then.
     @app.after_startup
     def reload() -> None:
         live.publish(RELOAD)

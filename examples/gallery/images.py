@@ -1,4 +1,4 @@
-"""Thumbnails with Pillow, of bytes that anybody may have sent."""
+"""Thumbnails with Pillow, made from bytes that anyone may have sent."""
 
 import struct
 from dataclasses import dataclass
@@ -6,29 +6,29 @@ from io import BytesIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What browsers show. Pillow knows many more formats, and each is code that hostile bytes
-# could reach.
+# What browsers can display. Pillow supports many more formats, and each of them is code that
+# hostile bytes could reach.
 FORMATS = {"GIF": "image/gif", "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 MOST_PIXELS = 50_000_000
-"""A picture of more is refused before it is decoded: it takes four bytes for each."""
+"""Larger pictures are refused before they are decoded: each pixel takes four bytes."""
 LARGEST_SIDE = 640
 
-# What Pillow's decoders raise on content that is damaged.
+# What Pillow's decoders raise for damaged content.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError)
 
 
 class NotAPictureError(Exception):
-    """The bytes have no thumbnail; the message is for whoever uploaded them."""
+    """The bytes cannot be made into a thumbnail; the message is for the uploader."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A picture made small.
+    """A reduced picture.
 
     Attributes:
         content: WebP.
-        width: Of the original, pixels, as it is shown.
-        height: Likewise.
+        width: That of the original as displayed, in pixels.
+        height: That of the original as displayed, in pixels.
     """
 
     content: bytes
@@ -37,17 +37,17 @@ class Thumbnail:
 
 
 def thumbnail(content: bytes) -> Thumbnail:
-    """Make a picture small; takes CPU time, so call it in a thread.
+    """Reduce a picture; this takes CPU time, so call it in a thread.
 
     Raises:
-        NotAPictureError: If it is none that can be shown.
+        NotAPictureError: If it is not a picture that can be displayed.
     """
     try:
         with Image.open(BytesIO(content), formats=tuple(FORMATS)) as image:
             if image.width * image.height > MOST_PIXELS:
                 msg = f"too many pixels: {image.width} by {image.height}"
                 raise NotAPictureError(msg)
-            # Lets a JPEG be decoded at a fraction of its size; nothing else has it.
+            # Decodes a JPEG at a fraction of its size; other formats do not support this.
             before = image.size
             image.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))
             upright = ImageOps.exif_transpose(image)
@@ -57,7 +57,7 @@ def thumbnail(content: bytes) -> Thumbnail:
             small = BytesIO()
             has_alpha = upright.has_transparency_data
             upright.convert("RGBA" if has_alpha else "RGB").save(small, "WEBP", quality=82)
-    # Pillow looks at the number first; it warns, and from twice as many on it raises.
+    # Pillow checks the number first: it warns above its limit, and raises above twice that.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         msg = "too many pixels"
         raise NotAPictureError(msg) from None

@@ -1,4 +1,4 @@
-"""Server-sent events: what browsers are told while they look."""
+"""Server-sent events: what browsers are told while the page is open."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ import anyio
 MOST_WAITING = 100
 """Events that wait for one browser; a slower one is told to load the list instead."""
 HEARTBEAT = 15.0
-"""Seconds after which an idle stream says something, so that proxies keep it."""
+"""Seconds after which an idle stream sends something, so that proxies keep it open."""
 
 
 def event(name: str, data: Any = None, *, number: int = 0) -> bytes:
-    """One event as it travels. JSON has no line breaks of its own."""
+    """One event as it is sent. JSON contains no raw line breaks."""
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
@@ -33,7 +33,7 @@ class _Browser:
 
     def offer(self, frame: bytes) -> None:
         if len(self.waiting) >= MOST_WAITING:
-            # The list is the state; the events are only what brings it up to date.
+            # The list is the state; the events only bring it up to date.
             self.waiting.clear()
             frame = RELOAD
         self.waiting.append(frame)
@@ -41,7 +41,7 @@ class _Browser:
 
 
 class Live:
-    """The browsers that listen to this process."""
+    """The browsers that are connected to this process."""
 
     def __init__(self) -> None:
         self._browsers: set[_Browser] = set()
@@ -49,20 +49,20 @@ class Live:
 
     @property
     def listening(self) -> int:
-        """How many there are."""
+        """The number of browsers."""
         return len(self._browsers)
 
     def publish(self, frame: bytes) -> None:
-        """Tell all of them; never waits for a slow one."""
+        """Send to all of them; never waits for a slow one."""
         for browser in self._browsers:
             browser.offer(frame)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """What one browser is told, from now on until `close`."""
+        """The events for one browser, from now on until `close`."""
         browser = _Browser()
         self._browsers.add(browser)
         try:
-            # Milliseconds until it comes back after a loss.
+            # Milliseconds until it reconnects after a lost connection.
             yield b"retry: 1000\n\n"
             while self._open:
                 with anyio.move_on_after(HEARTBEAT):
@@ -76,7 +76,7 @@ class Live:
             self._browsers.discard(browser)
 
     def close(self) -> None:
-        """End all streams; they would keep an HTTP server from stopping."""
+        """End all streams, which would otherwise keep an HTTP server from stopping."""
         self._open = False
         for browser in self._browsers:
             browser.wake.set()

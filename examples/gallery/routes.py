@@ -1,4 +1,4 @@
-"""What the browser asks for, beside the photos and thumbnails themselves; see `app`."""
+"""What the browser requests, besides the photos and thumbnails themselves; see `app`."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ async def events(_scope: Any) -> ASGIApp:
 
 
 def routes() -> list[tuple[str, ASGIApp]]:
-    """What is at which path; anew for each app, which these handlers then belong to."""
+    """The handler of each path, created anew for each app, since it belongs to that app."""
     page = Page()
     return [
         *((path, page) for path in ("/", "/gallery.css", "/gallery.js", "/icon.svg")),

@@ -1,4 +1,4 @@
-"""Landscapes made by code, so that there is something to look at.
+"""Landscapes drawn by code, so that there is something to look at.
 
     python -m examples.gallery.samples FOLDER
 
@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 Color = tuple[int, int, int]
 
-# Drawn larger, then made small: Pillow's polygons have hard edges.
+# Drawn larger, then reduced: Pillow's polygons have hard edges.
 SCALE = 2
 
 
@@ -124,7 +124,7 @@ def gradient(size: tuple[int, int], colors: Sequence[Color]) -> Image.Image:
 
 
 def ridge(width: int, rough: float, dice: random.Random) -> list[float]:
-    """Heights from about -1 to 1: waves, of which rough ones have more small ones."""
+    """Heights from about -1 to 1: waves, with more small ones for rough terrain."""
     fading = 0.32 + 0.24 * rough
     waves = [
         (2**octave * dice.uniform(0.8, 1.25), dice.uniform(0, math.tau), fading**octave)
@@ -143,7 +143,7 @@ def ridge(width: int, rough: float, dice: random.Random) -> list[float]:
 
 
 def glow(image: Image.Image, center: tuple[float, float], radius: float, color: Color) -> None:
-    """Light around a point, which adds to what is there."""
+    """Light around a point, added to the picture."""
     side = max(2, round(radius * 2))
     light = ImageChops.invert(Image.radial_gradient("L")).resize((side, side))
     light = light.point([round(255 * max(0.0, (v - 75) / 180) ** 2.2) for v in range(256)])
@@ -241,7 +241,7 @@ def curtain(image: Image.Image, color: Color, base: int, dice: random.Random) ->
 
 
 def mirror(image: Image.Image, shore: int, dice: random.Random) -> None:
-    """What is above the shore, upside down below it, in ripples."""
+    """Mirror what is above the shore below it, with ripples."""
     width, height = image.size
     depth = height - shore
     above = image.crop((0, max(0, shore - depth), width, shore))

@@ -3,7 +3,7 @@
     python -m examples.gallery.screenshot docs/images/gallery.png
 
 starts the service with its samples, looks at it in headless Chromium (`CHROMIUM`, else the
-`chromium` on the path), and uploads one more photo slowly.
+`chromium` on the path), and slowly uploads one more photo.
 """
 
 import os
@@ -41,7 +41,7 @@ def chromium() -> str | None:
 
 @contextmanager
 def browser(executable: str) -> Iterator[Browser]:
-    """A headless Chromium, with an empty profile."""
+    """A headless Chromium with an empty profile."""
     with sync_playwright() as playwright:
         options = (
             "--no-sandbox",  # which root cannot have
@@ -61,7 +61,7 @@ def browser(executable: str) -> Iterator[Browser]:
 
 @contextmanager
 def gallery(*options: str) -> Iterator[str]:
-    """The service in a process of its own; gives its address."""
+    """The service in a separate process; yields its address."""
     command = [sys.executable, "-m", "examples.gallery", "--port", "0", *options]
     with subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, text=True
@@ -77,7 +77,7 @@ def gallery(*options: str) -> Iterator[str]:
 
 
 def upload_slowly(page: Page) -> None:
-    """Begin an upload, and wait until about two thirds are sent."""
+    """Start an upload, and wait until about two thirds have been sent."""
     network = page.context.new_cdp_session(page)
     network.send(
         "Network.emulateNetworkConditions",
@@ -106,7 +106,7 @@ def take(path: Path, executable: str) -> None:
             image.wait_for(timeout=120_000)
             image.evaluate("image => image.decode()")
         upload_slowly(page)
-        # Without the lowest bit, which nobody sees, it is a third smaller.
+        # Dropping the lowest bit, which nobody sees, makes it a third smaller.
         shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
         ImageOps.posterize(shot, 7).save(path, "PNG", optimize=True)
 

@@ -24,11 +24,11 @@ LARGEST_PHOTO = 25 * 1024**2
 
 AS_PICTURE = {
     "Content-Type": "image/webp",
-    # The page asks with the revision in the query, so what is cached is never out of date.
+    # The page sends the revision in the query, so cached content is never out of date.
     "Cache-Control": "private, max-age=31536000, immutable",
 }
 
-# A browser is told after 5 s that NATS does not answer.
+# After 5 s, the browser is told that NATS does not respond.
 photos = Bucket("photos", description="Pictures as they were uploaded", timeout=5)
 thumbs = Bucket("thumbs", description="A thumbnail of each photo, under its name", timeout=5)
 
@@ -39,8 +39,8 @@ router = NatsRouter()
 live = Live()
 
 
-# Of all replicas, one makes the thumbnail, and tries again if it fails. The thumbnail of an
-# older version never replaces that of a newer one, and it goes when its photo is deleted.
+# One of the replicas makes the thumbnail, and tries again if it fails. The thumbnail of an
+# older version never replaces that of a newer one, and is deleted with its photo.
 thumbnail_of = thumbs.publisher("{name}", headers=AS_PICTURE)
 
 
@@ -54,11 +54,11 @@ thumbnail_of = thumbs.publisher("{name}", headers=AS_PICTURE)
 )
 @thumbnail_of
 async def make_thumbnail(photo: ObjectInfo, source: Photos) -> ObjectResponse:
-    """Make the thumbnail of a photo, or say why there is none."""
+    """Make the thumbnail of a photo, or explain why there is none."""
     try:
         if photo.is_link():
             raise NotAPictureError("a link")
-        # Exactly the version that fired. A newer one ends this call; it has its own.
+        # Exactly the version that fired. A newer one ends this call, and gets its own.
         content = await source.get(photo, max_size=LARGEST_PHOTO)
         made = await asyncio.to_thread(thumbnail, content)
     except NotAPictureError as error:
@@ -80,7 +80,7 @@ class DeadLetter(BaseModel):
     error: str
 
 
-# What failed three times for a reason that nobody foresaw ends where people can see it.
+# What failed three times for an unforeseen reason is shown where people can see it.
 @router.subscriber("gallery.failed", queue="gallery")
 async def give_up(letter: DeadLetter) -> None:
     """Show a photo whose thumbnail could not be made."""
@@ -89,29 +89,29 @@ async def give_up(letter: DeadLetter) -> None:
         shown.body,
         name=letter.object.name,
         metadata=shown.metadata,
-        # Unless there is one of a newer version by now, or the photo was deleted.
+        # Unless a newer version has one by now, or the photo was deleted.
         source=letter.object,
     )
 
 
 def without_thumbnail(photo: ObjectInfo, why: str) -> ObjectResponse:
-    """What stands for the thumbnail of a photo that has none."""
+    """The placeholder for a photo that has no thumbnail."""
     return ObjectResponse(b"", metadata={"size": str(photo.size), "error": why})
 
 
-# Not durable: every replica hears of every thumbnail, and tells the browsers that it has.
+# Not durable: every replica is told of every thumbnail, and tells its own browsers.
 @thumbs.on_change()
 async def tell_browsers(thumb: ObjectInfo) -> None:
-    """Tell the browsers what the grid has to show."""
+    """Tell the browsers what the grid should show."""
     live.publish(event("tile", tile(thumb), number=thumb.revision))
 
 
 def tile(thumb: ObjectInfo) -> dict[str, Any]:
-    """What the page shows of a thumbnail."""
+    """What the page shows for a thumbnail."""
     known = thumb.metadata or {}
 
     def number(key: str) -> int:
-        # Whoever may write to the bucket may write anything.
+        # Anyone who may write to the bucket may write anything.
         text = known.get(key, "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
