@@ -305,6 +305,8 @@ class BulkVerbs(StoreHandle):
             ```
         """
         require_concurrency(self._bucket, concurrency)
+        if isinstance(names, (str, ObjectInfo)):
+            self._refuse(f"get_many() takes several names, got {names!r}; give it a list")
         wanted = names if isinstance(names, AsyncIterable) else _async(names)
         ahead: list[asyncio.Task[ObjectData]] = []
         try:

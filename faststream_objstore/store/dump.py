@@ -74,8 +74,8 @@ class DumpVerbs(StoreHandle):
         """
         store = cast("ObjectStore", self)
         if not isinstance(target, (str, PathLike)):
-            if not callable(getattr(target, "write", None)):
-                self._refuse(f"{target!r} is neither a path nor a file open for writing")
+            if not _is_binary(target, "write"):
+                self._refuse(f"{target!r} is neither a path nor a binary file to write to")
             return await _Dump(store, target, "", None).run(progress)
         path = Path(target)
         await asyncio.to_thread(require_replaceable, path)
@@ -127,16 +127,18 @@ class DumpVerbs(StoreHandle):
         """
         if mode not in {"create", "overwrite", "missing"}:
             self._refuse(f'mode must be "create", "overwrite" or "missing", got {mode!r}')
-        if not isinstance(source, (str, PathLike)) and not callable(
-            getattr(source, "read", None)
-        ):
-            self._refuse(f"{source!r} is neither a path nor a file open for reading")
+        if not isinstance(source, (str, PathLike)) and not _is_binary(source, "read"):
+            self._refuse(f"{source!r} is neither a path nor a binary file to read from")
         async with reading(source) as tar:
             return await Restore(cast("ObjectStore", self), tar, mode).run(progress)
 
     def _refuse(self, problem: str) -> None:
         msg = f"Bucket '{self._bucket}': {problem}."
         raise InvalidOptionError(msg, bucket=self._bucket)
+
+
+def _is_binary(file: object, method: str) -> bool:
+    return callable(getattr(file, method, None)) and not isinstance(file, io.TextIOBase)
 
 
 class _Dump:

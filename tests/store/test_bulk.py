@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from faststream_objstore import BulkError, BulkResult, ObjectStore
+from faststream_objstore import BulkError, BulkResult, ObjectInfo, ObjectStore
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.exceptions import (
     BucketSealedError,
@@ -116,6 +116,13 @@ async def test_get_many_gives_contents_in_the_order_given(store: ObjectStore) ->
 
     by_info = await everything(store.get_many(store.iter()))
     assert [data.info.name for data in by_info] == [str(number) for number in range(20)]
+
+
+async def test_get_many_of_a_single_name_is_refused(store: ObjectStore) -> None:
+    # Its letters would be names.
+    for name in ("abc", ObjectInfo(name="abc", bucket=store.bucket)):
+        with pytest.raises(InvalidOptionError, match="takes several names"):
+            _ = [data async for data in store.get_many(name)]  # type: ignore[arg-type]
 
 
 async def test_get_many_raises_at_the_object_that_is_missing(store: ObjectStore) -> None:

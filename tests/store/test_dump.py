@@ -373,8 +373,11 @@ async def test_endless_chain_of_headers_is_refused() -> None:
 async def test_what_is_no_file_to_restore_from_is_refused() -> None:
     store = await memory_bucket("target")
 
-    with pytest.raises(InvalidOptionError, match="5 is neither a path nor a file"):
-        await store.restore(5)  # type: ignore[arg-type]
+    for file in (5, io.StringIO("text")):
+        with pytest.raises(InvalidOptionError, match="neither a path nor a binary file"):
+            await store.restore(file)  # type: ignore[arg-type]
+        with pytest.raises(InvalidOptionError, match="neither a path nor a binary file"):
+            await store.dump(file)  # type: ignore[arg-type]
 
 
 async def test_path_that_leads_outside_is_only_where_the_content_stands(
