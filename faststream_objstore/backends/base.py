@@ -147,8 +147,11 @@ class ChunkUpload(Protocol):
             StoreTimeoutError: If no chunk was acknowledged within the timeout.
         """
 
-    async def finish(self) -> None:
+    async def settle(self) -> None:
         """Wait until the stream has acknowledged every chunk; raises what `write` raises."""
+
+    async def finish(self) -> None:
+        """Send nothing more, and wait as `settle` does."""
 
     async def abort(self) -> None:
         """Remove whatever was stored or is still in flight; never raises.

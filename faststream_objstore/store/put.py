@@ -157,6 +157,16 @@ class Sending:
         Args:
             before: What the version replaces; looked up if not given.
         """
+        if self._source.buffer is not None:
+            return await self._sent(before)
+        try:
+            return await self._sent(before)
+        finally:
+            await self._source.close()
+
+    async def _sent(
+        self, before: metadata.Entry | None
+    ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
         loop = asyncio.get_running_loop()
         until: float | None = None
         while True:
@@ -168,10 +178,12 @@ class Sending:
                 lost = isinstance(error, ConnectionLostError) or electing
                 if isinstance(error, StoreAPIError) and not electing:
                     raise
+                if not self._source.repeatable:
+                    raise
                 if until is None:
-                    # If the server was unreachable from the start, or the data cannot be
-                    # read again, a second attempt is pointless.
-                    if not (lost and self._source.repeatable):
+                    # If the server was unreachable from the start, a second attempt is
+                    # pointless.
+                    if not lost:
                         raise
                     until = loop.time() + self._backend.timeout
                 if loop.time() >= until:
@@ -255,6 +267,11 @@ class Sending:
         size = chunks = 0
         async with aclosing(self._source.chunks(self._chunk_size)) as source:
             async for chunk in source:
+                if self._source.is_outgrown(size + len(chunk)):
+                    # It can be read no more, so be sure that the stream has a leader.
+                    if self._backend.may_lag:
+                        await upload.settle()
+                    self._source.let_go()
                 await upload.write(chunk)
                 await digest.add(chunk)
                 size += len(chunk)

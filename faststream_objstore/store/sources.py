@@ -4,14 +4,14 @@ import asyncio
 import inspect
 import io
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
 from ..exceptions import UnsupportedDataError
 
-__all__ = ("AsyncReadable", "PutData", "Source")
+__all__ = ("Again", "AsyncReadable", "PutData", "Source")
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -33,9 +33,26 @@ PutData: TypeAlias = (
     | AsyncIterable[bytes]
 )
 
+# Of a stream, so much is kept until the server has received it.
+_KEPT_BYTES = 1024 * 1024
+
 # A file is read in pieces of this size at least: a thread hand-over for each chunk of a
 # few KiB would cost more than the read.
 _READ = 1024 * 1024
+
+
+class Again:
+    """An asynchronous iterable that can be read again, and then yields the same.
+
+    Args:
+        begin: Begins to read it.
+    """
+
+    def __init__(self, begin: Callable[[], AsyncGenerator[bytes, None]]) -> None:
+        self._begin = begin
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._begin()
 
 
 class Source:
@@ -43,19 +60,42 @@ class Source:
 
     Attributes:
         size: The size of the content in bytes, if it is known without reading it.
-        repeatable: Whether it can be read a second time, as bytes, text and paths can.
         buffer: The whole content, if it is bytes or text; bytes are not copied.
     """
 
-    __slots__ = ("_data", "buffer", "repeatable", "size")
+    __slots__ = ("_data", "_kept", "_rest", "_same", "buffer", "size")
 
     def __init__(
         self, data: Any, *, size: int | None, repeatable: bool, buffer: memoryview | None
     ) -> None:
         self._data = data
+        self._same = repeatable
+        # What a stream has yielded so far, and the stream.
+        self._kept: list[Buffer] | None = None if repeatable else []
+        self._rest: AsyncGenerator[Buffer, None] | None = None
         self.size: int | None = size
-        self.repeatable: bool = repeatable
         self.buffer: memoryview | None = buffer
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be read again from its start.
+
+        Bytes, text and paths can be; other data as long as what they have yielded is kept.
+        """
+        return self._same or self._kept is not None
+
+    def is_outgrown(self, size: int) -> bool:
+        """Whether a stream is kept, and `size` bytes of it are too much for that."""
+        return self._kept is not None and size > _KEPT_BYTES
+
+    def let_go(self) -> None:
+        """Keep nothing of a stream any more."""
+        self._kept = None
+
+    async def close(self) -> None:
+        """End a stream that is not read any more."""
+        if self._rest is not None:
+            await self._rest.aclose()
 
     @classmethod
     def of(cls, data: object, bucket: str, name: str) -> "Source":
@@ -87,6 +127,8 @@ class Source:
         if isinstance(data, os.PathLike):
             size = Path(data).stat().st_size
             return cls(data, size=size, repeatable=True, buffer=None)
+        if isinstance(data, Again):
+            return cls(data, size=None, repeatable=True, buffer=None)
         supported = (
             hasattr(data, "read")
             or hasattr(data, "__aiter__")
@@ -112,7 +154,27 @@ class Source:
         Raises:
             UnsupportedDataError: If a file or an iterable yields anything but bytes.
         """
-        return _chunks_of(self._data, chunk_size)
+        if self._same:
+            return _chunks_of(self._data, chunk_size)
+        return self._once_more(chunk_size)
+
+    async def _once_more(self, chunk_size: int) -> AsyncGenerator[Buffer, None]:
+        for chunk in tuple(self._kept or ()):
+            yield chunk
+        if self._rest is None:
+            self._rest = _chunks_of(self._data, chunk_size)
+        while True:
+            try:
+                chunk = await anext(self._rest)
+            except StopAsyncIteration:
+                return
+            except BaseException:
+                # It has ended here, so the content cannot be completed from it any more.
+                self.let_go()
+                raise
+            if self._kept is not None:
+                self._kept.append(chunk)
+            yield chunk
 
 
 async def _chunks_of(data: Any, chunk_size: int) -> AsyncGenerator[Buffer, None]:

@@ -27,7 +27,7 @@ from .provenance import Origin
 from .put import Novelty, Progress, put_object
 from .read import ReadVerbs
 from .retire import RetireVerbs
-from .sources import PutData
+from .sources import Again, PutData
 from .status import StatusVerbs
 from .sweep import SweepVerbs
 from .transaction import TransactionVerbs
@@ -318,7 +318,7 @@ class ObjectStore(
 
         async def copy(version: Version) -> ObjectInfo:
             meta = replace(self._origin.unmarked(version.info).meta, name=to)
-            async with aclosing(verified(version)) as chunks:
-                return await target.put(to, chunks, meta, ttl=kept(version.info))
+            chunks = Again(lambda: verified(version))
+            return await target.put(to, chunks, meta, ttl=kept(version.info))
 
         return await newest(backend, name, copy)

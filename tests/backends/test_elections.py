@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -85,54 +85,126 @@ async def test_an_election_that_takes_longer_than_the_timeout_is_told(
     assert leaderless.asked["STREAM.INFO"] >= 3
 
 
-@pytest.mark.parametrize("size", [10, 3_000_000])
-async def test_a_put_waits_for_a_stream_that_takes_no_messages_just_now(
-    nats_client: Client, bucket_name: str, size: int
-) -> None:
-    # Its stream exists, by what the API says, and nobody takes what is published to it.
-    prefix = f"electing.{bucket_name}"
-    config = wire.stream_config(ObjectStoreConfig(bucket=bucket_name))
-    real = JetStreamServer(nats_client)
-    asked = 0
+class Untaken:
+    """A stream that exists, by what the API says, and that nobody leads for a while.
 
-    async def answer(message: Any) -> None:
-        nonlocal asked
-        verb = message.subject.removeprefix(prefix + ".")
-        if verb.startswith("STREAM.INFO"):
-            asked += 1
-            if asked == 3:
-                await real.create(bucket_name, config)
+    It is created when its information has been asked for several times.
+    """
+
+    def __init__(self, client: Client, bucket: str, *, until: int = 3) -> None:
+        self.client = client
+        self.bucket = bucket
+        self.prefix = f"electing.{bucket}"
+        self.real = JetStreamServer(client)
+        self.config = wire.stream_config(ObjectStoreConfig(bucket=bucket))
+        self.config["allow_direct"] = False
+        self.asked = 0
+        self._until = until
+
+    async def start(self) -> JetStreamBackend:
+        await self.client.subscribe(f"{self.prefix}.>", cb=self._answer)
+        return JetStreamBackend(
+            JetStreamServer(self.client, prefix=self.prefix), self.bucket, self.config
+        )
+
+    async def _answer(self, message: Any) -> None:
+        verb = message.subject.removeprefix(self.prefix + ".")
+        mine = verb.endswith(f"OBJ_{self.bucket}")
+        if mine and verb.startswith("STREAM.INFO"):
+            self.asked += 1
+            if self.asked == self._until:
+                await self.real.create(self.bucket, self.config)
             state = {
                 "messages": 0,
                 "bytes": 0,
                 "last_seq": 0,
                 "last_ts": "2026-01-01T00:00:00Z",
             }
-            info = {"config": config, "state": state, "created": "2026-01-01T00:00:00Z"}
+            info = {"config": self.config, "state": state, "created": "2026-01-01T00:00:00Z"}
             await message.respond(json.dumps(info).encode())
             return
-        if asked < 3 and verb.startswith(("DIRECT", "STREAM.MSG")):
+        if mine and self.asked < self._until and verb.startswith(("DIRECT", "STREAM.MSG")):
             missing = {"error": {"code": 404, "err_code": 10037, "description": "no message"}}
             await message.respond(json.dumps(missing).encode())
             return
-        await nats_client.publish(f"$JS.API.{verb}", message.data, reply=message.reply)
+        await self.client.publish(f"$JS.API.{verb}", message.data, reply=message.reply)
 
-    await nats_client.subscribe(f"{prefix}.>", cb=answer)
-    config["allow_direct"] = False
-    backend = JetStreamBackend(
-        JetStreamServer(nats_client, prefix=prefix), bucket_name, config
-    )
+    async def holds(self, name: str, content: bytes) -> None:
+        """The object is there, and nothing of the attempts that nobody took."""
+        assert self.asked >= self._until
+        store = ObjectStore.on(await self.real.open(self.bucket))
+        assert await store.get(name) == content
+        # Each chunk takes some bytes of its own.
+        assert (await store.status()).size < len(content) + 100_000
+        await self.real.delete(self.bucket)
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000])
+async def test_a_put_waits_for_a_stream_that_takes_no_messages_just_now(
+    nats_client: Client, bucket_name: str, size: int
+) -> None:
+    untaken = Untaken(nats_client, bucket_name)
+    backend = await untaken.start()
     content = bytes(size)
 
     await soon(ObjectStore.on(backend).put("cat", content))
 
-    assert asked >= 3
-    store = ObjectStore.on(await real.open(bucket_name))
-    assert await store.get("cat") == content
-    status = await store.status()
-    # Nothing is left of the tries that nobody took.
-    assert status.size < size + 10_000
-    await real.delete(bucket_name)
+    await untaken.holds("cat", content)
+
+
+@pytest.mark.parametrize("size", [10, 300_000, 30_000_000])
+async def test_a_put_of_an_iterable_waits_for_a_stream_that_takes_no_messages_just_now(
+    nats_client: Client, bucket_name: str, size: int
+) -> None:
+    untaken = Untaken(nats_client, bucket_name)
+    backend = await untaken.start()
+    # It has replicas, of which one is to be elected.
+    backend._replicas = 3
+    content = bytes(range(250)) * (size // 250) or b"0123456789"
+    step = 100_000
+
+    await soon(
+        ObjectStore.on(backend).put(
+            "cat", (content[at : at + step] for at in range(0, len(content), step))
+        )
+    )
+
+    await untaken.holds("cat", content)
+
+
+async def test_an_iterable_that_fails_while_a_leader_is_elected_is_not_put_in_part(
+    nats_client: Client, bucket_name: str
+) -> None:
+    untaken = Untaken(nats_client, bucket_name)
+    backend = await untaken.start()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(200_000)
+        message = "the source is elected, too"
+        raise StoreAPIError(message, code=503)
+
+    with pytest.raises(StoreAPIError, match="the source is elected, too"):
+        await soon(ObjectStore.on(backend).put("cat", pieces()))
+    await untaken.real.create(bucket_name, untaken.config)
+    assert not await ObjectStore.on(await untaken.real.open(bucket_name)).exists("cat")
+    await untaken.real.delete(bucket_name)
+
+
+async def test_a_copy_waits_for_a_stream_that_takes_no_messages_just_now(
+    nats_client: Client, bucket_name: str
+) -> None:
+    untaken = Untaken(nats_client, bucket_name, until=4)
+    await untaken.start()
+    source = f"{bucket_name}-source"
+    config = wire.stream_config(ObjectStoreConfig(bucket=source))
+    content = bytes(range(250)) * 20_000
+    await soon(ObjectStore.on(await untaken.real.create(source, config)).put("cat", content))
+    server = JetStreamServer(nats_client, prefix=untaken.prefix)
+
+    await soon(ObjectStore.on(await server.open(source)).copy("cat", "dog", bucket_name))
+
+    await untaken.holds("dog", content)
+    await untaken.real.delete(source)
 
 
 STATE = b'{"state": 5, "message": {}}'

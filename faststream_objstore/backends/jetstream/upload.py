@@ -126,6 +126,10 @@ class JetStreamUpload:
             self._sent -= 1
             raise
 
+    async def settle(self) -> None:
+        """Wait until every chunk so far is acknowledged."""
+        await self._wait_until(0)
+
     async def finish(self) -> None:
         """Wait until every chunk is acknowledged."""
         await self._wait_until(0)

@@ -46,6 +46,10 @@ class MemoryUpload:
             self._refused = error
             raise
 
+    async def settle(self) -> None:
+        """Raise the earlier error again, if there was one; see `ChunkUpload`."""
+        self._check()
+
     async def finish(self) -> None:
         """Raise the earlier error again, if there was one; see `ChunkUpload`."""
         await asyncio.sleep(0)
