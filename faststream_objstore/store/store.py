@@ -1,7 +1,6 @@
 """`ObjectStore`: the handle to a bucket's objects (ADR-20), on any backend."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
