@@ -232,10 +232,10 @@ class Bucket(ChangeDecorators):
         # Imported late: services without publishers do not need it.
         from faststream_objstore.publishers.publisher import ObjectPublisher  # noqa: PLC0415
 
-        if ttl:
-            self._require_object_ttl("publisher(ttl=...)")
         if self.config.origins:
             raise read_only(self.name, self.config.origins)
+        if ttl:
+            self._require_object_ttl("publisher(ttl=...)")
         publisher = ObjectPublisher(
             self,
             name,

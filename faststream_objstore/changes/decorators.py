@@ -260,7 +260,8 @@ class ChangeDecorators:
         )
 
     def _require_object_ttl(self, what: str) -> None:
-        if self.declare and not self.config.object_ttl:
+        # For one that follows others, the origin's counts.
+        if self.declare and not self.config.object_ttl and not self.config.origins:
             msg = (
                 f"Bucket '{self.name}': {what} takes a bucket with object_ttl; declare "
                 f"Bucket('{self.name}', object_ttl=True), which takes nats-server 2.11."

@@ -52,6 +52,12 @@ class MemoryServer:
             Exception: What a subscriber raises.
         """
         self._ahead_ns += by // timedelta(microseconds=1) * 1000
+        await self._expire_now()
+
+    async def _expire_now(self) -> None:
+        # The other domains have this clock.
+        for home in tuple(self._domains.values()):
+            await home._expire_now()
         for timing in tuple(self._timings.values()):
             await timing.expire_now()
 
