@@ -52,12 +52,13 @@ class MemoryServer:
             Exception: What a subscriber raises.
         """
         self._ahead_ns += by // timedelta(microseconds=1) * 1000
-        await self._expire_now()
+        await self.expire_now()
 
-    async def _expire_now(self) -> None:
+    async def expire_now(self) -> None:
+        """Drop what has expired, in all domains; see `Timing.expire_now`."""
         # The other domains have this clock.
         for home in tuple(self._domains.values()):
-            await home._expire_now()
+            await home.expire_now()
         for timing in tuple(self._timings.values()):
             await timing.expire_now()
 
