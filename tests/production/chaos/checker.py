@@ -8,6 +8,10 @@ orders whatever was acknowledged or seen.
 A read may be a moment behind, on a replica that lags (ADR-31); the checker counts such reads
 and accepts them. What it does not accept is that such a replica makes an object missing,
 deleted, or damaged.
+
+A leader that was parted from the others for long enough is deposed, and answers reads with
+what it knew until it hears of that. What it made a call believe, it cannot make true; so then
+a call may be told that an object is missing, or that another version is there.
 """
 
 from bisect import bisect_left, bisect_right
@@ -31,6 +35,11 @@ EXPECTED = (
     | {"ServerUnreachableError", "Killed"}
     | UNAVAILABLE
 )
+
+
+# No leader is elected sooner than that after the last one was heard, and none believes for
+# longer that it leads, once it hears the others again.
+ELECTION_SECONDS, HEALING_SECONDS = 4.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -229,10 +238,10 @@ class _Checker:
                 yield Violation("late", f"{took:.1f} s, and {bound:.1f} s are allowed", (one,))
 
     def early(self, timeout: float) -> Iterator[Violation]:
-        """A cluster that elects a leader is waited for, if the data can be sent again."""
+        """A cluster that elects a leader is waited for."""
         for one in self.operations:
             took = one.returned - one.invoked
-            if one.error in UNAVAILABLE and took < timeout / 2 and not one.once:
+            if one.error in UNAVAILABLE and took < timeout / 2:
                 text = f"after {took:.3f} s, of {timeout:.1f} s: {one.message}"
                 yield Violation("gave up early", text, (one,))
 
@@ -309,8 +318,25 @@ class _Checker:
                 put = self.alive[name].newest_before(one.invoked)
                 if put is None or self.maybe_dead[name].any_between(put.invoked, one.returned):
                     continue
+                if self._may_not_know(one, put):
+                    continue
                 said = one.error or ("left out" if one.kind == "list" else "deleted")
                 yield Violation("reported missing", f"{name}: {said}", (put, one))
+
+    def _may_not_know(self, one: Operation, change: Operation | None) -> bool:
+        """Whether a call may have been answered by a deposed leader that lacks a change."""
+        return (
+            change is not None
+            and one.kind != "final"
+            and any(
+                one.returned >= begin + ELECTION_SECONDS
+                and one.invoked <= end + HEALING_SECONDS
+                # What was acknowledged before, it knows.
+                and change.returned >= begin
+                for begin, end in self.history.partitions
+                if end - begin >= ELECTION_SECONDS
+            )
+        )
 
     def _in_election(self, one: Operation) -> bool:
         """Whether the stream had no leader when a call began."""
@@ -405,7 +431,8 @@ class _Checker:
                     and (not revisions or max(revisions) > one.mode)
                 ):
                     return
-        yield Violation("compare-and-set lost wrongly", "nobody wrote it", (current, one))
+        if not self._may_not_know(one, current):
+            yield Violation("compare-and-set lost wrongly", "nobody wrote it", (current, one))
 
     def _taken(self, one: Operation, name: str) -> Iterator[Violation]:
         """A name that was free all the while."""
@@ -416,7 +443,8 @@ class _Checker:
             if other is not one and not withdrawn:
                 return
         known = () if dead is None else (dead,)
-        yield Violation("compare-and-set lost wrongly", "nothing was there", (*known, one))
+        if not self._may_not_know(one, dead):
+            yield Violation("compare-and-set lost wrongly", "nothing was there", (*known, one))
 
     def _revisions_of(self) -> defaultdict[str, dict[int, Operation]]:
         found: defaultdict[str, dict[int, Operation]] = defaultdict(dict)

@@ -209,8 +209,7 @@ class Client:
             mode = "create" if known is None else known
         chunk_size = self._random.choice(CHUNK_SIZES)
         source: Any = data
-        once = self._random.random() < 0.3
-        if once:
+        if self._random.random() < 0.3:
             source = iter([data[: len(data) // 2], data[len(data) // 2 :]])
 
         async def put(one: Operation) -> Operation:
@@ -224,7 +223,6 @@ class Client:
             one,
             token=token,
             mark=token,
-            once=once,
             digest=encode_digest(sha256(data).digest()),
             mode=mode.revision if isinstance(mode, ObjectInfo) else mode,
         ), put
@@ -349,7 +347,7 @@ class Client:
             info = await store.copy(one.name or "", one.to or "")
             return replace(one, seen=(self.known.note(info),))
 
-        return replace(one, once=True), copy
+        return one, copy
 
 
 async def main(settings: Settings) -> None:

@@ -53,7 +53,6 @@ class Operation:
             Of `get_version`, the revision.
         token: What the bytes of a put are made of, see `content`; no other put has it.
         digest: Of the bytes of a put.
-        once: Whether its data cannot be read a second time.
         mark: What a put or an update_meta writes into the metadata; no other has it.
         error: The name of the exception's class.
         seen: The versions that the result tells of.
@@ -68,7 +67,6 @@ class Operation:
     mode: int | str = "overwrite"
     token: str = ""
     digest: str | None = None
-    once: bool = False
     mark: str = ""
     process: int = 0
     number: int = 0
@@ -112,11 +110,19 @@ class Leftovers:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        operations: The calls.
+        leftovers: What was there in the end.
+        steps: What the calls wrote and removed.
+        partitions: From when to when some servers could not hear each other.
+    """
 
     operations: tuple[Operation, ...]
     leftovers: Leftovers = field(default_factory=Leftovers)
     steps: tuple[Step, ...] = ()
+    partitions: tuple[tuple[float, float], ...] = ()
 
 
 def content(token: str, size: int) -> bytes:

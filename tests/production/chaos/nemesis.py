@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -46,6 +47,8 @@ class Nemesis:
         seed: int,
     ) -> None:
         self.done: Counter[str] = Counter()
+        self.partitions: list[tuple[float, float]] = []
+        """When servers could not hear each other."""
         self._cluster = cluster
         self._bucket = bucket
         self._restart_client = restart_client
@@ -96,7 +99,7 @@ class Nemesis:
         server = self._cluster.servers[self._victim()]
         pause(server)
         try:
-            await asyncio.sleep(seconds)
+            await self._parted(seconds)
         finally:
             resume(server)
 
@@ -104,7 +107,7 @@ class Nemesis:
         links = self._cluster.of(self._victim())
         for link in links:
             link.cut()
-        await asyncio.sleep(seconds)
+        await self._parted(seconds)
         for link in links:
             link.heal()
 
@@ -112,15 +115,22 @@ class Nemesis:
         links = self._cluster.of(self._victim())
         for link in links:
             link.stall()
-        await asyncio.sleep(seconds)
+        await self._parted(seconds)
         for link in links:
             link.heal()
 
     async def _cut(self, seconds: float) -> None:
         link = self._random.choice(list(self._cluster.links.values()))
         link.cut()
-        await asyncio.sleep(seconds)
+        await self._parted(seconds)
         link.heal()
+
+    async def _parted(self, seconds: float) -> None:
+        began = time.monotonic()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.partitions.append((began, time.monotonic()))
 
     async def _delay(self, seconds: float) -> None:
         """One server is behind, so that reads from it are; or all are far from each other."""

@@ -169,8 +169,9 @@ async def run(seed: int, seconds: float, folder: Path, *, revert: str = "") -> R
         leftovers = await _leftovers(connection)
     operations = clients.operations()
     history = History(
-        operations=(*operations, *final), leftovers=leftovers, steps=tuple(clients.steps())
-    )
+        operations=(*operations, *final), leftovers=leftovers, steps=tuple(clients.steps()),
+        partitions=tuple(nemesis.partitions),
+    )  # fmt: skip
     errors: dict[str, int] = {}
     for one in operations:
         if one.error:

@@ -171,7 +171,6 @@ GOOD = {
     "an unknown put is there in the end": [
         put("x", 0, 1), delete(2, UNKNOWN), put("y", 2), get("y", 9, 3, kind="final")
     ],
-    "a call whose data cannot be sent again": [told("StoreAPIError", "put", 0, once=True)],
     "a rename that another one had made": [
         put("x", 0, 1), moved("rename", "x", 2, 3), get("x", 4, 3, name="b"),
         moved("rename", "x", 6, 3),
@@ -457,3 +456,26 @@ def test_a_write_of_a_killed_process_may_be_stored(tmp_path: Path) -> None:
     path = tmp_path / "client-1.steps"
     path.write_text("\n".join(map(json.dumps, [*lines, asdict(ended)])) + "\n")
     assert noted([path]) == [replace(begun, ended=0.0), ended]
+
+
+def told_in(partition: tuple[float, float], *operations: Operation) -> list[str]:
+    history = History(operations=operations, partitions=(partition,))
+    return [one.rule for one in violations(history, timeout=2, bound=24)]
+
+
+def test_a_deposed_leader_may_lack_what_came_after_it_was_parted_from_the_others() -> None:
+    late = put("x", 16, 1), told("ObjectNotFoundError", "get", 18)
+    assert told_in((10, 20), *late) == []
+    # It has healed, or was too short for an election.
+    assert told_in((2, 12), *late) == ["reported missing"]
+    assert told_in((15, 18), *late) == ["reported missing"]
+    # What was acknowledged before, it knows; and in the end all have heard of each other.
+    early = put("x", 8, 1), told("ObjectNotFoundError", "get", 18)
+    assert told_in((10, 20), *early) == ["reported missing"]
+    final = put("x", 16, 1), told("ObjectNotFoundError", "final", 22)
+    assert told_in((10, 20), *final) == ["reported missing"]
+    # It may refuse a write on condition, and never wins one.
+    lost = put("x", 16, 1), told("RevisionMismatchError", "put", 18, mode=1)
+    assert told_in((10, 20), *lost) == []
+    won = put("x", 12, 1), put("y", 14, 2, mode=1), put("z", 16, 3, mode=1)
+    assert told_in((10, 20), *won) == ["compare-and-set won wrongly"]
