@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 from ..exceptions import (
     InvalidObjectNameError,
     InvalidOptionError,
+    ObjectChangedError,
     ObjectNotFoundError,
     ObjectTooLargeError,
     RevisionMismatchError,
@@ -27,6 +28,7 @@ from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
 from . import files, paths
 from .bulk_run import BulkRun, require_concurrency
 from .handle import StoreHandle
+from .hops import Hops
 from .put import Progress
 
 if TYPE_CHECKING:
@@ -174,9 +176,10 @@ class BulkVerbs(StoreHandle):
         self._require_folder(prefix)
         run = BulkRun(self, concurrency, progress)
         found = await asyncio.to_thread(paths.walk, Path(path))
+        hops = Hops()
 
         async def put(file: paths.Found) -> None:
-            info = await self._put_found(file, prefix)
+            info = await self._put_found(file, prefix, hops)
             run.did(info.name, info.size)
 
         await run.each(found, put, key=lambda file: prefix + file.name)
@@ -213,6 +216,7 @@ class BulkVerbs(StoreHandle):
         run = BulkRun(self, concurrency, progress)
         infos = await self._store.list(prefix=prefix)
         folder = await asyncio.to_thread(paths.Folder, Path(path))
+        hops = Hops()
         colliding = paths.collisions(info.name[len(prefix) :] for info in infos)
 
         async def get(info: ObjectInfo) -> None:
@@ -226,7 +230,7 @@ class BulkVerbs(StoreHandle):
                     "every system; get them one by one."
                 )
                 raise InvalidObjectNameError(msg, bucket=self._bucket, name=info.name)
-            got = await self._get_into(folder, info.name, name, size=info.size)
+            got = await self._get_into(folder, hops, info, name)
             run.did(info.name, got.size)
 
         await run.each(infos, get, key=lambda info: info.name)
@@ -264,13 +268,14 @@ class BulkVerbs(StoreHandle):
         run = BulkRun(self, concurrency, progress)
         found = await asyncio.to_thread(paths.walk, Path(path))
         listed = {info.name: info for info in await self._store.list(prefix=prefix)}
+        hops = Hops()
 
         async def compare(file: paths.Found) -> None:
             info = listed.get(prefix + file.name)
-            if info is not None and not file.problem and await _is_same(file, info):
+            if info is not None and not file.problem and await _is_same(file, info, hops):
                 run.result.unchanged.append(info.name)
                 return
-            put = await self._put_found(file, prefix)
+            put = await self._put_found(file, prefix, hops)
             run.did(put.name, put.size)
 
         await run.each(found, compare, key=lambda file: prefix + file.name)
@@ -321,33 +326,48 @@ class BulkVerbs(StoreHandle):
                 task.cancel()
             await asyncio.gather(*ahead, return_exceptions=True)
 
-    async def _put_found(self, file: paths.Found, prefix: str) -> ObjectInfo:
+    async def _put_found(self, file: paths.Found, prefix: str, hops: Hops) -> ObjectInfo:
         name = prefix + file.name
         if file.problem:
             msg = f"Bucket '{self._bucket}': {str(file.path)!r} is not stored: {file.problem}."
             raise UnsupportedDataError(msg, bucket=self._bucket, name=name)
         if file.size > _SMALL:
             return await self._store.put_file(name, file.path)
-        data = await asyncio.to_thread(file.path.read_bytes)
+        data = await hops.run(file.path.read_bytes)
         return await self._store.put(name, data, filename=file.path.name)
 
     async def _get_into(
-        self, folder: paths.Folder, name: str, relative: str, *, size: int
+        self, folder: paths.Folder, hops: Hops, info: ObjectInfo, relative: str
     ) -> ObjectInfo:
         try:
-            data = await self._store.get(name, max_size=_SMALL) if size <= _SMALL else None
+            # As it was listed: its metadata need not be read again.
+            return await self._save(folder, hops, info, relative, size=info.size)
+        except ObjectChangedError:
+            return await self._save(folder, hops, info.name, relative)
+
+    async def _save(
+        self,
+        folder: paths.Folder,
+        hops: Hops,
+        target: str | ObjectInfo,
+        relative: str,
+        *,
+        size: int = 0,
+    ) -> ObjectInfo:
+        try:
+            data = await self._store.get(target, max_size=_SMALL) if size <= _SMALL else None
         except ObjectTooLargeError:
-            # It was small when it was listed.
+            # It is not known, or was small when it was listed.
             data = None
         if data is None:
             path = await asyncio.to_thread(folder.place, relative)
-            return await self._store.get_file(name, path)
+            return await self._store.get_file(target, path)
 
         def write() -> None:
             files.save_now(folder.place(relative), data)
 
         # A cancelled thread keeps running; it leaves a complete file, or none.
-        await asyncio.to_thread(write)
+        await hops.run(write)
         return data.info
 
     def _require_folder(self, prefix: str) -> None:
@@ -366,10 +386,13 @@ async def _async(items: Iterable[T]) -> AsyncGenerator[T, None]:
         yield item
 
 
-async def _is_same(file: paths.Found, info: ObjectInfo) -> bool:
+async def _is_same(file: paths.Found, info: ObjectInfo, hops: Hops) -> bool:
     if info.is_link() or info.size != file.size or info.sha256 is None:
         return False
-    return await asyncio.to_thread(_sha256, file.path) == info.sha256
+    if file.size > _SMALL:
+        # Beside the others, not in their way.
+        return await asyncio.to_thread(_sha256, file.path) == info.sha256
+    return await hops.run(lambda: _sha256(file.path)) == info.sha256
 
 
 def _sha256(path: Path) -> bytes:

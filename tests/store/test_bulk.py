@@ -153,6 +153,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+async def test_folder_has_the_newest_version_of_what_was_put_since_it_was_listed(
+    backend: Backend, tmp_path: Path
+) -> None:
+    store, spy = spied(backend)
+    for name in ("a", "b", "c"):
+        await store.put(name, b"old")
+
+    async def replace() -> None:
+        other = ObjectStore.on(backend)
+        await other.put("a", pattern_bytes(MIB))
+        await other.put("b", b"new")
+        await other.delete("c")
+
+    # Between the list and the first chunk.
+    spy.before["last_message"] = replace
+    with pytest.raises(BulkError) as raised:
+        await soon(store.get_dir("", tmp_path / "folder", concurrency=1))
+
+    assert contents(tmp_path / "folder") == {"a": pattern_bytes(MIB), "b": b"new"}
+    assert raised.value.result.done == ["a", "b"]
+    assert isinstance(raised.value.result.failed["c"], ObjectNotFoundError)
+
+
 async def test_folder_comes_back_as_it_was(
     backend: Backend, store: ObjectStore, tree: Path, tmp_path: Path
 ) -> None:
