@@ -138,13 +138,23 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
         work: The command.
         until_interrupted: Whether Ctrl-C is the normal way to end it.
     """
+    ends: list[str] = []
 
     async def awaited() -> None:
         working = asyncio.current_task()
-        if working is not None and not until_interrupted:
-            # Without this, nothing would remove the part of a file that is there.
+        loop = asyncio.get_running_loop()
+
+        def end(how: str) -> None:
+            ends.append(how)
+            if working is not None:
+                working.cancel()
+
+        if not until_interrupted:
+            # So that what was sent, and the part of a file that is there, are removed: before
+            # Python 3.11 an interrupt may end any task, and SIGTERM ends the process at once.
             with suppress(NotImplementedError):
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+                loop.add_signal_handler(signal.SIGINT, end, "interrupted")
+                loop.add_signal_handler(signal.SIGTERM, end, "terminated")
         await work()
 
     if until_interrupted:
@@ -165,7 +175,7 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
     except (ObjStoreError, nats.errors.Error, OSError) as error:
         fail(str(error))
     except asyncio.CancelledError:
-        fail("terminated")
+        fail(ends[0] if ends else "interrupted")
     except KeyboardInterrupt:
         if not until_interrupted:
             fail("interrupted")
