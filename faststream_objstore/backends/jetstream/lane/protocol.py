@@ -15,6 +15,8 @@ __all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
 _SCRATCH_BYTES = 64 * 1024
 # An incomplete body that is larger than this is received directly into its destination.
 _LARGE_BYTES = 8 * 1024
+# Bodies up to this size that have no destination are received into memory that is reused.
+_SPARE_BYTES = 256 * 1024
 # Commands are collected for one write up to this size.
 _TOGETHER_BYTES = 1024 * 1024
 
@@ -86,9 +88,13 @@ class LaneProtocol(asyncio.BufferedProtocol):
         self._unsent_bytes = 0
         # Whether one of them is too large to be copied.
         self._unsent_large = False
+        # Whether the next small command is sent at once. It is after a message that arrived
+        # alone, which usually wakes one task; many messages wake many, whose commands follow.
+        self._at_once = True
 
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._window = memoryview(self._scratch)
+        self._spare = bytearray()
         # The received bytes that are not parsed yet: from here, up to there.
         self._start = self._end = 0
         # The message whose body is being received: subscription, subject, reply, length of its
@@ -152,7 +158,12 @@ class LaneProtocol(asyncio.BufferedProtocol):
         return self._resumed
 
     def write(self, data: bytes) -> None:
-        """Send a command, together with the others of this turn of the event loop."""
+        """Send a command: at once, or with the others of this turn of the event loop."""
+        if self._at_once and not self._unsent and self._transport is not None:
+            self._at_once = False
+            if not (self.is_lost or self._transport.is_closing()):
+                self._transport.write(data)
+            return
         self._add((data,), len(data))
 
     def write_body(self, command: bytes, body: bytes | memoryview) -> None:
@@ -230,6 +241,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
     def _parse(self) -> None:
         scratch, window, listeners = self._scratch, self._window, self.listeners
+        first_begin = self._start
         while not self.is_lost:
             if self._under_way is not None and not self._parse_body():
                 return
@@ -267,6 +279,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
                 continue
             # Nearly all messages are small and completely there.
             self._start = body + size + 2
+            self._at_once = begin == first_begin and self._start == end
             block = _require_head(bytes(window[body : body + head])) if head else None
             receive = listeners.get(sid, _NOBODY)[0]
             receive(
@@ -310,7 +323,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
         # The rest is received directly into its destination.
         into = destination(size) if destination and not head else None
         self._placed = into is not None
-        body = memoryview(bytearray(size)) if into is None else into
+        body = self._spare_of(size) if into is None else into
         have = min(there, size)
         body[:have] = self._window[self._start : self._start + have]
         self._start += have
@@ -321,6 +334,14 @@ class LaneProtocol(asyncio.BufferedProtocol):
             return self._parse_body()
         self._body = body
         return False
+
+    def _spare_of(self, size: int) -> memoryview:
+        """Memory for a body that is copied when it is complete; the same for all of them."""
+        if size > _SPARE_BYTES:
+            return memoryview(bytearray(size))
+        if len(self._spare) < size:
+            self._spare = bytearray(_SPARE_BYTES)
+        return memoryview(self._spare)[:size]
 
     def _deliver(self) -> None:
         """Hand over the body that was received in place."""
@@ -379,5 +400,5 @@ def _headers_of(raw: bytes) -> dict[str, str]:
     for line in lines:
         key, colon, value = line.partition(":")
         if colon:
-            headers[key.strip(_SPACE)] = value.strip(_SPACE)
+            headers[key] = value.strip(_SPACE)
     return headers
