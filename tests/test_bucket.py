@@ -7,7 +7,7 @@ import pytest
 
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import InvalidBucketNameError, InvalidOptionError
-from faststream_objstore.models import ObjectInfo
+from faststream_objstore.models import Mirror, ObjectInfo
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "a/b", "ä", "a*", "$O", None, 5])
@@ -97,6 +97,8 @@ def test_the_objects_of_a_bucket_have_ttls_where_it_is_told(
 def test_expirations_are_refused_in_a_bucket_that_reports_none() -> None:
     with pytest.raises(InvalidOptionError, match=r"Bucket\('photos', object_ttl=True\)"):
         Bucket("photos").on_expire()
+    # What expires in the bucket that it follows is reported in this one, too.
+    assert Bucket("eu", mirror=Mirror("photos")).on_expire().options.event == "expire"
     # It may be so on the server.
     assert Bucket("photos", declare=False).on_expire().options.event == "expire"
 

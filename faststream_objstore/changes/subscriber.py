@@ -287,6 +287,9 @@ class ChangeSubscriber(PlainSubscriber):
             await backend.state()
         except ObjStoreError:
             return None
+        if not backend.least_ttl:
+            # A bucket that follows another one keeps the markers that it gets.
+            return None
         ends_ns = change.receipt.time_ns + backend.least_ttl
         return (ends_ns - backend.latest_time()) / 1e9
 

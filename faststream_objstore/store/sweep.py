@@ -153,7 +153,12 @@ class _Survey:
         self._noted.pop(subject, None)
         try:
             if not message.data and wire.name_of(subject) is not None:
-                # The server's own marker for an object that has expired.
+                # The server's own marker for an object that has expired; it goes by itself,
+                # except in a bucket that follows another one.
+                if message.reason:
+                    self._markers[subject] = _Marker(
+                        subject, message.sequence, message.time_ns
+                    )
                 return
             info, raw = wire.info_of(message, self._bucket)
         except BadObjectMetaError as error:

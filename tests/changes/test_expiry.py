@@ -15,7 +15,7 @@ from faststream_objstore.buckets import Buckets
 from faststream_objstore.changes.declarations import Declaration
 from faststream_objstore.changes.retry import Retry
 from faststream_objstore.exceptions import InvalidOptionError
-from faststream_objstore.models import ObjectInfo
+from faststream_objstore.models import Mirror, ObjectInfo
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer, advance
 from tests.changes.support import Names, Seen, running, soon, store_of
@@ -277,3 +277,27 @@ async def test_an_expiration_whose_handler_outlives_the_marker_is_not_lost_silen
         await soon(buckets.delete_bucket(bucket_name))
 
     assert letter["object"]["name"] == "a"
+
+
+async def test_what_expires_is_reported_in_a_bucket_that_follows(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    origin = Bucket(bucket_name, object_ttl=1)
+    mirror = Bucket(f"{bucket_name}-eu", mirror=Mirror(bucket_name))
+    attempts: Seen[str] = Seen()
+
+    # The origin's marker is gone by then; this one stays.
+    @mirror.on_expire(durable="cleaner", retry=Retry(attempts=2, delays=(1.5,)))
+    async def fail_once(info: ObjectInfo) -> None:
+        await attempts.add(info.name)
+        if len(attempts.all) == 1:
+            raise LookupError(info.name)
+
+    async with running(nats_server.url, origin, mirror) as buckets:
+        store = await store_of(buckets, origin)
+        await store.put("a", b"1", ttl=1)
+        assert await attempts.wait_for(2) == ["a", "a"]
+        following = await store_of(buckets, mirror)
+        assert not await following.exists("a")
+        for bucket in (mirror, origin):
+            await soon(buckets.delete_bucket(bucket))
