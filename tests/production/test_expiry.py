@@ -7,8 +7,8 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -19,15 +19,19 @@ import pytest
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.exceptions import (
     ConnectionLostError,
+    JetStreamNotEnabledError,
     NotConnectedError,
     ObjectNotFoundError,
     ObjStoreError,
+    StoreAPIError,
     StoreTimeoutError,
 )
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, running
+from tests.production.cluster import cluster
+from tests.production.test_cluster import ready
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(180)]
 
@@ -37,7 +41,13 @@ CHUNK = 512
 LIMIT = 90.0
 OPTIONS: dict[str, Any] = {"reconnect_time_wait": 0.1, "max_reconnect_attempts": -1}
 # What a reader may meet while the server is away; anything else is a failure.
-_AWAY = (ConnectionLostError, NotConnectedError, StoreTimeoutError)
+_AWAY = (
+    ConnectionLostError,
+    JetStreamNotEnabledError,
+    NotConnectedError,
+    StoreAPIError,
+    StoreTimeoutError,
+)
 
 
 def content_of(name: str) -> bytes:
@@ -100,23 +110,53 @@ async def read(store: ObjectStore, record: Record) -> None:
                 record.wrong.append(f"{name}: there after {expires}, at {began}")
 
 
+@asynccontextmanager
+async def world(loss: str, bucket: str) -> AsyncIterator[tuple[Any, Callable[[], Any]]]:
+    """Servers, and a call that takes one of them away."""
+    if loss == "leader":
+        async with cluster() as servers:
+            client = await servers.connect()
+            await ready(servers, client)
+            await client.close()
+
+            async def kill_leader() -> None:
+                client = await servers.connect()
+                try:
+                    leader = await servers.stream_leader(client, f"OBJ_{bucket}")
+                finally:
+                    await client.close()
+                await leader.kill()
+
+            yield servers.urls, kill_leader
+        return
+    async with NatsServer() as server:
+
+        async def restart() -> None:
+            await server.kill()
+            await server.start()
+
+        yield server.url, restart
+
+
 @pytest.mark.parametrize(
-    "shortest, longest, crash",
+    "shortest, longest, loss",
     [
-        pytest.param(1, 10, False, id="from 1 s"),
+        pytest.param(1, 10, "", id="from 1 s"),
         # A marker must live for as long as it takes a subscriber to come back.
-        pytest.param(6, 10, True, id="server crashes"),
+        pytest.param(6, 10, "server", id="server crashes"),
+        pytest.param(10, 14, "leader", id="leader crashes"),
     ],
 )
 async def test_each_object_expires_on_time_as_a_whole_and_is_reported(
     shortest: int,
     longest: int,
-    crash: bool,
+    loss: str,
     bucket_name: str,
     record_property: Callable[[str, object], None],
 ) -> None:
     # As short as it can be: it is also how long an expiration waits for a subscriber.
-    declared = Bucket(bucket_name, object_ttl=shortest, timeout=2)
+    replicas = 3 if loss == "leader" else 1
+    declared = Bucket(bucket_name, object_ttl=shortest, replicas=replicas, timeout=5)
     record = Record()
     names: Seen[str] = Seen()
 
@@ -128,12 +168,12 @@ async def test_each_object_expires_on_time_as_a_whole_and_is_reported(
             await names.add(info.name)
 
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(NatsServer())
-        buckets = await stack.enter_async_context(running(server.url, declared, **OPTIONS))
+        urls, lose = await stack.enter_async_context(world(loss, bucket_name))
+        buckets = await stack.enter_async_context(running(urls, declared, **OPTIONS))
         await buckets.open(declared)
-        client = await nats.connect(server.url, **OPTIONS)
+        client = await nats.connect(urls, **OPTIONS)
         stack.push_async_callback(client.close)
-        store = await ObjectStore.bind(client, bucket_name, timeout=2)
+        store = await ObjectStore.bind(client, bucket_name, timeout=5)
         readers = [asyncio.create_task(read(store, record)) for _ in range(READERS)]
         stack.callback(lambda: [one.cancel() for one in readers])
         began = time.monotonic()
@@ -146,11 +186,10 @@ async def test_each_object_expires_on_time_as_a_whole_and_is_reported(
                 )
             )
         record_property("seconds to put", round(time.monotonic() - began, 1))
-        if crash:
+        if loss:
             # In the middle of the expirations.
             await asyncio.wait_for(names.wait_for(OBJECTS // 3), LIMIT)
-            await server.kill()
-            await server.start()
+            await lose()
         await asyncio.wait_for(names.wait_for(OBJECTS), LIMIT)
         for one in readers:
             one.cancel()
@@ -172,7 +211,6 @@ async def test_each_object_expires_on_time_as_a_whole_and_is_reported(
     record_property("latest", late.total_seconds())
     record_property("reads", record.reads)
     record_property("events", sum(map(len, record.events.values())))
-    print(record.reads, record.misses, late, sum(map(len, record.events.values())))
     assert record.reads > OBJECTS
     # It must not be that readers have just met nothing.
     assert timedelta(0) <= late
