@@ -53,6 +53,7 @@ names = st.sampled_from(NAMES)
 contents = st.sampled_from([b"", b"x", b"hello", bytes(range(40)), bytes(200)])
 chunk_sizes = st.sampled_from([1, 3, 5, 64, None])
 texts = st.sampled_from([None, "d", "ä\n"])
+ttls = st.sampled_from([None, 3600])
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Entry:
     link: ObjectLink | None = None
     # Which put its chunks are of; a rename keeps it.
     version: int = 0
+    # Whether it has a ttl; nothing expires while this runs.
+    expires: bool = False
 
     @property
     def chunks(self) -> int:
@@ -143,9 +146,12 @@ class Model:
         chunk_size: int | None,
         description: str | None,
         headers: dict[str, list[str]] | None = None,
+        *,
+        expires: bool = False,
     ) -> Entry:
         self.versions += 1
         entry = Entry(0, content, chunk_size, description, headers, version=self.versions)
+        entry.expires = expires
         self.sequence += entry.chunks + 1
         entry.revision = self.sequence
         self.entries[name] = entry
@@ -200,7 +206,10 @@ class Stores(RuleBasedStateMachine):
             for server in servers:
                 for name in (bucket, f"{bucket}-other"):
                     config = ObjectStoreConfig(
-                        bucket=name, storage="memory", transactions=self.transactions
+                        bucket=name,
+                        storage="memory",
+                        transactions=self.transactions,
+                        object_ttl=1,
                     )
                     await server.create(name, wire.stream_config(config))
                 self.backends.append(await server.open(bucket))
@@ -279,6 +288,7 @@ class Stores(RuleBasedStateMachine):
             (0, 0) if entry.deleted else (len(entry.content), entry.chunks)
         )
         assert (info.description, info.headers) == (entry.description, entry.headers)
+        assert (info.expires is not None) == (entry.expires and not entry.deleted)
 
     def pin(self, name: str, entry: Entry, infos: list[ObjectInfo]) -> None:
         self.pins.append(Pinned(name, replace(entry), infos))
@@ -292,6 +302,7 @@ class Stores(RuleBasedStateMachine):
         description=texts,
         mode=st.sampled_from(["overwrite", "create", "pinned", "revision"]),
         index=st.integers(0, 1000),
+        ttl=ttls,
     )
     def put_in_some_mode(self, **drawn: Any) -> None:
         self.put(**drawn)
@@ -304,6 +315,7 @@ class Stores(RuleBasedStateMachine):
         description: str | None,
         mode: str,
         index: int,
+        ttl: int | None = None,
     ) -> None:
         before = self.model.entries.get(name)
         modes: list[Any] = [mode, mode]
@@ -330,13 +342,20 @@ class Stores(RuleBasedStateMachine):
             expected,
             *(
                 store.put(
-                    name, content, description=description, chunk_size=chunk_size, mode=how
+                    name,
+                    content,
+                    description=description,
+                    chunk_size=chunk_size,
+                    mode=how,
+                    ttl=ttl,
                 )
                 for store, how in zip(self.stores, modes, strict=True)
             ),
         )
         if expected is None:
-            entry = self.model.put(name, content, chunk_size, description)
+            entry = self.model.put(
+                name, content, chunk_size, description, expires=ttl is not None
+            )
             for info in results:
                 self.check_info(info, name, entry)
             self.pin(name, entry, results)
@@ -381,6 +400,31 @@ class Stores(RuleBasedStateMachine):
             entry = self.model.write(
                 name, replace(before, description=description, headers=headers)
             )
+            for info in results:
+                self.check_info(info, name, entry)
+            self.pin(name, entry, results)
+
+    @rule(name=names, ttl=st.sampled_from([0, 3600]))
+    def renew(self, name: str, ttl: int) -> None:
+        before, expected = outcome_of(self.model.entry, name)
+        results = self.both(
+            "update_meta ttl",
+            expected,
+            *(one.update_meta(name, ttl=ttl) for one in self.stores),
+        )
+        if expected is None:
+            expires = ttl > 0
+            if before.link is not None:
+                entry = self.model.write(name, replace(before, expires=expires))
+            else:
+                entry = self.model.put(
+                    name,
+                    before.content,
+                    before.chunk_size,
+                    before.description,
+                    before.headers,
+                    expires=expires,
+                )
             for info in results:
                 self.check_info(info, name, entry)
             self.pin(name, entry, results)
@@ -453,7 +497,12 @@ class Stores(RuleBasedStateMachine):
         results = self.both("copy", expected, *(one.copy(name, to) for one in self.stores))
         if expected is None:
             entry = self.model.put(
-                to, source.content, source.chunk_size, source.description, source.headers
+                to,
+                source.content,
+                source.chunk_size,
+                source.description,
+                source.headers,
+                expires=source.expires,
             )
             for info in results:
                 self.check_info(info, to, entry)
@@ -598,7 +647,8 @@ class Transactions(Stores):
             async with store.transaction() as tx:
                 for verb, name, to, content in changes:
                     if verb == "put":
-                        await tx.put(name, content, chunk_size=5)
+                        ttl = 3600 if len(content) > 5 else None
+                        await tx.put(name, content, chunk_size=5, ttl=ttl)
                     elif verb == "delete":
                         await tx.delete(name)
                     elif verb == "rename":
@@ -633,6 +683,7 @@ class Transactions(Stores):
         if verb == "put":
             self.model.versions += 1
             now[name] = Entry(0, content, 5, version=self.model.versions)
+            now[name].expires = len(content) > 5
             # Sent at once, whatever becomes of the rest.
             self.model.sequence += now[name].chunks
             return (name,)
