@@ -246,6 +246,27 @@ async def test_an_expiration_that_fails_until_its_marker_goes_is_dead_lettered(
     assert letter["attempts"] < 5
 
 
+async def test_a_dead_letter_says_when_the_object_expires(
+    nats_server: NatsServer, nats_client: Client, bucket_name: str
+) -> None:
+    letters = await nats_client.subscribe(f"{bucket_name}.letters")
+    bucket = Bucket(bucket_name, object_ttl=True)
+
+    @bucket.on_put(durable="reader", retry=None, dead_letter=f"{bucket_name}.letters")
+    async def fail(info: ObjectInfo) -> None:
+        raise LookupError(info.name)
+
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
+        await store.put("a", b"1", ttl=MINUTE)
+        info = await store.get_info("a")
+        letter = json.loads((await letters.next_msg(timeout=30)).data)
+        await soon(buckets.delete_bucket(bucket_name))
+
+    assert info.expires is not None
+    assert letter["object"]["expires"] == info.expires.isoformat()
+
+
 async def test_an_expiration_whose_handler_outlives_the_marker_is_not_lost_silently(
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
