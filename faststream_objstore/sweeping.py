@@ -8,6 +8,7 @@ server removes it at the end of the interval.
 import asyncio
 import logging
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ class Sweep:
     buckets = Buckets(broker, photos, sweep=Sweep(every=timedelta(days=1)))
     ```
 
+    Each time is a `timedelta` or seconds, and is kept as a `timedelta`.
+
     Attributes:
         every: The time between two sweeps of a bucket, whatever the number of replicas.
         older_than: Younger chunks are kept, because they may belong to an unfinished put.
@@ -51,9 +54,9 @@ class Sweep:
         InvalidOptionError: If one of them is invalid.
     """
 
-    every: timedelta = timedelta(days=1)
-    older_than: timedelta = timedelta(hours=1)
-    markers_older_than: timedelta | None = None
+    every: timedelta | float = timedelta(days=1)
+    older_than: timedelta | float = timedelta(hours=1)
+    markers_older_than: timedelta | float | None = None
 
     def __post_init__(self) -> None:
         for option, least in (
@@ -61,15 +64,25 @@ class Sweep:
             ("older_than", timedelta(0)),
             ("markers_older_than", timedelta(0)),
         ):
-            given = getattr(self, option)
+            given = time = getattr(self, option)
             if given is None and option == "markers_older_than":
                 continue
-            if not isinstance(given, timedelta) or given < least:
+            if isinstance(time, (int, float)) and not isinstance(time, bool):
+                with suppress(OverflowError, ValueError):
+                    time = timedelta(seconds=time)
+            if not isinstance(time, timedelta) or time < least:
                 msg = (
-                    f"Sweep: {option} must be a timedelta of at least "
+                    f"Sweep: {option} must be a timedelta or seconds, at least "
                     f"{least.total_seconds():g} s, got {given!r}."
                 )
                 raise InvalidOptionError(msg)
+            object.__setattr__(self, option, time)
+
+    @property
+    def seconds(self) -> float:
+        """`every` in seconds."""
+        every = self.every
+        return every.total_seconds() if isinstance(every, timedelta) else every
 
 
 class Sweeper:
@@ -109,7 +122,7 @@ class Sweeper:
             await asyncio.wait(tasks)
 
     async def _run(self, bucket: str) -> None:
-        every = self._options.every.total_seconds()
+        every = self._options.seconds
         pause = min(max(every / _TRIES, _SHORTEST_PAUSE), _LONGEST_PAUSE)
         while True:
             try:
@@ -152,7 +165,7 @@ class Sweeper:
             # Nothing is ever published to it, so it does not keep a sweep from removing
             # markers.
             "filter_subject": f"{wire.all_chunks_subject(bucket)[:-1]}{MARK}",
-            "inactive_threshold": round(self._options.every.total_seconds() * 1e9),
+            "inactive_threshold": round(self._options.seconds * 1e9),
             "metadata": {"owner": f"{self._owner}-{_nuid.next().decode()}"},
         }
         try:

@@ -160,7 +160,8 @@ async def test_nothing_is_swept_in_test_mode() -> None:
     "options",
     [
         {"every": timedelta(0)},
-        {"every": 3600},
+        {"every": 0.5},
+        {"every": True},
         {"older_than": timedelta(seconds=-1)},
         {"markers_older_than": "1d"},
     ],
@@ -168,6 +169,14 @@ async def test_nothing_is_swept_in_test_mode() -> None:
 def test_option_that_cannot_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidOptionError, match=next(iter(options))):
         Sweep(**options)
+
+
+def test_times_may_be_seconds_as_other_options() -> None:
+    assert Sweep(every=3600, older_than=60.5, markers_older_than=0) == Sweep(
+        every=timedelta(hours=1),
+        older_than=timedelta(seconds=60, milliseconds=500),
+        markers_older_than=timedelta(0),
+    )
 
 
 def test_what_is_no_sweep_is_refused() -> None:

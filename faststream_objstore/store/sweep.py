@@ -8,6 +8,7 @@ the time at which it stored a message, compared with its current time.
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -35,9 +36,9 @@ class SweepVerbs(StoreHandle):
 
     async def sweep(
         self,
-        older_than: timedelta = timedelta(hours=1),
+        older_than: timedelta | float = timedelta(hours=1),
         *,
-        markers_older_than: timedelta | None = None,
+        markers_older_than: timedelta | float | None = None,
         purge_nameless: bool = False,
     ) -> int:
         """Remove chunks that no object refers to, such as those of writers that died.
@@ -52,8 +53,8 @@ class SweepVerbs(StoreHandle):
 
         Args:
             older_than: Younger chunks are kept, because they may belong to an unfinished
-                put. In a bucket with `keep_replaced`, replaced versions go when their time
-                is over.
+                put. A `timedelta` or seconds. In a bucket with `keep_replaced`, replaced
+                versions go when their time is over.
             markers_older_than: Also remove delete markers of this age, except those that a
                 consumer of the stream has not passed: a change subscriber that is behind must
                 still see them. Afterwards there is no trace of the deleted object. By default,
@@ -69,12 +70,12 @@ class SweepVerbs(StoreHandle):
             OriginRecreatedError: If the bucket follows one that was deleted and made anew.
             BadObjectMetaError: If an object's metadata cannot be parsed: it is then not known
                 which chunks belong to it, and nothing is removed.
-            InvalidOptionError: If an age is not a `timedelta`, or is negative.
+            InvalidOptionError: If an age is neither a `timedelta` nor seconds, or is negative.
         """
         backend = await self._source()
-        _require_age(backend, "older_than", older_than)
+        older_than = _age(backend, "older_than", older_than)
         if markers_older_than is not None:
-            _require_age(backend, "markers_older_than", markers_older_than)
+            markers_older_than = _age(backend, "markers_older_than", markers_older_than)
         if backend.origins:
             return await _sweep_followed(backend, older_than)
         state = await backend.state()
@@ -108,10 +109,18 @@ async def _sweep_followed(backend: Backend, older_than: timedelta) -> int:
     return await _remove_orphans(backend, gone.chunks - wanted, before_ns)
 
 
-def _require_age(backend: Backend, option: str, age: timedelta) -> None:
+def _age(backend: Backend, option: str, given: object) -> timedelta:
+    age = given
+    if isinstance(age, (int, float)) and not isinstance(age, bool):
+        with suppress(OverflowError, ValueError):
+            age = timedelta(seconds=age)
     if not isinstance(age, timedelta) or age < timedelta(0):
-        msg = f"Bucket '{backend.bucket}': {option} must be a timedelta from 0, got {age!r}."
+        msg = (
+            f"Bucket '{backend.bucket}': {option} must be a timedelta or seconds, from 0, "
+            f"got {given!r}."
+        )
         raise InvalidOptionError(msg, bucket=backend.bucket)
+    return age
 
 
 def _before(state: StreamState, age: timedelta) -> int:

@@ -114,15 +114,29 @@ async def test_sweep_passes_over_the_servers_own_markers(
     assert await soon(store.sweep(NOW)) == 3
 
 
-@pytest.mark.parametrize("older_than", [3600, None, "1h"])
-async def test_an_age_that_is_no_timedelta_is_refused(
-    store: ObjectStore, older_than: Any
+async def test_ages_may_be_seconds_as_other_options(
+    store: ObjectStore, backend: Backend
 ) -> None:
+    upload = backend.upload(f"$O.{backend.bucket}.C.orphan")
+    await upload.write(b"x" * 7)
+    await upload.finish()
+    await store.put("gone", b"")
+    await store.delete("gone")
+
+    assert await soon(store.sweep(3600, markers_older_than=3600)) == 0
+    assert (await store.get_info("gone", show_deleted=True)).deleted
+    assert await soon(store.sweep(0, markers_older_than=0.0)) == 7
+    with pytest.raises(ObjectNotFoundError, match="has no object"):
+        await store.get_info("gone", show_deleted=True)
+
+
+@pytest.mark.parametrize("older_than", [-1, True, float("nan"), float("inf"), None, "1h"])
+async def test_an_age_that_cannot_work_is_refused(store: ObjectStore, older_than: Any) -> None:
     with pytest.raises(InvalidOptionError, match="older_than must be"):
         await soon(store.sweep(older_than))
 
 
-@pytest.mark.parametrize("age", [timedelta(seconds=-1), 5, "7d"])
+@pytest.mark.parametrize("age", [timedelta(seconds=-1), -5, "7d"])
 async def test_an_age_of_markers_that_cannot_work_is_refused(
     store: ObjectStore, age: Any
 ) -> None:

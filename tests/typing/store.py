@@ -182,7 +182,7 @@ async def wrong_calls(store: ObjectStore, old: ObjectInfo, text: io.StringIO) ->
     await store.get("one", text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.get_range("one", 0, None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.get_info(old)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await store.sweep(3600)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await store.sweep("1h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.list("a/")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     with store.open("one"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
