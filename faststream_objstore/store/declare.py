@@ -7,7 +7,12 @@ from typing import Any
 
 from .. import wire
 from ..backends.base import Backend, Server
-from ..exceptions import BucketConfigMismatchError, BucketNotFoundError
+from ..backends.origins import named
+from ..exceptions import (
+    BucketConfigMismatchError,
+    BucketNotFoundError,
+    InvalidOptionError,
+)
 from ..models import Mirror, ObjectStoreConfig
 
 __all__ = ("bind_bucket", "mismatch")
@@ -119,6 +124,13 @@ async def _at_home(server: Server, config: ObjectStoreConfig) -> ObjectStoreConf
     mirror, sources = config.mirror, config.sources
     if not config.origins:
         return config
+    if (config.max_bytes or -1) > 0:
+        msg = (
+            f"Bucket '{config.bucket}' follows the {named(config.origins)} and cannot have "
+            "max_bytes: when it is full, the server skips what does not fit, and the objects "
+            "are incomplete. Limit the origin instead."
+        )
+        raise InvalidOptionError(msg, bucket=config.bucket)
     if any(one.domain is not None for one in config.origins):
         own = await server.domain()
 

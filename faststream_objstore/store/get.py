@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from .. import wire
 from ..backends.base import Backend, MessageStream, StoredMessage
-from ..backends.origins import localized
+from ..backends.origins import localized, named
 from ..exceptions import (
     BucketNotFoundError,
     DigestMismatchError,
@@ -109,9 +109,15 @@ class Version:
                 "version."
             )
             return ObjectChangedError(msg, bucket=info.bucket, name=info.name)
+        remedy = "put it again"
+        if backend.origins:
+            remedy = (
+                f"if the {named(backend.origins)} has all of it, the server had no room here: "
+                f"delete '{backend.bucket}' and declare it again, which copies everything"
+            )
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r}: {problem}; it is damaged, or, if "
-            "the bucket has a ttl, about to expire: put it again."
+            f"the bucket has a ttl, about to expire: {remedy}."
         )
         return IncompleteObjectError(msg, bucket=info.bucket, name=info.name)
 

@@ -20,15 +20,18 @@ from faststream_objstore import (
     ObjectStore,
     ObjectStoreConfig,
     Sweep,
+    wire,
 )
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.exceptions import (
     BucketReadOnlyError,
+    IncompleteObjectError,
     JetStreamNotEnabledError,
     OriginRecreatedError,
 )
 from faststream_objstore.store.declare import bind_bucket
 from tests.server.domains import Domains, domains
+from tests.server.foreign import CLIENTS, ForeignError, started
 from tests.store.support import KIB, eventually, pattern_bytes, soon
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
@@ -294,3 +297,108 @@ async def test_a_mirror_whose_origin_was_made_anew_can_be_made_anew_too(
     mirror = await bound(edge, config)
     await caught_up(mirror)
     assert [one.name for one in await soon(mirror.list())] == ["new"]
+
+
+@pytest.mark.parametrize("name", list(CLIENTS))
+async def test_other_clients_read_a_mirror_as_the_table_of_the_page_says(
+    joined: Domains, hub: Client, edge: Client, photos: ObjectStore, name: str
+) -> None:
+    body = pattern_bytes(500 * KIB)
+    await soon(photos.put("big", body))
+    await soon(photos.put("small", b"small"))
+    await soon(photos.put("gone", b"gone"))
+    await soon(photos.delete("gone"))
+    await soon(photos.add_link("link", "small"))
+    renamed = await bound(edge, ObjectStoreConfig(bucket="photos-eu", mirror=ORIGIN))
+    same = await bound(edge, ObjectStoreConfig(bucket="photos", mirror=ORIGIN))
+    for mirror in (renamed, same):
+        await caught_up(mirror)
+    client = await started(name, joined.edge.url)
+    try:
+        for bucket in ("photos", "photos-eu"):
+            assert (await client("info", bucket, name="big"))["size"] == 512_000
+            if name == "nats-py":
+                # It looks for a stream with the subject of the chunks; a mirror has none.
+                with pytest.raises(ForeignError, match="NotFound"):
+                    await client.get(bucket, "big")
+                assert await client("list", bucket) == []
+                continue
+            assert await client("list", bucket) == ["big", "link", "small"]
+            if name == "natsrpy" and bucket == "photos-eu":
+                # It reads the chunks of the bucket that the metadata names.
+                with pytest.raises((ForeignError, asyncio.TimeoutError)):
+                    await client.get(bucket, "big")
+                break
+            assert await client.get(bucket, "big") == body
+            assert await client.get(bucket, "link") == b"small"
+            with pytest.raises(ForeignError):
+                await client.get(bucket, "gone")
+        else:
+            with pytest.raises(ForeignError):
+                await client.put("photos-eu", "new", b"new")
+    finally:
+        await client.stop()
+    assert await soon(renamed.get("big")) == body
+
+
+async def test_what_expires_at_the_origin_expires_in_its_mirror(
+    joined: Domains, hub: Client, edge: Client
+) -> None:
+    short = timedelta(seconds=2)
+    photos = await bound(hub, ObjectStoreConfig(bucket="photos", object_ttl=short))
+    eu = Bucket("photos-eu", mirror=ORIGIN)
+    expired: asyncio.Queue[str] = asyncio.Queue()
+
+    @eu.on_expire(durable="forgetter")
+    async def forget(info: ObjectInfo) -> None:
+        expired.put_nowait(info.name)
+
+    broker = NatsBroker(joined.edge.url)
+    buckets = Buckets(broker, eu, sweep=False)
+    async with broker:
+        await broker.start()
+        mirror = await buckets.open("photos-eu")
+        await soon(photos.put("connected", b"1", ttl=short))
+        await soon(photos.put("stays", b"2"))
+        assert await soon(expired.get()) == "connected"
+        assert [one.name for one in await soon(mirror.list())] == ["stays"]
+
+        # The marker has gone from the origin before the link is back.
+        await soon(photos.put("cut off", b"3", ttl=short))
+        await caught_up(mirror)
+        joined.link.take_down()
+        origin = await photos._source()
+
+        async def is_forgotten() -> bool:
+            return set(await origin.subjects("$O.photos.M.>")) == {"$O.photos.M.c3RheXM="}
+
+        await eventually(is_forgotten)
+        assert not await soon(mirror.exists("cut off"))
+        assert [one.name for one in await soon(mirror.list())] == ["stays"]
+        joined.link.restore()
+        await caught_up(mirror)
+        await soon(mirror.sweep())
+        here = await mirror._source()
+        assert set(await here.subjects("$O.photos-eu.M.>")) == {"$O.photos-eu.M.c3RheXM="}
+        assert await soon(mirror.get("stays")) == b"2"
+
+
+async def test_an_object_that_found_no_room_in_a_mirror_says_what_to_do(
+    edge: Client, photos: ObjectStore
+) -> None:
+    stream = wire.stream_config(ObjectStoreConfig(bucket="photos-eu", mirror=ORIGIN))
+    # As when the account's storage is used up.
+    small = stream | {"max_bytes": 10_000}
+    backend = await soon(JetStreamServer(edge).create("photos-eu", small))
+    mirror = ObjectStore.on(backend)
+    await soon(photos.put("fits", b"fits"))
+    await caught_up(mirror)
+    await soon(photos.put("too large", b"x" * 20_000))
+
+    async def is_listed() -> bool:
+        return len(await mirror.list()) == 2
+
+    await eventually(is_listed)
+    assert await soon(mirror.get("fits")) == b"fits"
+    with pytest.raises(IncompleteObjectError, match="no room here: delete 'photos-eu' and"):
+        await soon(mirror.get("too large"))

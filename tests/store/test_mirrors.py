@@ -473,6 +473,16 @@ async def test_a_bucket_with_objects_does_not_become_one_that_follows_another(
             await soon(bind_bucket(bench.server, declared, update=update))
 
 
+async def test_a_bucket_that_follows_another_has_no_limit_of_its_size(
+    bench: Bench, bucket_name: str
+) -> None:
+    declared = ObjectStoreConfig(bucket=bucket_name, mirror=Mirror("other"), max_bytes=1000)
+    with pytest.raises(InvalidOptionError, match="cannot have max_bytes: when it is full"):
+        await soon(bind_bucket(bench.server, declared))
+
+    assert bucket_name not in await soon(bench.server.buckets())
+
+
 async def test_an_aggregate_gets_another_source_with_update(
     bench: Bench, store: ObjectStore, other_store: ObjectStore, follow: Follow
 ) -> None:

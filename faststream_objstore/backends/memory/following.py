@@ -69,8 +69,7 @@ class Following:
         try:
             self._stream.copy(message, subject, rollup=rollup, keep=self._keeps_sequences)
         except BucketFullError:
-            # It stops there, as on a server.
-            self.end()
+            # It is skipped, as on a server.
             return
         self._stream.positions[self._index] = message.sequence
 
