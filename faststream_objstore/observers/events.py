@@ -39,7 +39,8 @@ class OperationEvent:
         operation: The method: `put`, `get`, `open`, `delete` and so on. `put_file` and
             `get_file` are reported as such, `exists` as `get_info`.
         outcome: How it ended.
-        seconds: How long it took; for `open`, until the reader was closed.
+        seconds: How long it took; for `open`, until the reader was closed, and for
+            `transaction`, until its block ended. Its steps are not reported one by one.
         bytes: How many bytes of content were stored or read, or freed by a sweep.
         info: The version that was written or read, if there is one.
         error: The exception that it raised, if any.
@@ -122,7 +123,8 @@ class ScopedObserver(Observer, Protocol):
     def scope(self, bucket: str, operation: str) -> AbstractContextManager[object]:
         """Make a context in which an operation runs; `operation` is called before it exits.
 
-        It is not used for `open` and `iter`, whose duration depends on their callers.
+        It is not used for `open`, `iter` and `transaction`, whose duration depends on their
+        callers.
 
         Args:
             bucket: The bucket's name.

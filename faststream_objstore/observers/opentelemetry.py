@@ -36,7 +36,7 @@ __all__ = ("OpenTelemetryObserver",)
 _SCOPE = "faststream_objstore"
 # They last as long as their callers decide, perhaps across several tasks, so their spans are
 # created when they end.
-_UNSCOPED = frozenset({"open", "iter"})
+_UNSCOPED = frozenset({"open", "iter", "transaction"})
 
 
 _T = TypeVar("_T")

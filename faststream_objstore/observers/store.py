@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from time import perf_counter
+from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
@@ -27,6 +28,7 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.get import Version
 from faststream_objstore.store.provenance import Origin
 from faststream_objstore.store.reader import ObjectReader
+from faststream_objstore.store.transaction import Transaction
 
 __all__ = ("OPERATIONS", "ObservedStore")
 
@@ -45,8 +47,9 @@ _METHODS = (
     "status",
     "sweep",
     "seal",
+    "retire",
 )
-OPERATIONS: tuple[str, ...] = (*_METHODS, "open", "iter")
+OPERATIONS: tuple[str, ...] = (*_METHODS, "open", "iter", "transaction")
 """The possible values of `OperationEvent.operation`."""
 
 _CONFLICTS = (ObjectAlreadyExists, ObjectChangedError, RevisionMismatchError)
@@ -78,6 +81,11 @@ class ObservedStore(ObjectStore):
     @property
     def _reader(self) -> Callable[..., ObjectReader]:
         return partial(_ObservedReader, _Report(self._observers, self._bucket, "open"))
+
+    def transaction(self) -> Transaction:
+        """As `ObjectStore.transaction`."""
+        report = _Report(self._observers, self._bucket, "transaction")
+        return _ObservedTransaction(self._plain, report)
 
     async def iter(self, **options: Any) -> AsyncGenerator[ObjectInfo, None]:
         """As `ObjectStore.iter`."""
@@ -115,6 +123,9 @@ def _observed(method: str) -> Callable[..., Any]:
                 moved = len(result)
             elif method == "sweep":
                 moved = result
+            elif method == "retire":
+                # What it returns is what the marker has replaced.
+                info = None
             report(None, info=info, moved=moved)
             return result
 
@@ -192,6 +203,35 @@ class _ObservedReader(ObjectReader):
         finally:
             if self._info is not None:
                 self._report(self._failure, info=self._info, moved=self._moved)
+
+
+class _ObservedTransaction(Transaction):
+    """A transaction that is reported when its block ends, as one operation."""
+
+    def __init__(self, store: ObjectStore, report: _Report) -> None:
+        super().__init__(store)
+        self._report = report
+
+    async def __aenter__(self) -> Self:
+        self._report.begin()
+        try:
+            return await super().__aenter__()
+        except BaseException as error:
+            self._report(error)
+            raise
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        try:
+            await super().__aexit__(exc_type, exc_val, exc_tb)
+        except BaseException as error:
+            self._report(error)
+            raise
+        self._report(exc_val, moved=0 if exc_val is not None else self._stored_bytes)
 
 
 def _outcome(error: BaseException | None) -> OperationResult:

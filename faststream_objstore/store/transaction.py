@@ -117,6 +117,12 @@ class Transaction:
         """The new versions by name, delete markers included; available after the block."""
         return MappingProxyType(self._committed)
 
+    @property
+    def _stored_bytes(self) -> int:
+        """The content that it has stored; observed transactions report it."""
+        live = {info.nuid for info in self._committed.values() if not info.deleted}
+        return sum(one.version.size for nuid, one in self._sent.items() if nuid in live)
+
     async def __aenter__(self) -> Self:
         if self._view is not None:
             msg = f"Bucket '{self._bucket}': a transaction is for one block; begin another."

@@ -11,7 +11,12 @@ import pytest
 from faststream.nats import NatsBroker, TestNatsBroker
 
 from faststream_objstore import Bucket, Buckets, ObjectStore, Retry
-from faststream_objstore.exceptions import InvalidOptionError, ObjectNotFoundError
+from faststream_objstore.exceptions import (
+    FeatureNotEnabledError,
+    InvalidOptionError,
+    ObjectNotFoundError,
+    RevisionMismatchError,
+)
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.observers import ChangeEvent, Observer, OperationEvent
 from faststream_objstore.observers.store import OPERATIONS, ObservedStore
@@ -87,6 +92,54 @@ async def test_each_operation_is_told_once_with_its_bytes_and_its_end(
     assert seen.operations[0].info is not None
     assert seen.operations[0].info.chunks == 4
     assert {operation for operation, _, _ in seen.told()} <= set(OPERATIONS)
+
+
+async def test_transaction_is_told_once_with_the_content_that_it_stored(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    seen = Recorder()
+    async with observed(nats_server, Bucket(bucket_name, transactions=True), seen) as store:
+        async with store.transaction() as tx:
+            await tx.put("a", b"12345")
+            await tx.put("b", b"replaced at once")
+            await tx.put("b", b"123")
+        assert await store.get("b") == b"123"
+        with pytest.raises(RuntimeError, match="the block fails"):
+            async with store.transaction() as tx:
+                await tx.put("c", b"lost")
+                raise RuntimeError("the block fails")
+        with pytest.raises(RevisionMismatchError):
+            async with store.transaction() as tx:
+                await tx.put("a", b"1", mode=1)
+
+    assert seen.told() == [
+        ("transaction", "success", 8),
+        ("get", "success", 3),
+        ("transaction", "error", 0),
+        ("transaction", "conflict", 0),
+    ]
+
+
+async def test_transaction_that_a_bucket_does_not_have_is_told_as_an_error(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    seen = Recorder()
+    async with observed(nats_server, Bucket(bucket_name), seen) as store:
+        with pytest.raises(FeatureNotEnabledError):
+            async with store.transaction():
+                pass
+
+    assert seen.told() == [("transaction", "error", 0)]
+
+
+async def test_marker_that_a_publisher_writes_is_told(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    seen = Recorder()
+    async with observed(nats_server, Bucket(bucket_name), seen) as store:
+        await store.retire("result", lambda _: {"reason": "no source"})
+
+    assert seen.told() == [("retire", "success", 0)]
 
 
 async def test_cancelled_put_and_a_put_whose_source_fails_are_told(
