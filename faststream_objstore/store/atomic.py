@@ -9,11 +9,13 @@ new view, and those that may not replace the current versions raise their errors
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
+from .. import wire
 from ..backends.base import Backend, WrongRevision
 from ..exceptions import ObjectAlreadyExists, RevisionMismatchError
 from ..messages import StoredMessage
@@ -207,6 +209,10 @@ async def commit(
             await asyncio.sleep(random.random() * pause)  # noqa: S311
             again = View(backend)
             await again.read(view.before)
+            stored = _stored(planned, again)
+            if stored:
+                await _settle(backend, planned, by=stored[-1][1].sequence)
+                return view, stored
             if attempts is not None and attempt >= attempts:
                 raise _lost(view, again, attempt) from None
             view = again
@@ -217,6 +223,35 @@ async def commit(
         return view, written
     msg = "unreachable: the last attempt returns or raises"
     raise AssertionError(msg)
+
+
+def _stored(planned: list[_Planned], now: View) -> list[tuple[ObjectInfo, StoredMessage]]:
+    """The messages of a batch that was refused and is stored; none if it is not.
+
+    A server that is behind has refused it. If the steps were made again, they would replace
+    what they have stored, or be refused because of it.
+    """
+    for number, (_, write, _) in enumerate(planned):
+        entry = now.before[write.info.name]
+        if (
+            write.unique
+            and entry.info is not None
+            and entry.info.nuid == write.info.nuid
+            and entry.info.deleted == write.info.deleted
+        ):
+            return [
+                _as_stored(one.write, sequence, entry.info)
+                for sequence, one in enumerate(planned, entry.revision - number)
+            ]
+    return []
+
+
+def _as_stored(
+    write: Write, sequence: int, beside: ObjectInfo
+) -> tuple[ObjectInfo, StoredMessage]:
+    data = wire.metadata_json(write.info, write.raw)
+    message = StoredMessage(write.subject, data, sequence, time.time_ns(), size=len(data))
+    return replace(write.info, revision=sequence, mtime=beside.mtime), message
 
 
 def _lost(view: View, now: View, attempts: int) -> RevisionMismatchError:

@@ -4,7 +4,6 @@ The time at which chunks expire is set when they are sent, and cannot be changed
 """
 
 from collections.abc import Callable
-from contextlib import aclosing
 from datetime import timedelta
 
 from .. import wire
@@ -16,7 +15,7 @@ from . import expiry, kept, modes
 from .get import Version, verified
 from .metadata import Entry, find, noted, require, subject_of, write
 from .put import Novelty, put_object
-from .sources import Source
+from .sources import Again, Source
 
 __all__ = ("renew",)
 
@@ -86,15 +85,15 @@ async def _object(
 ) -> tuple[ObjectInfo, StoredMessage]:
     size = info.options.max_chunk_size if info.options else None
     raw = wire.without_expiry(wire.without_content_age(noted(entry.raw, None)))
-    async with aclosing(verified(Version(backend, info, pinned=True))) as chunks:
-        return await put_object(
-            backend,
-            changed,
-            Source.of(chunks, backend.bucket, info.name),
-            chunk_size=min(size or DEFAULT_CHUNK_SIZE, backend.max_payload),
-            condition=entry.revision,
-            progress=None,
-            novelty=Novelty(),
-            ttl=ttl,
-            amends=dict(raw or {}),
-        )
+    content = Again(lambda: verified(Version(backend, info, pinned=True)))
+    return await put_object(
+        backend,
+        changed,
+        Source.of(content, backend.bucket, info.name),
+        chunk_size=min(size or DEFAULT_CHUNK_SIZE, backend.max_payload),
+        condition=entry.revision,
+        progress=None,
+        novelty=Novelty(),
+        ttl=ttl,
+        amends=dict(raw or {}),
+    )

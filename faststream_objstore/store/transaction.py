@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -43,7 +42,7 @@ from .modes import (
 from .modes import require as require_mode
 from .prepare import PutOptions, prepare
 from .put import Sending
-from .sources import PutData
+from .sources import Again, PutData
 from .together import each
 from .update import UpdateVerbs
 
@@ -253,9 +252,9 @@ class Transaction:
 
         async def copy(version: Version, ttl: expiry.Ttl = None) -> ObjectInfo:
             meta = replace(origin.unmarked(version.info).meta, name=to)
-            async with aclosing(verified(version)) as chunks:
-                ttl = ttl or expiry.kept(version.info)
-                return await self.put(to, chunks, meta=meta, mode=mode, ttl=ttl)
+            chunks = Again(lambda: verified(version))
+            ttl = ttl or expiry.kept(version.info)
+            return await self.put(to, chunks, meta=meta, mode=mode, ttl=ttl)
 
         if isinstance(name, ObjectInfo) or not view.is_changed(name):
             return await newest(view.backend, name, copy)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from faststream_objstore.backends.base import Backend
+from faststream_objstore.backends.base import Backend, WrongRevision
 from faststream_objstore.exceptions import StoreTimeoutError
 from faststream_objstore.store import ObjectStore
+from tests.store.conftest import CreateBucket
 from tests.store.support import DELETED, Audit, layout, soon
 
 
@@ -30,6 +31,64 @@ class LosesAnswers:
         await meanwhile()
         msg = "no answer"
         raise StoreTimeoutError(msg, bucket=self._inner.bucket)
+
+
+class RefusedAndStored:
+    """Stores the first change, and hears from a server that is behind that it is refused."""
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+        self._heard = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def publish_metadata(self, *args: Any, **options: Any) -> Any:
+        return self._first(await self._inner.publish_metadata(*args, **options))
+
+    async def publish_batch(self, *args: Any) -> Any:
+        return self._first(await self._inner.publish_batch(*args))
+
+    def _first(self, stored: Any) -> Any:
+        if not self._heard:
+            self._heard = True
+            raise WrongRevision
+        return stored
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+async def test_a_put_that_is_refused_and_stored_does_not_take_itself_for_what_it_replaced(
+    backend: Backend, conditional: bool
+) -> None:
+    rival = ObjectStore.on(backend)
+    before = await soon(rival.put("a", b"old", chunk_size=2))
+    mode: Any = before if conditional else "overwrite"
+
+    info = await soon(
+        ObjectStore.on(RefusedAndStored(backend)).put("a", b"hello", chunk_size=2, mode=mode)
+    )
+
+    assert info == await soon(rival.get_info("a"))
+    assert await soon(rival.get("a")) == b"hello"
+    assert await soon(layout(backend)) == {"a": 3}
+
+
+async def test_a_transaction_that_is_refused_and_stored_keeps_what_it_put(
+    create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    atomic = await create_bucket(bucket_name, transactions=True)
+    rival = ObjectStore.on(atomic)
+    old = await soon(rival.put("a", b"old", chunk_size=2))
+    await soon(rival.put("b", b"content", chunk_size=2))
+
+    async with ObjectStore.on(RefusedAndStored(atomic)).transaction() as changes:
+        await changes.put("a", b"hello", chunk_size=2, mode=old)
+        await changes.rename("b", "c")
+
+    assert await soon(rival.get("a")) == b"hello"
+    assert await soon(rival.get("c")) == b"content"
+    assert await soon(layout(atomic)) == {"a": 3, "b": DELETED, "c": 4}
+    assert changes.committed["a"].revision == (await soon(rival.get_info("a"))).revision
 
 
 async def test_a_put_whose_answer_is_lost_keeps_the_chunks_that_were_renamed_meanwhile(
