@@ -36,15 +36,23 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.writes: list[bytes] = []
         self.closed = False
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
+        self.writes.append(bytes(data))
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
 
     def is_closing(self) -> bool:
         return self.closed
 
     def abort(self) -> None:
+        self.closed = True
+
+    def close(self) -> None:
         self.closed = True
 
 
@@ -165,3 +173,49 @@ def test_what_came_before_it_took_over_is_parsed() -> None:
 
     assert len(inbox.messages) == 10_000
     assert side.wire.written == b"PONG\r\n" * 10_000
+
+
+async def test_many_commands_of_one_turn_are_sent_together() -> None:
+    side = Side(s1=Inbox())
+    side.feed(b"MSG a 1 2\r\nok\r\nMSG a 1 2\r\nok\r\n")
+    for command in (b"one ", b"two ", b"three "):
+        side.protocol.write(command)
+    side.protocol.write_body(b"four ", LARGE)
+    assert side.wire.writes == []
+
+    await asyncio.sleep(0)
+    assert side.wire.writes == [b"one two three four " + LARGE + b"\r\n"]
+
+
+async def test_the_command_after_a_message_that_arrives_alone_is_sent_at_once() -> None:
+    side = Side(s1=Inbox())
+    side.feed(b"MSG a 1 2\r\nok\r\n")
+    for command in (b"one ", b"two ", b"three "):
+        side.protocol.write(command)
+    assert side.wire.writes == [b"one "]
+
+    await asyncio.sleep(0)
+    assert side.wire.writes == [b"one ", b"two three "]
+
+
+async def test_what_is_written_before_the_end_is_sent_and_nothing_after_it() -> None:
+    side = Side()
+    side.protocol.write(b"one ")
+    side.protocol.write(b"two ")
+    side.protocol.close()
+    side.protocol.write(b"three ")
+    side.protocol.write_body(b"four ", LARGE)
+
+    await asyncio.sleep(0)
+    assert side.wire.written == b"one two "
+
+
+async def test_nothing_is_sent_over_a_transport_that_has_broken() -> None:
+    side = Side(s1=Inbox())
+    side.feed(b"MSG a 1 2\r\nok\r\nMSG a 1 2\r\nok\r\n")
+    side.protocol.write_body(b"one ", LARGE)
+    # asyncio tells the protocol in the next turn.
+    side.wire.closed = True
+
+    await asyncio.sleep(0)
+    assert side.wire.writes == []
