@@ -853,6 +853,9 @@ async def test_the_pages_of_a_long_answer_are_joined(nats_client: Client) -> Non
         [
             {"total": 3, "offset": 0, "streams": ["OBJ_b", "KV_x"]},
             {"total": 3, "offset": 2, "streams": ["OBJ_a"]},
+            # All of them, for the buckets that follow others and have no subjects.
+            {"total": 3, "offset": 0, "streams": ["OBJ_b", "OBJ_a"]},
+            {"total": 3, "offset": 2, "streams": ["KV_x"]},
             {"total": 3, "offset": 0, "state": {"subjects": {"x": 1, "y": 2}}},
             {"total": 3, "offset": 2, "state": {"subjects": {"z": 3}}},
             {"total": 0, "offset": 0, "state": {}},
@@ -871,7 +874,7 @@ async def test_the_pages_of_a_long_answer_are_joined(nats_client: Client) -> Non
     backend = JetStreamBackend(server, "b")
     assert await soon(backend.subjects(">")) == {"x": 1, "y": 2, "z": 3}
     assert await soon(backend.subjects(">")) == {}
-    assert asked == [0, 2, 0, 2, 0]
+    assert asked == [0, 2, 0, 2, 0, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -981,7 +984,7 @@ async def test_a_closed_client_is_told(nats_server: NatsServer) -> None:
 async def test_a_socket_that_breaks_in_a_write_is_told_as_no_connection(
     nats_client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    server = JetStreamServer(nats_client)
+    server = JetStreamServer(nats_client, lane=False)
     await server.buckets()
 
     async def publish(*_: Any) -> None:

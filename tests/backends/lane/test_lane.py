@@ -28,6 +28,7 @@ def lane_of(client: Client) -> Any:
     return Lanes.of(Connection.of(client)).current
 
 
+@pytest.fixture(autouse=True)
 def as_in_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """Open lanes as in a service, whatever the option --lane says."""
     monkeypatch.setattr(keeper, "_LARGE_BYTES", 8 * MIB)
@@ -105,10 +106,7 @@ async def test_a_lane_has_the_clients_tls() -> None:
         assert await soon(store.get("large")) == LARGE
 
 
-async def test_small_objects_open_no_lane_nor_do_large_ones_where_it_is_off(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    as_in_service(monkeypatch)
+async def test_small_objects_open_no_lane_nor_do_large_ones_where_it_is_off() -> None:
     async with serving() as (_, client, store):
         await soon(store.put("small", bytes(MIB)))
         assert await soon(store.get("small")) == bytes(MIB)
@@ -146,7 +144,6 @@ async def test_many_small_steps_at_once_open_a_lane(monkeypatch: pytest.MonkeyPa
 async def test_as_many_small_steps_over_a_longer_time_open_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    as_in_service(monkeypatch)
     # No two steps are that close.
     monkeypatch.setattr(keeper, "_MANY_SECONDS", -1.0)
     async with serving() as (_, client, store):
