@@ -35,12 +35,17 @@ def memory_server_of(fake: object) -> MemoryServer:
                 break
         else:
             server = MemoryServer()
-            server.subscribe(partial(_deliver, brokers))
+            server.subscribe(partial(_deliver, server, brokers))
         _servers[fake] = server
     return server
 
 
-async def _deliver(brokers: Sequence[NatsBroker], bucket: str, message: StoredMessage) -> None:
+async def _deliver(
+    server: MemoryServer, brokers: Sequence[NatsBroker], bucket: str, message: StoredMessage
+) -> None:
+    if message.reason and not _is_in_use(server):
+        # It has expired after the test.
+        return
     subscribers = {
         subscriber
         for broker in brokers
@@ -56,6 +61,10 @@ async def _deliver(brokers: Sequence[NatsBroker], bucket: str, message: StoredMe
                 subscriber.log(logging.WARNING, f"{error} The change is skipped.")
             else:
                 await subscriber.deliver(change)
+
+
+def _is_in_use(server: MemoryServer) -> bool:
+    return any(is_installed(fake) for fake, one in _servers.items() if one is server)
 
 
 class InProcessChange(ChangeMessage):

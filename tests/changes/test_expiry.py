@@ -10,6 +10,7 @@ from faststream import Path
 from faststream.nats import NatsBroker, TestNatsBroker
 from nats.aio.client import Client
 
+from faststream_objstore.backends.memory import MemoryServer
 from faststream_objstore.bucket import Bucket
 from faststream_objstore.buckets import Buckets
 from faststream_objstore.changes.declarations import Declaration
@@ -105,6 +106,23 @@ async def test_a_handler_s_error_surfaces_where_time_passes() -> None:
         await store.put("a", b"1", ttl=MINUTE)
         with pytest.raises(LookupError, match="handler"):
             await advance(buckets, MINUTE)
+
+
+async def test_nobody_is_told_of_what_expires_after_the_test() -> None:
+    bucket = Bucket("uploads", object_ttl=True)
+    broker = NatsBroker()
+    buckets = Buckets(broker, bucket)
+    seen = Names()
+    bucket.on_expire()(seen.take)
+
+    async with TestNatsBroker(broker):
+        store = await buckets.open("uploads")
+        await store.put("a", b"1", ttl=MINUTE)
+        server = (await buckets.attached.bound()).server(None)
+        assert isinstance(server, MemoryServer)
+    await server.advance(MINUTE)
+
+    assert seen.all == []
 
 
 async def test_expirations_come_by_themselves_too() -> None:

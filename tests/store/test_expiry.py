@@ -22,7 +22,7 @@ from faststream_objstore.models import ObjectInfo, ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore, expiry
 from faststream_objstore.store.declare import bind_bucket
 from tests.store.conftest import CreateBucket
-from tests.store.support import Audit, Bench, raw_metadata, soon, spied
+from tests.store.support import Audit, Bench, eventually, raw_metadata, soon, spied
 from tests.store.test_kept import Clocked
 
 SECOND = timedelta(seconds=1)
@@ -243,6 +243,18 @@ async def test_a_put_that_takes_nearly_an_hour_is_refused(
     assert not await store.exists("name")
     assert await backend.subjects(f"$O.{backend.bucket}.C.>") == {}
     await store.put("name", b"quick", ttl=MINUTE)
+
+
+async def test_objects_of_a_sealed_bucket_expire_too(store: ObjectStore) -> None:
+    await store.put("soon", b"1", ttl=1)
+    await store.put("stays", b"2")
+    await store.seal()
+
+    async def expired() -> bool:
+        return not await store.exists("soon")
+
+    await eventually(expired)
+    assert [one.name for one in await store.list()] == ["stays"]
 
 
 # --- what keeps the time
