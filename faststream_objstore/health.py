@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
@@ -10,11 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 from nats.aio.client import Client
 
 from faststream_objstore._faststream import connection_of, custom_fields
+from faststream_objstore.backends.base import Backend
 from faststream_objstore.changes.retry import seconds_of
-from faststream_objstore.exceptions import BucketNotFoundError, InvalidOptionError
+from faststream_objstore.exceptions import (
+    BucketNotFoundError,
+    InvalidOptionError,
+    OriginRecreatedError,
+    PermissionDeniedError,
+)
 from faststream_objstore.live import LiveField
 from faststream_objstore.standing import bucket_standing, durable_standing
 from faststream_objstore.store.declare import mismatch
+from faststream_objstore.store.lag import lag_of
 
 if TYPE_CHECKING:
     from faststream.asgi.handlers import GetHandler
@@ -45,6 +53,7 @@ ProblemKind: TypeAlias = Literal[
     "lag",
     "loop_ended",
     "live_object_missing",
+    "origin_recreated",
 ]
 """What can be wrong."""
 
@@ -233,7 +242,21 @@ async def _bucket(bucket: "Bucket", binding: "Binding", limits: HealthLimits) ->
             "delete objects, sweep, or raise max_bytes"
         )
         problems.append(Problem(kind="bucket_nearly_full", bucket=name, detail=detail))
+    if backend.origins:
+        problems += await _origins(backend, limits)
     return problems
+
+
+async def _origins(backend: Backend, limits: HealthLimits) -> list[Problem]:
+    # An origin that is out of reach is no problem here: what has arrived can be read.
+    with suppress(asyncio.TimeoutError, PermissionDeniedError):
+        state = await backend.state()
+        try:
+            await asyncio.wait_for(lag_of(backend, state), limits.seconds / 2)
+        except OriginRecreatedError as error:
+            about = backend.bucket
+            return [Problem(kind="origin_recreated", bucket=about, detail=str(error))]
+    return []
 
 
 async def _subscriber(

@@ -186,5 +186,10 @@ async def test_objects_of_a_mirror_are_read_with_the_command(
     assert [line.split()[-1] for line in listed.splitlines()][:2] == ["ann/", "dog.png"]
     await asyncio.to_thread(program, "get", f"{mirror.bucket}/dog.png", "dog.png")
     assert (tmp_path / "dog.png").read_bytes() == b"dog"
+    (status,) = await asyncio.to_thread(program.values, "status", mirror.bucket)
+    assert status["origins"] == [{"bucket": bucket_name, "domain": None}]
+    assert status["lag"] == 0
+    text = await asyncio.to_thread(program, "status", mirror.bucket)
+    assert f"origins:       bucket '{bucket_name}'\nlag:           0 messages\n" in text
     said = await asyncio.to_thread(program.failing, "put", "new", f"{mirror.bucket}/new")
     assert f"Bucket '{mirror.bucket}' can only be read" in said

@@ -75,6 +75,8 @@ def status(context: typer.Context, bucket: Bucket, json: Json = False) -> None:
             "compressed": found.compressed,
             "sealed": found.sealed,
             "metadata": found.metadata,
+            "origins": [{"bucket": one.bucket, "domain": one.domain} for one in found.origins],
+            "lag": found.lag,
         }
         if json:
             emit(said)
@@ -82,6 +84,8 @@ def status(context: typer.Context, bucket: Bucket, json: Json = False) -> None:
         said |= {"size": size_of(found.size), "ttl": found.ttl}
         said["max_bytes"] = None if found.max_bytes is None else size_of(found.max_bytes)
         said["keep_replaced"] = found.keep_replaced
+        said["origins"] = " and ".join(map(str, found.origins)) or None
+        said["lag"] = None if found.lag is None else f"{found.lag} messages"
         for key, value in said.items():
             if value not in (None, {}, False):
                 print(f"{key + ':':<14} {printable(str(value))}")

@@ -402,3 +402,28 @@ async def test_an_object_that_found_no_room_in_a_mirror_says_what_to_do(
     assert await soon(mirror.get("fits")) == b"fits"
     with pytest.raises(IncompleteObjectError, match="no room here: delete 'photos-eu' and"):
         await soon(mirror.get("too large"))
+
+
+async def test_the_health_check_reports_an_origin_made_anew_and_none_out_of_reach(
+    joined: Domains, hub: Client, photos: ObjectStore
+) -> None:
+    await soon(photos.put("old", b"old"))
+    broker = NatsBroker(joined.edge.url)
+    buckets = Buckets(broker, Bucket("photos-eu", mirror=ORIGIN))
+    async with broker:
+        await broker.start()
+        await caught_up(await buckets.open("photos-eu"))
+        assert (await soon(buckets.health())).ok
+        joined.link.take_down()
+        assert (await soon(buckets.health())).ok
+        await soon(JetStreamServer(hub).delete("photos"))
+        await bound(hub, ObjectStoreConfig(bucket="photos"))
+        joined.link.restore()
+
+        async def is_reported() -> bool:
+            return not (await buckets.health()).ok
+
+        await eventually(is_reported)
+        (problem,) = (await soon(buckets.health())).problems
+        assert (problem.kind, problem.bucket) == ("origin_recreated", "photos-eu")
+        assert "declare it again" in problem.detail
