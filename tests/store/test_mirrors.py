@@ -11,12 +11,14 @@ import pytest
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import Backend
+from faststream_objstore.backends.memory import MemoryServer
 from faststream_objstore.exceptions import (
     BucketConfigMismatchError,
     BucketReadOnlyError,
     InvalidBucketNameError,
     InvalidOptionError,
     OriginRecreatedError,
+    StoreTimeoutError,
 )
 from faststream_objstore.models import Mirror, ObjectInfo, ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
@@ -511,3 +513,32 @@ async def test_readers_of_the_origin_are_unharmed_by_a_bucket_that_follows_it(
 
     found = await soon(asyncio.gather(*[read() for _ in range(100)]))
     assert {content for content, _ in found} == {b"content"}
+
+
+async def test_a_sweep_waits_for_what_the_origin_has_stored() -> None:
+    server = MemoryServer()
+    photos = ObjectStore.on(await bind_bucket(server, ObjectStoreConfig(bucket="photos")))
+    declared = ObjectStoreConfig(bucket="eu", mirror=Mirror("photos"))
+    backend = await bind_bucket(server, declared)
+    mirror = ObjectStore.on(backend)
+    await photos.put("name", b"old content")
+    # Nothing arrives for a while.
+    (following,) = server._followings["eu"]
+    following.end()
+    await photos.put("name", b"new")
+
+    sweeping = asyncio.ensure_future(mirror.sweep())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not sweeping.done()
+    assert await mirror.get("name") == b"old content"
+    following.begin(server.find("photos"))
+    assert await soon(sweeping) == 11
+    assert await mirror.get("name") == b"new"
+
+    following.end()
+    await photos.put("name", b"newer")
+    backend.timeout = 0.1
+    with pytest.raises(StoreTimeoutError, match="'eu' is not swept: it is 2 messages behind"):
+        await soon(mirror.sweep())
+    assert await mirror.get("name") == b"new"
