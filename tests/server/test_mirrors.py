@@ -427,3 +427,24 @@ async def test_the_health_check_reports_an_origin_made_anew_and_none_out_of_reac
         (problem,) = (await soon(buckets.health())).problems
         assert (problem.kind, problem.bucket) == ("origin_recreated", "photos-eu")
         assert "declare it again" in problem.detail
+
+
+async def test_sources_in_another_domain_are_followed_after_the_link_was_cut(
+    joined: Domains, hub: Client, edge: Client, photos: ObjectStore
+) -> None:
+    scans = await bound(hub, ObjectStoreConfig(bucket="scans"))
+    origins = [ORIGIN, Mirror("scans", domain="hub")]
+    every = await bound(edge, ObjectStoreConfig(bucket="all", sources=origins))
+    await soon(photos.put("cat.png", b"cat"))
+    await soon(scans.put("page", b"page"))
+    await caught_up(every)
+    joined.link.take_down()
+    await soon(photos.put("dog.png", b"dog"))
+    await soon(scans.delete("page"))
+    assert (await soon(every.status())).lag is None
+    joined.link.restore()
+    await caught_up(every)
+
+    assert [one.name for one in await soon(every.list())] == ["cat.png", "dog.png"]
+    assert await soon(every.get("dog.png")) == b"dog"
+    assert await soon(every.sweep()) == 4

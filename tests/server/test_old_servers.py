@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import nats
@@ -11,8 +12,12 @@ import pytest
 from nats.aio.client import Client
 
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.exceptions import BucketConfigMismatchError, FeatureNotEnabledError
-from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.exceptions import (
+    BucketConfigMismatchError,
+    BucketReadOnlyError,
+    FeatureNotEnabledError,
+)
+from faststream_objstore.models import Mirror, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.testing import NatsServer
@@ -140,3 +145,25 @@ async def test_objects_expire_on_the_first_server_that_can_do_it(
 
     await asyncio.wait_for(watch(), 30)
     assert seen == [("deleted", False), ("expires", False), ("expires", True)]
+
+
+async def test_a_bucket_follows_another_on_an_old_server(old_client: Client) -> None:
+    server = JetStreamServer(old_client)
+    photos = ObjectStore.on(await bind_bucket(server, ObjectStoreConfig(bucket="photos")))
+    config = ObjectStoreConfig(bucket="photos-eu", mirror=Mirror("photos"))
+    mirror = ObjectStore.on(await bind_bucket(server, config))
+    async with mirror.watch() as watcher:
+        for content in (b"old content", b"new"):
+            await photos.put("name", content)
+            arrived = await asyncio.wait_for(watcher.__anext__(), 30)
+            assert arrived.size == len(content)
+
+    assert await mirror.get("name") == b"new"
+    assert await server.buckets() == ["photos", "photos-eu"]
+    # It does not say how far it has come, so age decides what is swept.
+    assert (await mirror.status()).lag is None
+    assert await mirror.sweep() == 0
+    assert await mirror.sweep(timedelta(0)) == 11
+    assert await mirror.get("name") == b"new"
+    with pytest.raises(BucketReadOnlyError):
+        await mirror.put("name", b"")
