@@ -129,6 +129,8 @@ class DumpVerbs(StoreHandle):
             self._refuse(f'mode must be "create", "overwrite" or "missing", got {mode!r}')
         if not isinstance(source, (str, PathLike)) and not _is_binary(source, "read"):
             self._refuse(f"{source!r} is neither a path nor a binary file to read from")
+        # One error for a bucket that follows another, instead of one for each object.
+        await self._target()
         async with reading(source) as tar:
             return await Restore(cast("ObjectStore", self), tar, mode).run(progress)
 

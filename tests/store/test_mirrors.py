@@ -42,6 +42,8 @@ WRITES: dict[str, Callable[[ObjectStore, Path], Awaitable[Any]]] = {
     "add_bucket_link": lambda store, _: store.add_bucket_link("link", "other"),
     "transaction": lambda store, _: store.transaction().__aenter__(),
     "retire": lambda store, _: store.retire("cat.png", lambda _: {}),
+    "restore": lambda store, folder: store.restore(folder / "dump.tar"),
+    "sync": lambda store, folder: store.sync(folder, ""),
     "seal": lambda store, _: store.seal(),
 }
 
@@ -173,6 +175,7 @@ async def test_no_write_to_a_bucket_that_follows_others_is_sent(
 ) -> None:
     (tmp_path / "file").write_bytes(b"file")
     await soon(store.put("cat.png", b"cat"))
+    await soon(store.dump(tmp_path / "dump.tar"))
     origins = (backend, other_backend) if many else (backend,)
     mirror = await follow(f"{backend.bucket}-eu", *origins)
     await caught_up(mirror)
