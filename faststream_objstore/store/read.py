@@ -94,8 +94,9 @@ class ReadVerbs(StoreHandle):
             stop: The byte after the last one to read; the object's end if not given. Only
                 the chunks of the range are transferred, and the digest, which covers the
                 whole object, is not verified.
-            window: How many bytes may be in flight or waiting to be read (8 MiB). A smaller
-                window saves memory if there are many slow readers.
+            window: How many bytes may be in flight or waiting to be read; by default 8 MiB,
+                and up to 32 MiB if a round trip takes longer than 10 ms. A smaller window
+                saves memory if there are many slow readers.
 
         Returns:
             A reader to use in `async with`; iterate over it, or call `reader.read(n)`.

@@ -10,6 +10,8 @@ from faststream_objstore.testing import NatsServer
 class Proxy:
     """Hands on bytes; `stall` holds back the server's, `cut` ends the connections.
 
+    With a `delay`, in seconds, what the server sends arrives so much later.
+
     Connections that are made after a `stall` are not held back.
     """
 
@@ -18,6 +20,9 @@ class Proxy:
         self._open: dict[asyncio.StreamWriter, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
+        self.delay = 0.0
+        self.passed = 0
+        """How many bytes of the server's have been handed on."""
         self.down = False
         """Whether nobody can connect."""
 
@@ -41,16 +46,42 @@ class Proxy:
         sink: asyncio.StreamWriter,
         go: asyncio.Event | None,
     ) -> None:
+        line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        late = asyncio.ensure_future(self._hand_on_late(line, sink, go)) if go else None
         try:
             while data := await source.read(65536):
-                if go is not None:
-                    await go.wait()
-                sink.write(data)
-                await sink.drain()
+                if go is None:
+                    sink.write(data)
+                    await sink.drain()
+                elif self.delay or not line.empty():
+                    line.put_nowait((asyncio.get_running_loop().time() + self.delay, data))
+                else:
+                    await self._hand_on_one(data, sink, go)
         except OSError:
             pass
         finally:
+            if late is not None:
+                late.cancel()
             sink.close()
+
+    async def _hand_on_one(
+        self, data: bytes, sink: asyncio.StreamWriter, go: asyncio.Event
+    ) -> None:
+        await go.wait()
+        sink.write(data)
+        self.passed += len(data)
+        await sink.drain()
+
+    async def _hand_on_late(
+        self,
+        line: "asyncio.Queue[tuple[float, bytes]]",
+        sink: asyncio.StreamWriter,
+        go: asyncio.Event,
+    ) -> None:
+        while True:
+            due, data = await line.get()
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
+            await self._hand_on_one(data, sink, go)
 
     def stall(self) -> None:
         for go in self._open.values():

@@ -28,7 +28,8 @@ class Budget:
     """
 
     def __init__(self, size: int, connection: Callable[[], int] = lambda: 0) -> None:
-        self._size = size
+        self.size: int = size
+        """The bytes; it may grow."""
         self._connection = connection
         self._taken = 0
         self._moved = -math.inf
@@ -102,7 +103,7 @@ class Budget:
 
     def _fits(self, size: int) -> bool:
         # A request for more than the whole budget gets all of it, alone.
-        return self._taken <= 0 or self._taken + size <= self._size
+        return self._taken <= 0 or self._taken + size <= self.size
 
     def _grant(self) -> None:
         while self._waiting and self._fits(self._waiting[0][2]):

@@ -157,6 +157,14 @@ class Connection(ConnectionErrors):
         small = size is not None and size <= _SMALL_BYTES
         return (self._small if small else self._large).share()
 
+    def widen(self, window: int) -> None:
+        """Let readers have more in flight on a link that needs a larger window.
+
+        Args:
+            window: The window of one reader, in bytes.
+        """
+        self._large.size = max(self._large.size, window + window // 2)
+
     def singles(self, size: int) -> Share:
         """The account that all reads of a single message share.
 

@@ -24,6 +24,7 @@ from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.backends.jetstream.pulling import PullRequests
 from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.backends.jetstream.waiting import wait_for
+from faststream_objstore.backends.jetstream.window import LEAST_BYTES, window_of
 from faststream_objstore.exceptions import (
     ObjStoreError,
     PermissionDeniedError,
@@ -38,9 +39,7 @@ _LOGGER = logging.getLogger("faststream_objstore")
 _NUID = NUID()
 _SECOND = 1_000_000_000
 
-# How many bytes, and messages, may have been requested and not yet consumed: this limits the
-# memory of a reader, and keeps the socket busy.
-_WINDOW_BYTES = 8 * 1024 * 1024
+# How many messages may have been requested and not yet consumed, however small they are.
 _WINDOW_MESSAGES = 2048
 # The cost of a message besides its body.
 _OVERHEAD_BYTES = 512
@@ -70,7 +69,8 @@ class OrderedConsumer:
         headers_only: Do not transfer the bodies.
         limit: Request at most this many messages.
         size: The bytes that are expected altogether, if known.
-        window: Bytes that may have been requested and not yet consumed.
+        window: Bytes that may have been requested and not yet consumed: this limits the memory
+            of a reader, and keeps the socket busy. By default, what the link needs.
         timeout: Seconds for one request.
         room: Where bodies are received, if not into the messages.
         wait_for_more: Let requests wait for what is stored in the meantime.
@@ -143,12 +143,9 @@ class OrderedConsumer:
         self._reconnects = 0
         self._delivered = 0
         self._largest = 0
-        # The only known bound of the bodies' size before the first arrives: the server's
-        # limit.
-        self._window_bytes = window or _WINDOW_BYTES
-        self._window = max(
-            1, min(64, self._window_bytes // self._connection.client.max_payload)
-        )
+        self._fixed_window = window
+        self._window_bytes = window or LEAST_BYTES
+        self._window = self._first_window
         self._requests = PullRequests()
         self._share = self._connection.share(size)
         self._size = size
@@ -183,6 +180,7 @@ class OrderedConsumer:
             self._wake.set_result(True)
 
     async def _create(self) -> None:
+        asked = self._clock()
         answer = await self._api.call(
             f"CONSUMER.CREATE.{self._id}",
             {
@@ -196,7 +194,16 @@ class OrderedConsumer:
         with reading(f"{self._api.prefix}.CONSUMER.CREATE.{self._id}", self._bucket):
             self.remaining = int(answer.get("num_pending", 0))
             self.server = (answer.get("cluster") or {}).get("leader")
-        self.heard = asyncio.get_running_loop().time()
+        self.heard = self._clock()
+        if self._fixed_window is None:
+            self._window_bytes = window_of(self.heard - asked)
+            self._window = self._first_window
+            self._connection.widen(self._window_bytes)
+
+    @property
+    def _first_window(self) -> int:
+        # The only known bound of the bodies' size before one arrives: the server's limit.
+        return max(1, min(64, self._window_bytes // self._connection.client.max_payload))
 
     async def _subscribe(self) -> None:
         self._subscription = await self._connection.subscribe(

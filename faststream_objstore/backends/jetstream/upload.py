@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from faststream_objstore.backends.base import WrongRevision
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, refusal
 from faststream_objstore.backends.jetstream.connection import status_of
+from faststream_objstore.backends.jetstream.window import LEAST_BYTES, window_of
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     ObjStoreError,
@@ -21,10 +22,8 @@ from faststream_objstore.settling import run_to_completion
 
 __all__ = ("JetStreamUpload",)
 
-# How much may be unacknowledged at a time, whichever is less. 8 MiB keeps a 6 Gbit/s link
-# with a round trip of 10 ms busy; more would not be faster, and would make an abort slower.
-_WINDOW_CHUNKS = 64
-_WINDOW_BYTES = 8 * 1024 * 1024
+# As many chunks may be unacknowledged as make a window of this size each; fewer larger ones.
+_CHUNK_BYTES = 128 * 1024
 
 # An abort waits at most this long for chunks in flight, whatever the timeout.
 _ABORT_SECONDS = 5.0
@@ -75,8 +74,11 @@ class JetStreamUpload:
         self._acknowledged: set[bytes] | None = set() if replicated else None
         self._reply: str | None = None
         self._generation = 0
-        self._window = _WINDOW_CHUNKS
+        self._window_bytes = LEAST_BYTES
+        self._window = LEAST_BYTES // _CHUNK_BYTES
         self._largest = 0
+        # When the first chunk was sent, until the first acknowledgement.
+        self._began: float | None = None
         self._sent = 0
         self._answered = 0
         self._refusals = 0
@@ -108,10 +110,12 @@ class JetStreamUpload:
         size = len(chunk)
         if size > self._largest:
             self._largest = size
-            self._window = max(1, min(_WINDOW_CHUNKS, _WINDOW_BYTES // size))
+            self._fit_window()
         if self._sent - self._answered >= self._window:
             # Half a window at a time: fewer wake-ups, and larger writes to the socket.
             await self._wait_until(self._window // 2)
+        if not self._sent:
+            self._began = asyncio.get_running_loop().time()
         # Counted first, because a cancelled publish may still be in progress.
         self._sent += 1
         try:
@@ -244,10 +248,18 @@ class JetStreamUpload:
                 self._acknowledged.add(bytes(message.data))
         self._answered += 1
         self._heard = asyncio.get_running_loop().time()
+        if self._began is not None:
+            self._window_bytes = window_of(self._heard - self._began)
+            self._began = None
+            self._fit_window()
         # Nearly always `{"stream":"OBJ_b","seq":42}`, of which nothing is needed.
         if not message.data or b'"error"' in message.data:
             self._refused(message)
         self._make_room()
+
+    def _fit_window(self) -> None:
+        size = max(self._largest, _CHUNK_BYTES)
+        self._window = max(1, self._window_bytes // size)
 
     def _denied(self, error: PermissionDeniedError) -> None:
         # One for each chunk, instead of its acknowledgement.
