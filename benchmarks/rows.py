@@ -164,6 +164,27 @@ ROWS = (
         for ms in LINKS_MS
         for verb in ("put", "get")
     ),
+    *(
+        _row(
+            f"{verb} 32 MiB with 3 replicas, vs nats-py",
+            f"{verb}_cluster",
+            "nats-py",
+            at_least=None,
+            aim=None,
+        )
+        for verb in ("put", "get")
+    ),
+    *(
+        _row(
+            f"1 KiB {verb} p50 with 3 replicas, vs nats-py",
+            f"{verb}_cluster_small",
+            "nats-py",
+            at_least=None,
+            aim=None,
+            more=False,
+        )
+        for verb in ("put", "get")
+    ),
     Row("list of 10,000, vs nats-py", "x", _time("list", "nats-py"), 1.8, 2.5, detail="list"),
     _lane("list of 10,000", "list", time=True),
     Row(

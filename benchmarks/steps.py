@@ -4,11 +4,13 @@ import itertools
 import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.production.cluster import SIZE as SERVERS
+from tests.production.cluster import cluster
 from typing_extensions import Self
 
 from faststream_objstore.testing import NatsServer
@@ -65,6 +67,10 @@ MEASURES: dict[str, tuple[str, str]] = {
         for ms in LINKS_MS
         for verb in ("put", "get")
     },
+    "put_cluster": ("put 32 MiB with 3 replicas", "MB/s"),
+    "get_cluster": ("get 32 MiB with 3 replicas", "MB/s"),
+    "put_cluster_small": ("put 1 KiB with 3 replicas, p50", "ms"),
+    "get_cluster_small": ("get 1 KiB with 3 replicas, p50", "ms"),
     "list": ("list 10,000", "ms"),
     "iter_10k_memory": ("iter over 10,000, memory", "MiB"),
     "iter_100k_memory": ("iter over 100,000, memory", "MiB"),
@@ -149,6 +155,8 @@ class Bench:
         self._kept: dict[str, str] = {}
         self._proxies: dict[int, tuple[Process, str]] = {}
         self._tls: tuple[NatsServer, Process] | None = None
+        self._clustered: dict[str, Process] = {}
+        self._cluster: tuple[str, Process] | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._server)
@@ -215,6 +223,17 @@ class Bench:
             self._tls = server, await self._driver(RAW, {}, url)
         return self._tls
 
+    async def clustered(self, peer: str) -> Process:
+        """A peer's driver, connected to one of the servers of a cluster."""
+        url, _ = await self._started_cluster()
+        return await self._driver(peer, self._clustered, url)
+
+    async def _started_cluster(self) -> tuple[str, Process]:
+        if self._cluster is None:
+            url = (await self._stack.enter_async_context(cluster())).urls[0]
+            self._cluster = url, await self._driver(RAW, {}, url)
+        return self._cluster
+
     @asynccontextmanager
     async def fresh(self, peer: str) -> AsyncIterator[Process]:
         """A driver that has done nothing yet."""
@@ -235,12 +254,22 @@ class Bench:
             self._stack.push_async_callback(kept[peer].stop)
         return kept[peer]
 
+    async def secure_bucket(self) -> AbstractAsyncContextManager[str]:
+        """An empty bucket on the server that takes TLS."""
+        return self.bucket((await self._secured())[1])
+
+    async def replicated_bucket(self) -> AbstractAsyncContextManager[str]:
+        """An empty bucket on each server of the cluster."""
+        return self.bucket((await self._started_cluster())[1], SERVERS)
+
     @asynccontextmanager
-    async def bucket(self, *, secure: bool = False) -> AsyncIterator[str]:
+    async def bucket(
+        self, raw: Process | None = None, replicas: int = 1
+    ) -> AsyncIterator[str]:
         """An empty bucket, made the same way for every peer."""
-        raw = (await self._secured())[1] if secure else await self.near(RAW)
+        raw = raw or await self.near(RAW)
         name = f"bench-{next(self._numbers)}"
-        await raw("create", bucket=name)
+        await raw("create", bucket=name, replicas=replicas)
         try:
             yield name
         finally:
@@ -292,7 +321,7 @@ async def _large(bench: Bench, peer: str) -> dict[str, float]:
 
 async def _tls(bench: Bench, peer: str) -> dict[str, float]:
     driver, size = await bench.secure(peer), bench.sizes.large
-    async with bench.bucket(secure=True) as bucket:
+    async with await bench.secure_bucket() as bucket:
         put = await driver("put_large", bucket=bucket, name="large", size=size)
         got = await driver("get_large", bucket=bucket, name="large", size=size)
     return {"put_tls": _rate(size, put), "get_tls": _rate(size, got)}
@@ -359,6 +388,22 @@ async def _links(bench: Bench, peer: str) -> dict[str, float]:
         result[f"put_link_{ms}"] = _rate(size, put)
         result[f"get_link_{ms}"] = _rate(size, got)
     return result
+
+
+async def _replicas(bench: Bench, peer: str) -> dict[str, float]:
+    driver, size = await bench.clustered(peer), bench.sizes.far
+    load = {"size": KIB, "count": bench.sizes.calls}
+    async with await bench.replicated_bucket() as bucket:
+        put = await driver("put_large", bucket=bucket, name="large", size=size)
+        got = await driver("get_large", bucket=bucket, name="large", size=size)
+        put_small = await driver("put_small", bucket=bucket, **load)
+        got_small = await driver("get_small", bucket=bucket, **load)
+    return {
+        "put_cluster": _rate(size, put),
+        "get_cluster": _rate(size, got),
+        "put_cluster_small": _p50(put_small),
+        "get_cluster_small": _p50(got_small),
+    }
 
 
 async def _scale(bench: Bench, peer: str) -> dict[str, float]:
@@ -473,6 +518,7 @@ STEPS = (
     Step("many-100k", BOTH, _many_100k),
     Step("far", ALL, _far),
     Step("links", (OURS, "nats-py"), _links),
+    Step("replicas", (OURS, "nats-py"), _replicas),
     Step("list", BOTH, _list),
     Step("iter", (OURS,), _iter),
     Step("scale", (OURS,), _scale),

@@ -36,13 +36,13 @@ class Raw(Driver):
         version = self._client.connected_server_version
         return {"version": f"{version.major}.{version.minor}.{version.patch}"}
 
-    async def do_create(self, bucket: str) -> dict[str, Any]:
+    async def do_create(self, bucket: str, replicas: int = 1) -> dict[str, Any]:
         """Make a bucket as nats.go does by default, so that it is the same for all."""
         config = {
             "name": f"OBJ_{bucket}",
             "subjects": [f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"],
             "storage": "file",
-            "num_replicas": 1,
+            "num_replicas": replicas,
             "discard": "new",
             "allow_rollup_hdrs": True,
             "allow_direct": True,
