@@ -11,6 +11,7 @@ __all__ = (
     "Condition",
     "Decision",
     "PutMode",
+    "RestoreMode",
     "WriteMode",
     "amend_condition",
     "exact",
@@ -35,6 +36,9 @@ class Decision:
 
 PutMode: TypeAlias = Literal["overwrite", "create"] | int | ObjectInfo
 """What a put may replace: anything, nothing, or one revision."""
+
+RestoreMode: TypeAlias = Literal["create", "overwrite", "missing"]
+"""What to do about existing objects: raise an error, replace them, or keep them."""
 
 WriteMode: TypeAlias = PutMode | Decision
 """A `PutMode`, or a `Decision`, which is internal to this package."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from os import PathLike
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from .. import wire
 from ..exceptions import (
@@ -32,7 +32,7 @@ from ..models import (
     ObjectStoreConfig,
 )
 from .expiry import ExpiredError, Until
-from .modes import PutMode
+from .modes import PutMode, RestoreMode
 from .put import Progress, report
 
 if TYPE_CHECKING:
@@ -42,15 +42,12 @@ __all__ = (
     "FORMAT",
     "VERSION",
     "Restore",
-    "RestoreMode",
     "config_of_dump",
     "failures",
     "reading",
 )
 
 T = TypeVar("T")
-RestoreMode: TypeAlias = Literal["create", "overwrite", "missing"]
-"""What to do about existing objects: raise an error, replace them, or keep them."""
 
 FORMAT = "faststream-objstore-dump"
 VERSION = 1

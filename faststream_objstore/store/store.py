@@ -12,10 +12,10 @@ from ..backends.base import Backend
 from ..models import ObjectInfo, ObjectStoreConfig
 from ..settling import run_to_completion
 from .amend import delete
+from .archive import DumpVerbs
 from .beside import BesideVerbs
 from .bulk import BulkVerbs
 from .declare import bind_bucket
-from .dump import DumpVerbs
 from .expiry import Ttl, kept
 from .get import Version, newest, verified
 from .given import AnyMeta, Headers
