@@ -31,8 +31,8 @@ _complained: dict[str, set[tuple[str, int]]] = {}
 def parsed(message: StoredMessage, backend: Backend) -> ObjectInfo | None:
     """Parse a metadata message; `None`, and one warning, if it cannot be parsed."""
     try:
-        info, _ = wire.info_of(message, backend.bucket)
-        return localized(info, backend.origins) if backend.origins else info
+        info, raw = wire.info_of(message, backend.bucket)
+        return localized(info, backend.origins, raw) if backend.origins else info
     except BadObjectMetaError as error:
         _complain(error, message, backend)
         return None
@@ -56,7 +56,7 @@ async def present(
                 info, raw, message.time_ns
             ):
                 continue
-            found.append((message, localized(info, backend.origins)))
+            found.append((message, localized(info, backend.origins, raw)))
     return found
 
 

@@ -53,7 +53,9 @@ async def follow(bench: Bench) -> AsyncIterator[Follow]:
     """Make a bucket that follows others; it is deleted before they are."""
     made: list[str] = []
 
-    async def create(bucket: str, *origins: Backend, **options: Any) -> ObjectStore:
+    async def create(
+        bucket: str, *origins: Backend | ObjectStore, **options: Any
+    ) -> ObjectStore:
         mirrors = [Mirror(one.bucket) for one in origins]
         if not options.pop("as_sources", len(mirrors) > 1):
             options["mirror"] = mirrors[0]
@@ -238,6 +240,26 @@ async def test_links_that_name_the_origin_lead_to_what_is_in_the_mirror(
     assert (await soon(mirror.resolve("link"))).bucket == mirror.bucket
     found = await soon(mirror.get("link"))
     assert (found, found.info.bucket) == (b"cat", mirror.bucket)
+
+
+async def test_links_in_a_mirror_of_a_mirror_lead_to_what_is_in_it(
+    store: ObjectStore, backend: Backend, follow: Follow
+) -> None:
+    first = await follow(f"{backend.bucket}-eu", backend)
+    second = await follow(f"{backend.bucket}-fr", first)
+    await soon(store.put("cat.png", b"cat"))
+    await soon(store.add_link("link", "cat.png"))
+
+    async def arrived() -> bool:
+        return await second.exists("link")
+
+    await eventually(arrived)
+    listed = {one.name: one for one in await soon(second.list())}
+    found = await soon(second.get("link"))
+
+    assert (found, found.info.bucket) == (b"cat", second.bucket)
+    assert listed["link"].link is not None
+    assert listed["link"].link.bucket == second.bucket
 
 
 async def test_an_aggregate_has_the_objects_of_all_its_sources(
