@@ -9,6 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from faststream_objstore import ObjectStore
+from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.window import window_of
 from faststream_objstore.testing import NatsServer
 
@@ -57,6 +58,14 @@ def test_a_window_grows_with_the_round_trip_up_to_a_bound(
     seconds: float, expected: int
 ) -> None:
     assert window_of(seconds) == expected
+
+
+async def test_the_shortest_round_trip_of_a_connection_decides(nats_client: Client) -> None:
+    connection = Connection(nats_client)
+    assert connection.window(0.02) == 16 * MIB
+    assert connection.window(0.01) == 8 * MIB
+    # That was not the link: a server may be busy.
+    assert connection.window(1.0) == 8 * MIB
 
 
 async def test_a_put_over_a_long_line_has_more_chunks_in_flight(

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ from faststream_objstore.backends.jetstream.budget import Budget, Share
 from faststream_objstore.backends.jetstream.errors import REFUSALS, ConnectionErrors, in_bucket
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
 from faststream_objstore.backends.jetstream.waiting import Answer, LateReplies, Waiting
+from faststream_objstore.backends.jetstream.window import window_of
 from faststream_objstore.exceptions import (
     NotConnectedError,
     PermissionDeniedError,
@@ -37,9 +39,9 @@ _DIRECT_PUBLISH_BYTES = 1024 * 1024
 # The server's wording: "message size exceeds maximum allowed".
 _TOO_LARGE = 10054
 
-# What readers may have requested. Together with the next value, it is less than a third of the
-# server's default `max_pending`, because others use the connection too. It keeps a 10 Gbit/s
-# link with a round trip of 10 ms busy.
+# What readers may have requested on a link with a short round trip. Together with the next
+# value, it is less than a third of the server's default `max_pending`, because others use the
+# connection too. It keeps a 10 Gbit/s link with a round trip of 10 ms busy.
 _UNDER_WAY_BYTES = 16 * 1024 * 1024
 # Reserved for small reads, so that they do not queue behind large ones.
 _SMALL_UNDER_WAY_BYTES = 4 * 1024 * 1024
@@ -110,6 +112,7 @@ class Connection(ConnectionErrors):
         self.client = client
         self._large = Budget(_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
         self._small = Budget(_SMALL_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
+        self._round_trip, self._round_trip_of = math.inf, 0
         self._large_singles, self._small_singles = self._large.share(), self._small.share()
         self._inbox = client.new_inbox() + "."
         self._tokens = itertools.count()
@@ -157,13 +160,21 @@ class Connection(ConnectionErrors):
         small = size is not None and size <= _SMALL_BYTES
         return (self._small if small else self._large).share()
 
-    def widen(self, window: int) -> None:
-        """Let readers have more in flight on a link that needs a larger window.
+    def window(self, seconds: float) -> int:
+        """How many bytes a transfer may have in flight on this link; see `window_of`.
+
+        The shortest round trip of a connection counts: servers and clients may be busy.
 
         Args:
-            window: The window of one reader, in bytes.
+            seconds: The time between a request and its answer, just measured.
         """
-        self._large.size = max(self._large.size, window + window // 2)
+        if self._round_trip_of != (reconnects := self.reconnects):
+            self._round_trip_of, self._round_trip = reconnects, math.inf
+        self._round_trip = min(self._round_trip, seconds)
+        window = window_of(self._round_trip)
+        # What a link holds, the server has sent, and no longer counts.
+        self._large.size = max(_UNDER_WAY_BYTES, window + window // 2)
+        return window
 
     def singles(self, size: int) -> Share:
         """The account that all reads of a single message share.

@@ -24,7 +24,7 @@ from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.backends.jetstream.pulling import PullRequests
 from faststream_objstore.backends.jetstream.receipt import Receipt
 from faststream_objstore.backends.jetstream.waiting import wait_for
-from faststream_objstore.backends.jetstream.window import LEAST_BYTES, window_of
+from faststream_objstore.backends.jetstream.window import LEAST_BYTES
 from faststream_objstore.exceptions import (
     ObjStoreError,
     PermissionDeniedError,
@@ -196,9 +196,8 @@ class OrderedConsumer:
             self.server = (answer.get("cluster") or {}).get("leader")
         self.heard = self._clock()
         if self._fixed_window is None:
-            self._window_bytes = window_of(self.heard - asked)
+            self._window_bytes = self._connection.window(self.heard - asked)
             self._window = self._first_window
-            self._connection.widen(self._window_bytes)
 
     @property
     def _first_window(self) -> int:

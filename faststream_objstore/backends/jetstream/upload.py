@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from faststream_objstore.backends.base import WrongRevision
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, refusal
 from faststream_objstore.backends.jetstream.connection import status_of
-from faststream_objstore.backends.jetstream.window import LEAST_BYTES, window_of
+from faststream_objstore.backends.jetstream.window import LEAST_BYTES
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     ObjStoreError,
@@ -249,7 +249,7 @@ class JetStreamUpload:
         self._answered += 1
         self._heard = asyncio.get_running_loop().time()
         if self._began is not None:
-            self._window_bytes = window_of(self._heard - self._began)
+            self._window_bytes = self._connection.window(self._heard - self._began)
             self._began = None
             self._fit_window()
         # Nearly always `{"stream":"OBJ_b","seq":42}`, of which nothing is needed.

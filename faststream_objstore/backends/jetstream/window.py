@@ -5,7 +5,7 @@ __all__ = ("LEAST_BYTES", "MOST_BYTES", "window_of")
 LEAST_BYTES = 8 * 1024 * 1024
 """Keeps a link of 800 MB/s with a round trip of 10 ms busy; more would gain nothing there."""
 MOST_BYTES = 32 * 1024 * 1024
-"""Half of what a server keeps for a client before it disconnects it (`max_pending`)."""
+"""Keeps a link of 800 MB/s with a round trip of 40 ms busy."""
 
 _BYTES_A_SECOND = LEAST_BYTES / 0.010
 
