@@ -194,7 +194,7 @@ def put(
     description: Annotated[str | None, typer.Option()] = None,
     ttl: Annotated[
         float | None,
-        typer.Option(help="Seconds that it lives, in a bucket with object_ttl."),
+        typer.Option(help="Seconds that each object lives, in a bucket with object_ttl."),
     ] = None,
     concurrency: Concurrency = 16,
     json: Json = False,
@@ -206,8 +206,6 @@ def put(
     is_dir = file != "-" and source.is_dir()
     if is_dir and not at.is_folder:
         usage(f"{file!r} is a folder; end {address!r} with / to store what is in it")
-    if is_dir and ttl is not None:
-        usage("--ttl is for a single object")
     if file == "-" and at.is_folder:
         usage("what comes from stdin needs a name; give bucket/name")
 
@@ -215,7 +213,7 @@ def put(
         async with session.store(at.bucket, create=create) as store:
             with bar(file, objects=True, quiet=json) as progress:
                 done = await store.put_dir(
-                    source, at.name, concurrency=concurrency, progress=progress
+                    source, at.name, concurrency=concurrency, progress=progress, ttl=ttl
                 )
         say(done, "stored", json=json)
 

@@ -11,6 +11,7 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import suppress
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
@@ -27,6 +28,7 @@ from ..exceptions import (
 from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
 from . import files, paths
 from .bulk_run import BulkRun, require_concurrency
+from .expiry import life_of
 from .handle import StoreHandle
 from .hops import Hops
 from .put import Progress
@@ -152,6 +154,7 @@ class BulkVerbs(StoreHandle):
         *,
         concurrency: int = 16,
         progress: Progress | None = None,
+        ttl: timedelta | float | None = None,
     ) -> BulkResult:
         """Store all files below a folder, named by their paths within it.
 
@@ -160,11 +163,13 @@ class BulkVerbs(StoreHandle):
             prefix: What the names begin with; it ends with `/`.
             concurrency: How many are put at a time.
             progress: Called with the number of files done, and the total.
+            ttl: How long each object lives, as for `put`.
 
         Returns:
             What was put.
 
         Raises:
+            InvalidOptionError: If `ttl` is invalid.
             OSError: If the folder cannot be read.
             BulkError: If some files could not be stored.
 
@@ -174,12 +179,13 @@ class BulkVerbs(StoreHandle):
             ```
         """
         self._require_folder(prefix)
+        life_of(self._bucket, prefix, ttl)
         run = BulkRun(self, concurrency, progress)
         found = await asyncio.to_thread(paths.walk, Path(path))
         hops = Hops()
 
         async def put(file: paths.Found) -> None:
-            info = await self._put_found(file, prefix, hops)
+            info = await self._put_found(file, prefix, hops, ttl)
             run.did(info.name, info.size)
 
         await run.each(found, put, key=lambda file: prefix + file.name)
@@ -326,15 +332,21 @@ class BulkVerbs(StoreHandle):
                 task.cancel()
             await asyncio.gather(*ahead, return_exceptions=True)
 
-    async def _put_found(self, file: paths.Found, prefix: str, hops: Hops) -> ObjectInfo:
+    async def _put_found(
+        self,
+        file: paths.Found,
+        prefix: str,
+        hops: Hops,
+        ttl: timedelta | float | None = None,
+    ) -> ObjectInfo:
         name = prefix + file.name
         if file.problem:
             msg = f"Bucket '{self._bucket}': {str(file.path)!r} is not stored: {file.problem}."
             raise UnsupportedDataError(msg, bucket=self._bucket, name=name)
         if file.size > _SMALL:
-            return await self._store.put_file(name, file.path)
+            return await self._store.put_file(name, file.path, ttl=ttl)
         data = await hops.run(file.path.read_bytes)
-        return await self._store.put(name, data, filename=file.path.name)
+        return await self._store.put(name, data, filename=file.path.name, ttl=ttl)
 
     async def _get_into(
         self, folder: paths.Folder, hops: Hops, info: ObjectInfo, relative: str

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -581,3 +582,18 @@ async def test_object_ttl_is_enabled_by_update_and_never_disabled(
     with pytest.raises(BucketConfigMismatchError, match=r"declared off.*create it again"):
         await bound(server, bucket, False, update=True)
     assert (await store.status()).object_ttl == timedelta(seconds=5)
+
+
+async def test_all_files_of_a_folder_can_be_put_with_a_ttl(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    (tmp_path / "small").write_bytes(b"a")
+    (tmp_path / "large").write_bytes(bytes(3_000_000))
+    await soon(store.put_dir(tmp_path, "in/", ttl=HOUR))
+
+    for info in await soon(store.list()):
+        assert info.mtime is not None
+        assert info.expires == info.mtime + HOUR
+    with pytest.raises(InvalidOptionError, match="ttl must be"):
+        await soon(store.put_dir(tmp_path, "bad/", ttl=-1))
+    assert {one.name for one in await soon(store.list())} == {"in/small", "in/large"}
