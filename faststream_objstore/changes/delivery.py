@@ -294,7 +294,8 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises
             return await self._failed(change, receipt, error)
         else:
-            await _unless_done(change, change.ack())
+            if not change.is_acked:
+                await change.ack()
         return _ended(change)
 
     async def _failed(
@@ -382,6 +383,10 @@ class SupersededGuard(BaseMiddleware[Any, Any]):
         self._subscriber = subscriber
         self._superseded = False
 
+    async def __aenter__(self) -> Self:
+        """Nothing is to be done before the handler runs."""
+        return self
+
     async def consume_scope(self, call_next: Any, msg: StreamMessage[Any]) -> Any:
         """Run the handler."""
         try:
@@ -404,7 +409,6 @@ class SupersededGuard(BaseMiddleware[Any, Any]):
         exc_tb: TracebackType | None = None,
     ) -> bool | None:
         """Suppress what `consume_scope` has raised in place of the handler's error."""
-        await super().__aexit__(exc_type, exc_val, exc_tb)
         return self._superseded and exc_type is AckMessage
 
 

@@ -140,6 +140,7 @@ class ChangeSubscriber(PlainSubscriber):
         """How often a delivery from the server ended in which way."""
         self._bucket = bucket
         self._guards: tuple[Any, ...] = ()
+        self._named = (-1, "")
         self._loop: ChangeLoop | None = None
         self._reader: ChangeReader | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -147,7 +148,12 @@ class ChangeSubscriber(PlainSubscriber):
     @property
     def handler_name(self) -> str:
         """The name of its handler, for logs."""
-        return self.channel.call_name
+        # FastStream unwraps the handler for it, which is too slow for each log line.
+        count, name = self._named
+        if count != len(self.calls.data):
+            name = self.channel.call_name
+            self._named = len(self.calls.data), name
+        return name
 
     @property
     def is_receiving(self) -> bool:
@@ -211,7 +217,10 @@ class ChangeSubscriber(PlainSubscriber):
                 await publisher.follow_deletion(change, backend)
             if not change.is_wanted(self.options):
                 return
-        if not await self._is_done(change) and await self.is_wanted(change):
+        again = change.replayed or change.receipt.deliveries > 1
+        if again and await self._is_done(change):
+            return
+        if await self.is_wanted(change):
             await self.process_message(change)
 
     def follows(self, change: ChangeMessage) -> bool:
@@ -225,8 +234,6 @@ class ChangeSubscriber(PlainSubscriber):
 
     async def _is_done(self, change: ChangeMessage) -> bool:
         """Whether a redelivered change has all the results that its handler makes."""
-        if not change.replayed and change.receipt.deliveries == 1:
-            return False
         if not self.makes_objects_only:
             return False
         publishers = self.object_publishers
@@ -419,20 +426,17 @@ class ChangeSubscriber(PlainSubscriber):
     def get_log_context(self, message: Any) -> dict[str, str]:
         """What a log line says beside its text: the whole name, which FastStream would cut."""
         options = self.options
-        context = super().get_log_context(message) | {
-            "bucket": options.bucket,
-            "durable": options.durable or "",
-            "handler": self.handler_name,
-        }
+        context = super().get_log_context(message)
+        context["bucket"] = options.bucket
+        context["durable"] = options.durable or ""
+        context["handler"] = self.handler_name
         change = getattr(message, "raw_message", None)
         if isinstance(change, ChangeMessage):
             name, revision = change.info.name, str(change.info.revision)
-            context |= {
-                "object": name,
-                "revision": revision,
-                "subject": f"{self.subject_label} {name}",
-                "message_id": f"@{revision}",
-            }
+            context["object"] = name
+            context["revision"] = revision
+            context["subject"] = f"{self.subject_label} {name}"
+            context["message_id"] = f"@{revision}"
         return context
 
     @property
