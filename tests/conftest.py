@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import nats
@@ -32,6 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has started this in the background; programs that are interrupted by tests
+        # would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     choice = config.getoption("--lane")
     if choice != "auto":
         least = 0 if choice == "always" else 1 << 62
