@@ -24,9 +24,6 @@ class Outcome(Enum):
     SKIPPED = "skipped"
     """The subscriber does not want it."""
 
-    # Members are singletons; `Enum` would hash the name, in Python.
-    __hash__ = object.__hash__
-
 
 class ChangeOutcome(NamedTuple):
     """The outcome of one delivery.
