@@ -8,7 +8,6 @@ server removes it at the end of the interval.
 import asyncio
 import logging
 import random
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from nats.nuid import NUID
 from faststream_objstore import wire
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.exceptions import InvalidOptionError, ObjStoreError, StoreAPIError
+from faststream_objstore.models import as_timedelta
 
 if TYPE_CHECKING:
     from faststream_objstore.binding import Attached
@@ -64,12 +64,10 @@ class Sweep:
             ("older_than", timedelta(0)),
             ("markers_older_than", timedelta(0)),
         ):
-            given = time = getattr(self, option)
+            given = getattr(self, option)
             if given is None and option == "markers_older_than":
                 continue
-            if isinstance(time, (int, float)) and not isinstance(time, bool):
-                with suppress(OverflowError, ValueError):
-                    time = timedelta(seconds=time)
+            time = as_timedelta(given)
             if not isinstance(time, timedelta) or time < least:
                 msg = (
                     f"Sweep: {option} must be a timedelta or seconds, at least "

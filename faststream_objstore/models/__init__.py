@@ -6,6 +6,7 @@ from .buckets import (
     ObjectStoreStatus,
     Storage,
 )
+from .durations import as_timedelta
 from .mirrors import Mirror
 from .names import validate_bucket_name
 from .objects import (
@@ -34,6 +35,7 @@ __all__ = (
     "ObjectStoreConfig",
     "ObjectStoreStatus",
     "Storage",
+    "as_timedelta",
     "new_info",
     "validate_bucket_name",
 )

@@ -1,12 +1,12 @@
 """The settings of a bucket, and its state. Values only, no I/O."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
 from ..exceptions import InvalidOptionError
+from .durations import as_timedelta
 from .mirrors import Mirror, validate_mirrors
 from .names import validate_bucket_name
 
@@ -72,11 +72,7 @@ class ObjectStoreConfig:
             "description",
             "a str",
         )
-        ttl = self.ttl
-        if isinstance(ttl, (int, float)) and not isinstance(ttl, bool):
-            # Neither infinity nor "not a number" is a timedelta; refused below.
-            with suppress(OverflowError, ValueError):
-                ttl = timedelta(seconds=ttl)
+        ttl = as_timedelta(self.ttl)
         if ttl is not None:
             self._check(
                 isinstance(ttl, timedelta) and (not ttl or ttl >= timedelta(milliseconds=100)),
@@ -84,10 +80,7 @@ class ObjectStoreConfig:
                 "a timedelta or seconds, 100 ms at least (the server's limit), or 0 for ever",
             )
             object.__setattr__(self, "ttl", ttl)
-        keep: object = self.keep_replaced
-        if isinstance(keep, (int, float)) and not isinstance(keep, bool):
-            with suppress(OverflowError, ValueError):
-                keep = timedelta(seconds=keep)
+        keep = as_timedelta(self.keep_replaced)
         if keep is not None:
             self._check(
                 isinstance(keep, timedelta) and keep >= timedelta(0),
@@ -146,12 +139,9 @@ class ObjectStoreConfig:
             )
 
     def _check_object_ttl(self) -> None:
-        given: object = self.object_ttl
+        given = as_timedelta(self.object_ttl)
         if isinstance(given, bool):
             given = _OBJECT_TTL if given else timedelta(0)
-        elif isinstance(given, (int, float)):
-            with suppress(OverflowError, ValueError):
-                given = timedelta(seconds=given)
         if given is not None:
             self._check(
                 isinstance(given, timedelta)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from functools import partial
 from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import Self
 
@@ -31,6 +31,8 @@ from faststream_objstore.store.reader import ObjectReader
 from faststream_objstore.store.transaction import Transaction
 
 __all__ = ("OPERATIONS", "ObservedStore")
+
+T = TypeVar("T")
 
 # The operations that move content; the size of their result is what they have moved.
 _CONTENT = frozenset({"put", "put_file", "get", "get_file", "copy"})
@@ -147,9 +149,14 @@ class _Report:
         self._operation = operation
         self._began = perf_counter()
 
-    def begin(self) -> None:
-        """Record the beginning of the operation."""
+    async def entering(self, block: Awaitable[T]) -> T:
+        """Begin the operation with the entry of its block, and report one that fails."""
         self._began = perf_counter()
+        try:
+            return await block
+        except BaseException as error:
+            self(error)
+            raise
 
     def __call__(
         self, error: BaseException | None, *, info: ObjectInfo | None = None, moved: int = 0
@@ -178,12 +185,7 @@ class _ObservedReader(ObjectReader):
         self._moved = 0
 
     async def __aenter__(self) -> Self:
-        self._report.begin()
-        try:
-            return await super().__aenter__()
-        except BaseException as error:
-            self._report(error)
-            raise
+        return await self._report.entering(super().__aenter__())
 
     def _wanted(self, version: Version) -> AsyncGenerator[bytes, None]:
         return self._counted(super()._wanted(version))
@@ -213,12 +215,7 @@ class _ObservedTransaction(Transaction):
         self._report = report
 
     async def __aenter__(self) -> Self:
-        self._report.begin()
-        try:
-            return await super().__aenter__()
-        except BaseException as error:
-            self._report(error)
-            raise
+        return await self._report.entering(super().__aenter__())
 
     async def __aexit__(
         self,

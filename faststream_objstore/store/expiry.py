@@ -23,7 +23,7 @@ from ..exceptions import (
     InvalidOptionError,
     ObjectNotFoundError,
 )
-from ..models import MOST_TTL, ObjectInfo
+from ..models import MOST_TTL, ObjectInfo, as_timedelta
 
 __all__ = (
     "LONGEST_PUT_SECONDS",
@@ -103,12 +103,7 @@ def life_of(bucket: str, name: str, ttl: Ttl) -> timedelta | Until | None:
     """
     if ttl is None or isinstance(ttl, Until):
         return ttl
-    given: object = ttl
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
-        try:
-            given = timedelta(seconds=given)
-        except (OverflowError, ValueError):
-            given = None
+    given = as_timedelta(ttl)
     if not isinstance(given, timedelta) or not timedelta(0) <= given <= MOST_TTL:
         msg = (
             f"Bucket '{bucket}', object {name!r}: ttl must be a timedelta or seconds, at most "

@@ -4,11 +4,11 @@ import asyncio
 from typing import NamedTuple
 
 from .. import wire
-from ..backends.base import Backend, StreamState
+from ..backends.base import Backend
 from ..backends.origins import named
 from ..exceptions import BadObjectMetaError, StoreTimeoutError
 from ..models import Mirror
-from .lag import behind
+from .lag import behind, newest_in, position_in
 
 __all__ = ("Gone", "Held", "gone_from_origins")
 
@@ -72,7 +72,7 @@ async def gone_from_origins(backend: Backend) -> Gone:
         for every in wire.all_chunks_subject, wire.all_metadata_subject:
             for subject in await source.subjects(every(origin.bucket)):
                 there.add(f"$O.{bucket}.{subject[len(prefix) :]}")
-        certain = await _caught_up(backend, origin, index) and certain
+        certain = await _caught_up(backend, source, origin, index) and certain
     held = await _held(backend)
     # What is newer may have been stored at an origin after it was asked.
     metadata = [
@@ -83,17 +83,15 @@ async def gone_from_origins(backend: Backend) -> Gone:
     return Gone(metadata, {*chunks} - there, held, certain)
 
 
-async def _caught_up(backend: Backend, origin: Mirror, index: int) -> bool:
+async def _caught_up(backend: Backend, source: Backend, origin: Mirror, index: int) -> bool:
     """Wait for what an origin has now; returns whether it is known to have arrived."""
-    source = await backend.origin(origin)
     until = (await source.state()).last_sequence
-    newest = await source.last_message(f"$O.{origin.bucket}.>", leader=True)
-    until = min(until, 0 if newest is None else newest.sequence)
+    until = min(until, await newest_in(source))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + backend.timeout
     pause = _FIRST_PAUSE
     while True:
-        position = _position(await backend.state(), index)
+        position = position_in(await backend.state(), index)
         if (position or 0) >= until:
             return True
         if position is None:
@@ -106,10 +104,6 @@ async def _caught_up(backend: Backend, origin: Mirror, index: int) -> bool:
             raise StoreTimeoutError(msg, bucket=backend.bucket)
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _position(state: StreamState, index: int) -> int | None:
-    return state.positions[index] if index < len(state.positions) else None
 
 
 async def _held(backend: Backend) -> list[Held]:

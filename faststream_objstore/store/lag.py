@@ -14,7 +14,7 @@ from ..exceptions import (
 )
 from ..models import Mirror
 
-__all__ = ("Behind", "behind", "lag_of")
+__all__ = ("Behind", "behind", "lag_of", "newest_in", "position_in")
 
 _OUT_OF_REACH = (
     BucketNotFoundError,
@@ -78,7 +78,7 @@ async def behind(backend: Backend, origin: Mirror, index: int, state: StreamStat
     """
     source = await backend.origin(origin)
     there = await source.state()
-    position = state.positions[index] if index < len(state.positions) else None
+    position = position_in(state, index)
     # Both times are by the same clock: a mirror keeps its origin's.
     one_clock = state.config.get("mirror") or (
         len(backend.origins) == 1 and origin.domain is None
@@ -91,9 +91,19 @@ async def behind(backend: Backend, origin: Mirror, index: int, state: StreamStat
             f"'{backend.bucket}', and declare it again: it then copies all of it."
         )
         raise OriginRecreatedError(msg, bucket=backend.bucket)
-    if position is None or position < there.last_sequence:
-        # What was removed at the end does not arrive.
-        newest = await source.last_message(f"$O.{origin.bucket}.>", leader=True)
-        if newest is None or newest.sequence <= (position or 0):
-            return Behind(source, 0)
+    # What was removed at the end does not arrive.
+    may_lack = position is None or position < there.last_sequence
+    if may_lack and await newest_in(source) <= (position or 0):
+        return Behind(source, 0)
     return Behind(source, None if position is None else there.last_sequence - position)
+
+
+def position_in(state: StreamState, index: int) -> int | None:
+    """The last sequence of an origin that has arrived; `None` if that is not known."""
+    return state.positions[index] if index < len(state.positions) else None
+
+
+async def newest_in(origin: Backend) -> int:
+    """The sequence of the newest message that an origin has; 0 if it is empty."""
+    newest = await origin.last_message(f"$O.{origin.bucket}.>", leader=True)
+    return 0 if newest is None else newest.sequence

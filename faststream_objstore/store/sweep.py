@@ -8,7 +8,6 @@ the time at which it stored a message, compared with its current time.
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from .. import wire
 from ..backends.base import Backend, ConsumerState, StoredMessage, StreamState
 from ..exceptions import BadObjectMetaError, InvalidOptionError
 from ..logs import log
+from ..models import as_timedelta
 from .follow import gone_from_origins
 from .handle import StoreHandle
 from .kept import MOST
@@ -110,10 +110,7 @@ async def _sweep_followed(backend: Backend, older_than: timedelta) -> int:
 
 
 def _age(backend: Backend, option: str, given: object) -> timedelta:
-    age = given
-    if isinstance(age, (int, float)) and not isinstance(age, bool):
-        with suppress(OverflowError, ValueError):
-            age = timedelta(seconds=age)
+    age = as_timedelta(given)
     if not isinstance(age, timedelta) or age < timedelta(0):
         msg = (
             f"Bucket '{backend.bucket}': {option} must be a timedelta or seconds, from 0, "

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from faststream_objstore.testing import NatsServer
-from tests.backends.proxy import Proxy
+from tests.backends.proxy import Proxy, serving
 
 Answer = Callable[[str, bytes], "dict[str, Any] | None"]
 """What the deposed leader answers to a message, given its subject and its text; or nothing."""
@@ -88,11 +88,5 @@ class Deposed(Proxy):
 
 @asynccontextmanager
 async def deposed(server: NatsServer) -> AsyncIterator[Deposed]:
-    proxy = Deposed(server)
-    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.url = f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
+    async with serving(Deposed(server)) as proxy:
         yield proxy
-    finally:
-        listening.close()
-        await proxy.stop()

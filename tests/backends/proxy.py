@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from faststream_objstore.testing import NatsServer
+
+P = TypeVar("P", bound="Proxy")
 
 
 class Proxy:
@@ -104,7 +107,13 @@ class Proxy:
 
 @asynccontextmanager
 async def between(server: NatsServer) -> AsyncIterator[Proxy]:
-    proxy = Proxy(server)
+    async with serving(Proxy(server)) as proxy:
+        yield proxy
+
+
+@asynccontextmanager
+async def serving(proxy: P) -> AsyncIterator[P]:
+    """Let a proxy listen, at its `url`."""
     listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.url = f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     try:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
 
 import nats
 import pytest
@@ -12,18 +11,14 @@ from faststream_objstore import ObjectStore
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.window import window_of
 from faststream_objstore.testing import NatsServer
+from tests.store.support import soon
 
 from .proxy import Proxy, between
 
 pytestmark = pytest.mark.timeout(60)
 
-T = TypeVar("T")
 MIB = 1024 * 1024
 CHUNK = bytes(128 * 1024)
-
-
-async def soon(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, 30)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -1,13 +1,12 @@
 """Two nats-servers, each with a JetStream domain of its own, joined by a leaf node."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 from faststream_objstore.testing import NatsServer
-from tests.backends.proxy import Proxy
+from tests.backends.proxy import Proxy, serving
 from tests.production.cluster import free_ports
 
 __all__ = ("Domains", "domains")
@@ -42,30 +41,24 @@ class Domains:
 async def domains() -> AsyncIterator[Domains]:
     """The domain `hub`, and the domain `edge`, whose server is a leaf node of the first."""
     (leaf_port,) = free_ports(1)
-    link = Link(leaf_port)
-    listening = await asyncio.start_server(link.serve, "127.0.0.1", 0)
-    through = listening.sockets[0].getsockname()[1]
-    hub = NatsServer(
-        config=(
-            "server_name: hub\n"
-            "jetstream { domain: hub }\n"
-            # Else the leaf node would connect to this address, past the link.
-            f"leafnodes {{ listen: 127.0.0.1:{leaf_port}, no_advertise: true }}\n"
+    async with serving(Link(leaf_port)) as link:
+        hub = NatsServer(
+            config=(
+                "server_name: hub\n"
+                "jetstream { domain: hub }\n"
+                # Else the leaf node would connect to this address, past the link.
+                f"leafnodes {{ listen: 127.0.0.1:{leaf_port}, no_advertise: true }}\n"
+            )
         )
-    )
-    edge = NatsServer(
-        config=(
-            "server_name: edge\n"
-            "jetstream { domain: edge }\n"
-            "leafnodes {\n"
-            "  reconnect: 1s\n"
-            f'  remotes: [{{ url: "nats://127.0.0.1:{through}" }}]\n'
-            "}\n"
+        edge = NatsServer(
+            config=(
+                "server_name: edge\n"
+                "jetstream { domain: edge }\n"
+                "leafnodes {\n"
+                "  reconnect: 1s\n"
+                f'  remotes: [{{ url: "{link.url}" }}]\n'
+                "}\n"
+            )
         )
-    )
-    try:
         async with hub, edge:
             yield Domains(hub, edge, link)
-    finally:
-        listening.close()
-        await link.stop()
