@@ -10,7 +10,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
 from starlette.requests import Request
 
-from faststream_objstore import Bucket, Buckets, Retry
+from faststream_objstore import Bucket, Buckets, Mirror, Retry
 from faststream_objstore.http import make_console_asgi, mount
 from faststream_objstore.models import ObjectInfo
 
@@ -23,8 +23,9 @@ SVG = (
 async def main(url: str, name: str, writable: bool) -> None:
     files = Bucket(name, max_bytes=10_000_000)
     notes = Bucket(f"{name}-notes", description="What people wrote")
+    copy = Bucket(f"{name}-copy", mirror=Mirror(name))
     broker = NatsBroker(url, logger=logging.getLogger("console_service"))
-    buckets = Buckets(broker, files, notes)
+    buckets = Buckets(broker, files, notes, copy)
 
     @files.on_put(durable="worker", retry=Retry(9, delays=(300,)))
     async def work(info: ObjectInfo) -> None:
@@ -49,6 +50,7 @@ async def main(url: str, name: str, writable: bool) -> None:
         await store.put("long.txt", "x" * 100_000)
         for number in range(250):
             await store.put(f"many/{number:04}", b"")
+        await (await buckets.open(notes)).put(".", "dot")
         print("filled", flush=True)
 
     listening = socket.create_server(("127.0.0.1", 0))

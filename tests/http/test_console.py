@@ -215,6 +215,55 @@ def test_uploads_replacements_and_deletions(start: Start, page: Page) -> None:
     expect(feed.get_by_role("listitem").first).to_contain_text("deleted")
 
 
+def test_an_object_whose_name_looks_like_a_path_is_not_another_object(
+    start: Start, page: Page, bucket_name: str
+) -> None:
+    page.on("dialog", lambda dialog: dialog.accept())
+    url = start(True)
+    other = f"{url}objects/{bucket_name}/long.txt"
+    dotted = f"{url}objects/{bucket_name}/b%2F..%2Flong.txt"
+    assert httpx.put(dotted, content=b"dots").status_code == 201
+    page.goto(f"{url}#{bucket_name}/b/../")
+    page.get_by_role("table", name="Objects").get_by_role("button", name="long.txt").click()
+    preview = page.get_by_role("complementary", name="Preview")
+    expect(preview.locator("pre")).to_have_text("dots")
+
+    page.get_by_role("button", name="Delete b/../long.txt").click()
+    expect(page.locator("#message")).to_have_text("b/../long.txt is deleted.")
+    assert httpx.get(dotted).status_code == 410
+    assert httpx.get(other).content == b"x" * 100_000
+
+
+def test_an_object_whose_name_has_no_address_is_not_taken_for_its_folder(
+    start: Start, page: Page, bucket_name: str
+) -> None:
+    page.goto(f"{start(True)}#{bucket_name}-notes/")
+    page.get_by_role("table", name="Objects").get_by_role("button", name=".").click()
+    preview = page.get_by_role("complementary", name="Preview")
+    expect(preview).to_contain_text("It cannot be shown: no URL leads to an object named .")
+    expect(page.get_by_role("button", name="Delete .")).to_have_count(0)
+    expect(page.get_by_role("link", name="Download .")).to_have_count(0)
+
+
+def test_nothing_is_offered_that_changes_a_bucket_that_can_only_be_read(
+    start: Start, page: Page, bucket_name: str
+) -> None:
+    page.goto(start(True))
+    buckets = page.get_by_role("navigation", name="Buckets")
+    expect(page.get_by_text("Upload", exact=True)).to_be_visible()
+
+    buckets.get_by_role("button", name=f"{bucket_name}-copy").click()
+    objects = page.get_by_role("table", name="Objects")
+    expect(page.get_by_role("navigation", name="Folder")).to_have_text(f"{bucket_name}-copy")
+    objects.get_by_role("button", name="long.txt").click()
+    expect(page.get_by_role("link", name="Download long.txt")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete long.txt")).to_have_count(0)
+    expect(page.get_by_text("Upload", exact=True)).to_be_hidden()
+
+    page.go_back()
+    expect(page.get_by_text("Upload", exact=True)).to_be_visible()
+
+
 def test_subscriber_that_retries_and_a_bucket_that_is_deleted_are_seen(
     start: Start, page: Page, bucket_name: str, nats_server: NatsServer
 ) -> None:

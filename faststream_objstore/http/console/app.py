@@ -22,6 +22,7 @@ from faststream_objstore.http.app import METHODS, BucketASGI, make_bucket_asgi, 
 from faststream_objstore.http.console.feed import changes_of
 from faststream_objstore.http.problems import http_request, problem_response, refusal
 from faststream_objstore.standing import Standings
+from faststream_objstore.wire import origins_of
 
 __all__ = ("ConsoleASGI", "make_console_asgi")
 
@@ -196,18 +197,20 @@ class ConsoleASGI:
         standing = await self._standings.read(timeout=self._limits.seconds)
         sizes = {one.bucket: one for one in standing.buckets}
         return {
-            "writable": self._writable,
             "problems": [one.as_json() for one in health.problems],
             "buckets": [
                 {
                     "name": name,
                     "description": bucket.config.description,
-                    "bytes": size.bytes if (size := sizes.get(name)) else None,
+                    "writable": self._writable
+                    and not (origins_of(size.config) if size else bucket.config.origins),
+                    "bytes": size.bytes if size else None,
                     "max_bytes": size.max_bytes if size else None,
                     "objects": size.objects if size else None,
                     "problem": standing.problems.get(name),
                 }
                 for name, bucket in self._attached.declared.items()
+                for size in [sizes.get(name)]
             ],
             "subscribers": [asdict(one) for one in standing.subscribers],
         }

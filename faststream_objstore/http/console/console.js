@@ -8,7 +8,7 @@ const $ = (id) => document.getElementById(id);
 let bucket = null;
 let prefix = "";
 let after = null;
-let writable = false;
+const writable = new Set();
 let chosen = null;
 let listings = 0;
 let listingTook = 0;
@@ -38,7 +38,12 @@ function age(seconds) {
 
 const when = (text) => (text ? new Date(text).toLocaleString() : "");
 const path = (name) => name.split("/").map(encodeURIComponent).join("/");
-const address = (name) => `objects/${bucket}/${path(name)}`;
+
+// Browsers remove such segments from a path, which would then lead to another object.
+function address(name) {
+  const removed = name.split("/").some((part) => ["", ".", ".."].includes(part));
+  return `objects/${bucket}/${removed ? encodeURIComponent(name) : path(name)}`;
+}
 
 function say(text, kind = "") {
   $("message").textContent = text;
@@ -61,6 +66,7 @@ function arrive() {
   bucket = first;
   prefix = rest.map(decodeURIComponent).join("/");
   closePreview();
+  $("upload").hidden = !writable.has(bucket);
   crumbs();
   mark();
   list();
@@ -131,18 +137,21 @@ function objectRow(object) {
 async function preview(object) {
   chosen = object;
   const url = address(object.name);
+  const reachable = ![".", ".."].includes(object.name);
   $("preview").hidden = false;
   $("preview-name").textContent = object.name;
   $("preview-body").replaceChildren();
   $("preview-facts").replaceChildren();
+  $("download").hidden = !reachable;
   $("download").href = url;
   $("download").setAttribute("aria-label", `Download ${object.name}`);
-  $("delete").hidden = !writable;
+  $("delete").hidden = !reachable || !writable.has(bucket);
   $("delete").setAttribute("aria-label", `Delete ${object.name}`);
   $("preview-name").tabIndex = -1;
   $("preview-name").focus();
   let body, type = "";
   try {
+    if (!reachable) throw new Error(`no URL leads to an object named ${object.name}`);
     const head = await fetch(url, { method: "HEAD" });
     if (chosen !== object) return;
     // The version that is shown, which the list may not have yet; it is what Delete deletes.
@@ -281,8 +290,9 @@ async function refreshState() {
     const response = await fetch("state");
     if (!response.ok) throw new Error(await refusalOf(response));
     const state = await response.json();
-    writable = state.writable;
-    $("upload").hidden = !writable;
+    writable.clear();
+    for (const one of state.buckets) if (one.writable) writable.add(one.name);
+    $("upload").hidden = !writable.has(bucket);
     state.buckets.forEach(showBucket);
     mark();
     $("subscribers").replaceChildren(...state.subscribers.map(subscriberRow));
