@@ -105,11 +105,13 @@ class ObservedStore(ObjectStore):
         report(None)
 
 
-def _observed(method: str) -> Callable[..., Any]:
+def _observed(method: str, operation: str = "") -> Callable[..., Any]:
+    operation = operation or method
+
     async def call(self: ObservedStore, *args: Any, **options: Any) -> Any:
         observers = self._observers
-        with observers.scope(self._bucket, method):
-            report = _Report(observers, self._bucket, method)
+        with observers.scope(self._bucket, operation):
+            report = _Report(observers, self._bucket, operation)
             try:
                 result = await getattr(self._plain, method)(*args, **options)
             except BaseException as error:
@@ -136,6 +138,8 @@ def _observed(method: str) -> Callable[..., Any]:
 
 for _method in _METHODS:
     setattr(ObservedStore, _method, _observed(_method))
+# What `restore` makes links with.
+ObservedStore._restore_link = _observed("_restore_link", "add_link")  # type: ignore[method-assign]  # noqa: SLF001
 
 
 class _Report:

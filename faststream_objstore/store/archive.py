@@ -6,13 +6,14 @@ services dump or restore.
 
 import asyncio
 import io
+import os
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from ..exceptions import BulkError, InvalidOptionError
 from ..models import BulkResult
-from .files import require_replaceable
+from .files import beside
 from .handle import StoreHandle
 from .modes import RestoreMode
 from .put import Progress
@@ -60,12 +61,11 @@ class DumpVerbs(StoreHandle):
                 self._refuse(f"{target!r} is neither a path nor a binary file to write to")
             return await Dump(store, target, "", None).run(progress)
         path = Path(target)
-        await asyncio.to_thread(require_replaceable, path)
-        temporary = path.with_name(f".{path.name[:50]}.part")
+        # One of its own: another dump to the same path may be running.
+        temporary, descriptor = beside(path)
         failed: BulkError | None = None
-        file = await asyncio.to_thread(temporary.open, "wb")
         try:
-            with file:
+            with os.fdopen(descriptor, "wb") as file:
                 compression = "gz" if path.suffix in {".gz", ".tgz"} else ""
                 try:
                     result = await Dump(store, file, compression, path.parent).run(progress)

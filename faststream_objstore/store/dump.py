@@ -52,7 +52,7 @@ class Dump:
         self, store: "ObjectStore", file: IO[bytes], compression: str, folder: Path | None
     ) -> None:
         self._store = store
-        self._file = file
+        self._file = cast("IO[bytes]", _Whole(file))
         self._mode: Any = f"w|{compression}"
         self._folder = None if folder is None else str(folder)
 
@@ -120,6 +120,30 @@ class Dump:
             "read; dump it again."
         )
         raise ObjectChangedError(msg, bucket=listed.bucket, name=listed.name)
+
+
+class _Whole:
+    """A file that writes all that it is given: `tarfile` takes no notice of short writes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        rest = memoryview(data)
+        while rest:
+            written = self._file.write(rest)
+            if written is None:
+                if isinstance(self._file, io.RawIOBase):
+                    msg = "the file is in non-blocking mode and does not accept more bytes now"
+                    raise BlockingIOError(msg)
+                # A custom writer that returns no count has written everything.
+                break
+            if written <= 0:
+                msg = f"the file accepted {written} of {len(rest)} bytes"
+                raise OSError(msg)
+            rest = rest[written:]
+        return len(data)
 
 
 def _settings(status: ObjectStoreStatus) -> dict[str, Any]:

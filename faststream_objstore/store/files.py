@@ -16,6 +16,7 @@ from .put import Progress, report
 
 __all__ = (
     "WriteTarget",
+    "beside",
     "require_replaceable",
     "require_writable",
     "save",
@@ -104,7 +105,7 @@ async def save(
     A failed or cancelled call leaves `path` unchanged, and no temporary file.
     """
     # Not in a thread: a cancelled task would not learn that the file was created.
-    temporary, descriptor = _beside(path)
+    temporary, descriptor = beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             await write_into(file, chunks, info, progress)
@@ -117,7 +118,7 @@ async def save(
 
 def save_now(path: Path, data: bytes) -> None:
     """As `save`, of a content that is there, without giving way."""
-    temporary, descriptor = _beside(path)
+    temporary, descriptor = beside(path)
     try:
         try:
             rest = memoryview(data)
@@ -149,7 +150,7 @@ def require_replaceable(path: Path) -> None:
         raise OSError(errno.EINVAL, msg, str(path))
 
 
-def _beside(path: Path) -> tuple[Path, int]:
+def beside(path: Path) -> tuple[Path, int]:
     """A new temporary file in the same folder, open."""
     require_replaceable(path)
     # File names may have 255 bytes, and a character may take four of them.

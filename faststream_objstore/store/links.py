@@ -8,7 +8,7 @@ from ..exceptions import InvalidLinkError, ObjectAlreadyExists
 from ..messages import StoredMessage
 from ..models import ObjectInfo, ObjectLink, ObjectMetaOptions, validate_bucket_name
 from ..settling import run_to_completion
-from . import kept, metadata, modes
+from . import expiry, kept, metadata, modes
 from .handle import StoreHandle, announce
 from .modes import Condition, PutMode, put_condition
 
@@ -116,13 +116,18 @@ def require_target(bucket: str, name: str, target: ObjectInfo) -> None:
 
 
 def link_over(
-    backend: Backend, name: str, target: ObjectLink, entry: metadata.Entry
+    backend: Backend,
+    name: str,
+    target: ObjectLink,
+    entry: metadata.Entry,
+    *,
+    over_content: bool = False,
 ) -> ObjectInfo:
     """A link in place of what a name holds; raises as `put_link`."""
     if target in {ObjectLink(backend.bucket, name), ObjectLink(backend.bucket)}:
         msg = f"Bucket '{backend.bucket}': a link {name!r} to itself leads nowhere."
         raise InvalidLinkError(msg, bucket=backend.bucket, name=name)
-    if entry.live and not entry.live.is_link():
+    if entry.live and not entry.live.is_link() and not over_content:
         msg = (
             f"Bucket '{backend.bucket}': {name!r} is an object and is not replaced by "
             "a link; delete it first, or choose another name."
@@ -144,24 +149,41 @@ async def put_link(
     change: Callable[[ObjectInfo], ObjectInfo],
     *,
     condition: modes.Condition = None,
+    ttl: expiry.Until | None = None,
+    over_content: bool = False,
 ) -> tuple[ObjectInfo, StoredMessage]:
     """Store a link under a name that holds a link, a deleted object, or nothing.
+
+    Args:
+        backend: The bucket.
+        name: The link's name.
+        target: Where it leads; need not exist.
+        change: Makes the link's metadata.
+        condition: What it may replace; `None` for any link.
+        ttl: When it expires.
+        over_content: Whether it may replace an object with content.
 
     Raises:
         ObjectAlreadyExists: If an object with content has the name, or a link that the
             condition does not allow to replace.
         RevisionMismatchError: If the name is at another revision.
         InvalidLinkError: If the link would point at itself.
+        ExpiredError: If its time is over.
     """
     subject = metadata.subject_of(backend, name)
+    life = await expiry.settle(backend, name, ttl)
     while True:
         entry = await metadata.find(backend, subject, leader=True)
         modes.require(backend.bucket, name, entry, condition)
-        link = link_over(backend, name, target, entry)
+        link = link_over(backend, name, target, entry, over_content=over_content)
         plan = await kept.plan(backend, entry)
         try:
             written = await metadata.write(
-                backend, subject, change(link), replaces=entry.revision, raw=plan.raw
+                backend,
+                subject,
+                change(link),
+                replaces=entry.revision,
+                raw=expiry.with_life(plan.raw, life),
             )
         except WrongRevision:
             continue

@@ -91,9 +91,9 @@ def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]
         raise InvalidLinkError(msg, bucket=bucket, name=name)
     description, headers = options.get("description"), options.get("headers")
     metadata, filename = options.get("metadata"), options.get("filename")
-    texts = dict(metadata if metadata is not None else given.metadata or {})
-    if filename is not None:
-        texts[FILENAME_KEY] = filename
+    texts = metadata if metadata is not None else given.metadata or {}
+    if filename is not None and isinstance(texts, Mapping):
+        texts = {**texts, FILENAME_KEY: filename}
     if description is None:
         description = given.description
     if headers is None:

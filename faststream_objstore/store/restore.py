@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from os import PathLike
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from .. import wire
 from ..exceptions import (
@@ -25,7 +25,6 @@ from ..exceptions import (
 from ..logs import log
 from ..models import (
     BulkResult,
-    ObjectInfo,
     ObjectLink,
     ObjectMeta,
     ObjectMetaOptions,
@@ -54,6 +53,8 @@ VERSION = 1
 _READ = 1024 * 1024
 _LARGEST_JSON = 16 * 1024 * 1024
 _LARGEST_HEADER = 1024 * 1024
+# What `dump` writes has none; the map of a sparse file may be of any length.
+_SPARSE = "sparse files are not taken"
 _HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -136,7 +137,17 @@ class _Member(tarfile.TarInfo):
         if member.type in _HEADERS and member.size > _LARGEST_HEADER:
             msg = f"it has a header of {member.size} bytes"
             raise tarfile.ReadError(msg)
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(_SPARSE)
         return member
+
+    def _refuse_sparse(self, *_: object) -> NoReturn:
+        raise tarfile.ReadError(_SPARSE)
+
+    # The three forms that it has in PAX headers.
+    _proc_gnusparse_00 = _refuse_sparse
+    _proc_gnusparse_01 = _refuse_sparse
+    _proc_gnusparse_10 = _refuse_sparse
 
 
 def _saying_what(work: Callable[[], T]) -> Callable[[], T]:
@@ -367,21 +378,10 @@ class Restore:
         link = cast("ObjectLink", entry.link)
         # A link within the bucket stays within the bucket, whatever its name is now.
         bucket = self._store.bucket if link.bucket == dumped else link.bucket
-        if link.name is None:
-            info = await self._store.add_bucket_link(entry.name, bucket, mode=self._put_mode)
-        else:
-            target = ObjectInfo(name=link.name, bucket=bucket)
-            info = await self._store.add_link(entry.name, target, mode=self._put_mode)
-        meta = entry.meta
-        if meta.description or meta.headers or meta.metadata:
-            said = ObjectMeta(
-                name=entry.name,
-                description=meta.description,
-                headers=meta.headers,
-                metadata=meta.metadata,
-                options=info.options,
-            )
-            await self._store.update_meta(entry.name, said)
-        if entry.ttl is not None:
-            # Internal, as in `put`.
-            await self._store.update_meta(entry.name, ttl=entry.ttl)  # type: ignore[arg-type]
+        await self._store._restore_link(  # noqa: SLF001
+            entry.name,
+            ObjectLink(bucket, link.name),
+            entry.meta,
+            mode=self._put_mode,
+            ttl=entry.ttl,
+        )

@@ -1,19 +1,20 @@
 """`update_meta` and `rename`: changing metadata or the name, but not the content."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from ..exceptions import InvalidOptionError
-from ..models import ObjectInfo
+from ..exceptions import BucketNotFoundError, InvalidOptionError, ObjectNotFoundError
+from ..models import ObjectInfo, ObjectLink
 from ..settling import run_to_completion
 from . import metadata
 from .amend import amend
-from .expiry import life_of
+from .expiry import Until, life_of
 from .given import NOTHING_GIVEN, AnyMeta, Given, described
 from .handle import announce
-from .links import LinkVerbs
-from .modes import AmendMode, amend_condition
+from .links import LinkVerbs, put_link
+from .modes import AmendMode, PutMode, amend_condition, put_condition
 from .renew import renew
 
 __all__ = ("UpdateVerbs",)
@@ -96,6 +97,38 @@ class UpdateVerbs(LinkVerbs):
             amend(backend, name, change, self._amended, condition=condition)
         )
         await announce(backend, *messages)
+        return info
+
+    async def _restore_link(
+        self,
+        name: str,
+        link: ObjectLink,
+        meta: AnyMeta,
+        *,
+        mode: PutMode,
+        ttl: Until | None,
+    ) -> ObjectInfo:
+        """Store a link of a dump in one step, with its metadata and the end of its life.
+
+        It leads where it led when it was dumped, even if nothing is there. With
+        `"overwrite"` it replaces an object with content, too.
+        """
+        condition = put_condition(self._bucket, name, mode)
+        backend = await self._target()
+        with suppress(ObjectNotFoundError, BucketNotFoundError):
+            await self._require_target(backend, name, link)
+        info, message = await run_to_completion(
+            put_link(
+                backend,
+                name,
+                link,
+                self._change(name, Given.of(meta)),
+                condition=condition,
+                ttl=ttl,
+                over_content=True,
+            )
+        )
+        await announce(backend, message)
         return info
 
     def _change(self, name: str, given: Given) -> Callable[[ObjectInfo], ObjectInfo]:

@@ -330,6 +330,16 @@ SAID = {
             "a header of 2097[0-9]{3} bytes",
         ),
         ([HEADER, member_of("x" * 2 * 1024**2, b"abc")], "a header of 2097[0-9]{3} bytes"),
+        # Each of the ways in which a tar may say that a file is sparse.
+        ([HEADER, member_of("x", b"", type=tarfile.GNUTYPE_SPARSE)], "sparse"),
+        *(
+            ([HEADER, member_of("x", b"0\n", pax_headers=fields)], "sparse")
+            for fields in (
+                {"GNU.sparse.size": "0", "GNU.sparse.map": "0,0"},
+                {"GNU.sparse.map": "999999999999,0", "GNU.sparse.size": "999999999999"},
+                {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+            )
+        ),
     ],
 )
 async def test_hostile_dump_is_refused_and_nothing_is_written(
@@ -447,3 +457,135 @@ async def test_objects_of_a_dump_expire_when_they_would_have(
     file.seek(0)
     await soon(plain.restore(file))
     assert {info.expires for info in await soon(plain.list())} == {None}
+
+
+async def test_dumps_to_one_path_do_not_disturb_each_other(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "b.tar"
+    for name in ("a", "b", "c"):
+        await store.put(name, name.encode())
+
+    async def dump_again(done: int, total: int | None) -> None:
+        if done == 1:
+            await store.dump(path)
+
+    result = await soon(store.dump(path, progress=dump_again))
+
+    assert result.done == ["a", "b", "c"]
+    assert [one.name for one in tmp_path.iterdir()] == ["b.tar"]
+    assert (await (await memory_bucket("copy")).restore(path)).done == ["a", "b", "c"]
+
+
+async def test_dump_to_a_file_that_takes_a_part_at_a_time_is_whole(store: ObjectStore) -> None:
+    class Pipe(io.RawIOBase):
+        """As a raw pipe, after a signal."""
+
+        taken = bytearray()
+
+        def write(self, data: Any) -> int:
+            part = bytes(data[:1000])
+            self.taken += part
+            return len(part)
+
+    await store.put("a", pattern_bytes(100_000))
+    pipe = Pipe()
+    await soon(store.dump(pipe))  # type: ignore[arg-type]
+
+    copy = await memory_bucket("copy")
+    await copy.restore(io.BytesIO(pipe.taken))
+    assert await copy.get("a") == pattern_bytes(100_000)
+
+
+async def test_link_that_leads_nowhere_is_restored_as_it_was(
+    store: ObjectStore, create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    await create_bucket(f"{bucket_name}-elsewhere")
+    elsewhere = await soon(store.beside(f"{bucket_name}-elsewhere"))
+    for at in (store, elsewhere):
+        await soon(at.put("target", b"1"))
+    await soon(store.add_link("within", "target"))
+    await soon(store.add_link("across", await elsewhere.get_info("target")))
+    await soon(store.add_bucket_link("bucket", elsewhere))
+    for at in (store, elsewhere):
+        await soon(at.delete("target"))
+    file = io.BytesIO()
+    await soon(store.dump(file))
+    file.seek(0)
+
+    # A server that has no other bucket.
+    copy = await memory_bucket("copy")
+    assert (await copy.restore(file)).done == ["across", "bucket", "within"]
+    assert {info.name: info.link for info in await copy.list()} == {
+        "across": ObjectLink(elsewhere.bucket, "target"),
+        "bucket": ObjectLink(elsewhere.bucket),
+        "within": ObjectLink("copy", "target"),
+    }
+
+
+async def test_link_of_a_dump_is_put_in_one_step(
+    create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    store = ObjectStore.on(await create_bucket(bucket_name, object_ttl=1))
+    await soon(store.put("target", b"1"))
+    await soon(store.add_link("link", "target"))
+    await soon(store.update_meta("link", ObjectMeta(description="text", headers={"k": "v"})))
+    await soon(store.update_meta("link", ttl=3600))
+    expires = (await soon(store.get_info("link"))).expires
+    file = io.BytesIO()
+    await soon(store.dump(file))
+    file.seek(0)
+
+    again = ObjectStore.on(await create_bucket(f"{bucket_name}-again", object_ttl=1))
+    async with again.watch(updates_only=True) as watcher:
+        await soon(again.restore(file))
+        seen = [await soon(watcher.updates()) for _ in range(2)]
+    assert [info and (info.name, info.description, info.expires) for info in seen] == [
+        ("target", None, None),
+        ("link", "text", expires),
+    ]
+    # Nothing more was written than these two and a chunk.
+    assert (await soon(again.get_info("link"))).revision == 3
+
+
+async def test_overwriting_replaces_an_object_by_the_link_of_a_dump(
+    create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    file = io.BytesIO()
+    dumped = await memory_bucket("dumped")
+    await dumped.put("target", b"1")
+    await dumped.add_link("x", "target")
+    await dumped.dump(file)
+
+    backend = await create_bucket(bucket_name)
+    store = ObjectStore.on(backend)
+    await soon(store.put("x", b"content"))
+    file.seek(0)
+    kept = await soon(store.restore(file, mode="missing"))
+    assert (kept.done, kept.unchanged) == (["target"], ["x"])
+    assert await soon(store.get("x")) == b"content"
+    file.seek(0)
+    assert (await soon(store.restore(file, mode="overwrite"))).done == ["target", "x"]
+    assert await soon(store.get("x")) == b"1"
+    # The chunks of what was replaced are gone.
+    assert await soon(layout(backend)) == {"target": 1, "x": "link"}
+
+
+async def test_link_that_has_expired_since_is_not_restored(
+    create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    store = ObjectStore.on(await create_bucket(bucket_name, object_ttl=1))
+    await soon(store.put("target", b"1"))
+    await soon(store.add_link("link", "target"))
+    await soon(store.update_meta("link", ttl=3600))
+    file = io.BytesIO()
+    await soon(store.dump(file))
+    raw = file.getvalue()
+    year = str((await store.get_info("link")).expires)[:4].encode()
+    # The dump of the year before.
+    expired = raw.replace(b'"expires": "' + year, b'"expires": "2024')
+    assert expired != raw
+
+    again = ObjectStore.on(await create_bucket(f"{bucket_name}-again", object_ttl=1))
+    assert (await soon(again.restore(io.BytesIO(expired)))).done == ["target"]
+    assert [info.name for info in await soon(again.list())] == ["target"]

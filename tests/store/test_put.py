@@ -286,6 +286,11 @@ async def test_what_a_caller_does_later_does_not_change_what_put_returned(
     "options, named",
     [
         ({"description": 5}, "description must be a str, got 5"),
+        ({"metadata": [5]}, "metadata must be a mapping of str to str, got [5]"),
+        (
+            {"metadata": 5, "filename": "f"},
+            "metadata must be a mapping of str to str, got 5",
+        ),
         ({"headers": {"h": 1}}, "header 'h' must be a str or a list of str, got 1"),
         ({"headers": {1: "h"}}, "header 1 must be a str or a list of str, got 'h'"),
         ({"headers": {"h": ["x", 1]}}, "header 'h'"),
