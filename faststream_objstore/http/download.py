@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ _WINDOW = 1024 * 1024
 # The largest piece that is passed to the server at once; a bucket may have larger chunks.
 _PIECE = 256 * 1024
 # The headers that a 304 repeats (RFC 9110, 15.4.5).
-_WITH_304 = frozenset({*SAFE_HEADERS, "Cache-Control", "ETag", "Last-Modified"})
+_WITH_304 = frozenset({*SAFE_HEADERS, "Cache-Control", "ETag", "Expires", "Last-Modified"})
 # How often a request restarts because the object was replaced in the meantime.
 _ATTEMPTS = 20
 
@@ -59,11 +60,13 @@ class Found(NamedTuple):
         store: The bucket that holds its content.
         info: The version; for a link, its target.
         etag: Its etag; for a link, it covers the link too.
+        expires: When it expires, or the link does, if that is earlier.
     """
 
     store: ObjectStore
     info: ObjectInfo
     etag: str
+    expires: datetime | None
 
 
 async def find(
@@ -82,13 +85,14 @@ async def find(
     info = target if isinstance(target, ObjectInfo) else await store.get_info(target)
     link = info.link
     if link is None:
-        return Found(store, info, etag_of(info))
+        return Found(store, info, etag_of(info), info.expires)
     to = {store.bucket: store} | {one.bucket: one for one in map(store_of, linked_buckets)}
     if link.name is not None and link.bucket in to:
         other = to[link.bucket]
         linked = await other.get_info(link.name)
         if not linked.is_link():
-            return Found(other, linked, etag_of(info, linked))
+            ends = [one.expires for one in (info, linked) if one.expires is not None]
+            return Found(other, linked, etag_of(info, linked), min(ends, default=None))
     msg = (
         f"Bucket '{store.bucket}': {info.name!r} is a link to {link.name!r} in "
         f"'{link.bucket}', which is not followed over HTTP; see linked_buckets."
@@ -198,6 +202,7 @@ class DownloadResponse(Response):
         said = representation_headers(
             info,
             etag=etag,
+            expires=found.expires,
             filename=self._filename,
             inline=self._inline,
             cache_control=self._cache_control,

@@ -5,7 +5,7 @@ import hashlib
 import mimetypes
 import re
 from collections.abc import Collection
-from datetime import timezone
+from datetime import datetime, timezone
 from email.utils import format_datetime
 from urllib.parse import quote
 
@@ -43,6 +43,10 @@ _PLAIN_VALUE = re.compile(r"[!-~](?:[ -~]{0,500}[!-~])?")
 _FILENAME_KEY = "filename"
 # Stored with an object by its writer, and sent with it.
 _PASSED_ON = ("Content-Encoding", "Content-Language", "Cache-Control")
+_FRESHNESS = re.compile(
+    r'\b(s-maxage|max-age|stale-while-revalidate|stale-if-error)\s*=\s*"?([0-9]+)"?',
+    re.IGNORECASE,
+)
 
 
 def etag_of(info: ObjectInfo, target: ObjectInfo | None = None) -> str:
@@ -92,6 +96,7 @@ def representation_headers(
     info: ObjectInfo,
     *,
     etag: str,
+    expires: datetime | None = None,
     filename: str | None = None,
     inline: bool | Collection[str] = False,
     cache_control: str = "private, no-cache",
@@ -100,6 +105,7 @@ def representation_headers(
 
     info: The object; for a link, its target.
     etag: Its etag.
+    expires: When it expires, if it does; no cache may keep it for longer.
     filename: The name to save it as; by default its metadata's filename, or its name.
     inline: Whether a browser may display it, or for which types.
     cache_control: How long it may be cached, if the object does not say.
@@ -126,7 +132,27 @@ def representation_headers(
         value = _header(info, name)
         if value is not None and _PLAIN_VALUE.fullmatch(value):
             headers[name] = value
+    if expires is not None:
+        headers["Expires"] = format_datetime(expires.astimezone(timezone.utc), usegmt=True)
+        headers["Cache-Control"] = _until(expires, headers["Cache-Control"])
     return headers
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _until(expires: datetime, cache_control: str) -> str:
+    """A `Cache-Control` that lets nobody use the content after a time."""
+    left = max(0, int((expires - _now()).total_seconds()))
+
+    def shorter(found: re.Match[str]) -> str:
+        directive, seconds = found[1], int(found[2])
+        # A stale response is used beyond its end, whatever that is.
+        is_stale = directive.lower().startswith("stale")
+        return f"{directive}={0 if is_stale else min(seconds, left)}"
+
+    return _FRESHNESS.sub(shorter, cache_control)
 
 
 def _header(info: ObjectInfo, name: str) -> str | None:

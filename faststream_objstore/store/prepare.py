@@ -15,15 +15,14 @@ from .modes import Condition, PutMode, put_condition
 from .put import Progress
 from .sources import PutData, Source
 
-__all__ = ("Prepared", "PutOptions", "prepare")
+__all__ = ("KeywordOptions", "Prepared", "PutOptions", "prepare")
 
 FILENAME_KEY = "filename"
 
 
-class PutOptions(TypedDict, total=False):
-    """The options of `put` besides name and data; see `ObjectStore.put`."""
+class KeywordOptions(TypedDict, total=False):
+    """The options of `put` that are given by keyword only; see `ObjectStore.put`."""
 
-    meta: AnyMeta | None
     description: str | None
     filename: str | None
     headers: Headers | None
@@ -32,6 +31,12 @@ class PutOptions(TypedDict, total=False):
     mode: PutMode
     progress: Progress | None
     ttl: Ttl
+
+
+class PutOptions(KeywordOptions, total=False):
+    """The options of `put` besides name and data; see `ObjectStore.put`."""
+
+    meta: AnyMeta | None
 
 
 class Prepared(NamedTuple):

@@ -40,7 +40,7 @@ from .modes import (
     put_condition,
 )
 from .modes import require as require_mode
-from .prepare import PutOptions, prepare
+from .prepare import KeywordOptions, PutOptions, prepare
 from .put import Sending
 from .sources import Again, PutData
 from .together import each
@@ -155,13 +155,19 @@ class Transaction:
         messages = await run_to_completion(self._commit(view))
         await announce(view.backend, *messages)
 
-    async def put(self, name: str, data: PutData, **options: Unpack[PutOptions]) -> ObjectInfo:
+    async def put(
+        self,
+        name: str,
+        data: PutData,
+        meta: AnyMeta | None = None,
+        **options: Unpack[KeywordOptions],
+    ) -> ObjectInfo:
         """Store an object; takes the arguments of `ObjectStore.put`.
 
         Returns:
             The new version, with revision 0: it gets its revision when the block ends.
         """
-        prepared = prepare(self._bucket, name, data, **options)
+        prepared = prepare(self._bucket, name, data, meta=meta, **options)
         info, condition = prepared.info, prepared.condition
         backend = self._begun().backend
         size = prepared.chunk_size_on(backend)

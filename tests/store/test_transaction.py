@@ -105,6 +105,14 @@ async def test_all_of_it_is_there_after_the_block(
         assert await store.get_info(name, show_deleted=True) == info
 
 
+async def test_a_put_takes_its_metadata_as_that_of_the_store_does(store: ObjectStore) -> None:
+    async with store.transaction() as tx:
+        await tx.put("a", b"1", ObjectMeta(description="first", headers={"k": "v"}))
+
+    info = await soon(store.get_info("a"))
+    assert (info.description, info.headers) == ("first", {"k": ["v"]})
+
+
 async def test_a_watcher_sees_nothing_before_the_end_and_then_all_in_order(
     store: ObjectStore,
 ) -> None:
