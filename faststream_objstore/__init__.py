@@ -1,7 +1,6 @@
 """NATS JetStream Object Store buckets for FastStream: declare, inject, react, test."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .bucket import Bucket
 from .buckets import Buckets
@@ -25,25 +24,46 @@ from .exceptions import (
     RevisionMismatchError,
     StoreTimeoutError,
 )
+from .lazy import lazy_names
 from .models import (
-    BulkResult,
     Mirror,
     ObjectData,
     ObjectInfo,
     ObjectLink,
     ObjectMeta,
     ObjectMetaOptions,
-    ObjectSource,
     ObjectStoreConfig,
-    ObjectStoreStatus,
 )
-from .params import FromBucket, FromObject, LiveObject, OpenObject, StatObject
-from .store import Listing, ObjectReader, ObjectStore, ObjectWatcher
+from .params.bucket import FromBucket
+from .store import ObjectReader, ObjectStore
 
 if TYPE_CHECKING:
     from .middlewares import ClaimCheckMiddleware
+    from .models import BulkResult, ObjectSource, ObjectStoreStatus
+    from .params.live import LiveObject
+    from .params.objects import FromObject, OpenObject, StatObject
     from .publishers import ObjectResponse
+    from .store import Listing, ObjectWatcher
     from .sweeping import Sweep
+else:
+    # Not every service uses them, and they are much of what it would import.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "BulkResult": "models",
+            "ClaimCheckMiddleware": "middlewares",
+            "FromObject": "params.objects",
+            "Listing": "store",
+            "LiveObject": "params.live",
+            "ObjectResponse": "publishers",
+            "ObjectSource": "models",
+            "ObjectStoreStatus": "models",
+            "ObjectWatcher": "store",
+            "OpenObject": "params.objects",
+            "StatObject": "params.objects",
+            "Sweep": "sweeping",
+        },
+    )
 
 __all__ = (
     "Bucket",
@@ -89,24 +109,3 @@ __all__ = (
     "StoreTimeoutError",
     "Sweep",
 )
-
-
-# Few services need them, and they are most of what those would import in vain.
-_LATE = {
-    "ClaimCheckMiddleware": "middlewares",
-    "ObjectResponse": "publishers",
-    "Sweep": "sweeping",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        value = getattr(import_module(f".{_LATE[name]}", __name__), name)
-        globals()[name] = value
-        return value
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

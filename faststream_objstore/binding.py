@@ -20,10 +20,7 @@ from faststream_objstore._faststream import (
     makes_objects,
     on_lifespan,
 )
-from faststream_objstore.backends.base import Backend, Server
 from faststream_objstore.bucket import Bucket
-from faststream_objstore.connection import Binding
-from faststream_objstore.declarations import BucketField, check_handlers
 from faststream_objstore.exceptions import (
     BucketInUseError,
     BucketNotDeclaredError,
@@ -31,14 +28,16 @@ from faststream_objstore.exceptions import (
     InvalidOptionError,
     NotConnectedError,
 )
-from faststream_objstore.live import LiveField, LiveSource, LiveValue
+from faststream_objstore.fields import BucketField, LiveField, LiveSource
 from faststream_objstore.origin import origin_on
 from faststream_objstore.ownership import TAKEN_OVER, BucketOwner, is_live, not_declared
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.wire import bucket_of_stream
 
 if TYPE_CHECKING:
+    from faststream_objstore.backends.base import Backend, Server
+    from faststream_objstore.connection import Binding
+    from faststream_objstore.live import LiveValue
     from faststream_objstore.observers.events import Observer
     from faststream_objstore.observers.notifying import Observers
     from faststream_objstore.standing import Standings
@@ -100,14 +99,14 @@ class Attached(BucketOwner):
         return f"Buckets({', '.join(map(repr, self._declared.values()))})"
 
     @property
-    def live_values(self) -> tuple[LiveValue, ...]:
+    def live_values(self) -> "tuple[LiveValue, ...]":
         """What the `LiveObject`s share on the current connection."""
         connection = None if self.broker is None else connection_of(self.broker)
         binding = self._binding_of(connection) or self._live
         return () if binding is None else tuple(binding.live)
 
     @property
-    def binding_now(self) -> Binding | None:
+    def binding_now(self) -> "Binding | None":
         """What is bound to the current connection, if anything."""
         return None if self.broker is None else self._binding_of(connection_of(self.broker))
 
@@ -183,6 +182,10 @@ class Attached(BucketOwner):
 
     async def on_connect(self) -> None:
         """Bind to the current connection; called by the broker's hook, under its lock."""
+        # Imported late, because programs that never connect do not need them.
+        from faststream_objstore.connection import Binding  # noqa: PLC0415
+        from faststream_objstore.store.declare import bind_bucket  # noqa: PLC0415
+
         broker = self._attached_broker()
         for stream in declared_streams(broker):
             if (name := bucket_of_stream(stream)) is not None:
@@ -261,6 +264,10 @@ class Attached(BucketOwner):
         # Once for the broker, not once for each of its `Buckets`.
         if self not in attached[:1]:
             return
+        from faststream_objstore.declarations import (  # noqa: PLC0415 - as in `on_connect`
+            check_handlers,
+        )
+
         check_handlers(broker)
         declared = {name for one in attached for name in one.declared}
         for handler, field in custom_fields(broker):
@@ -286,7 +293,7 @@ class Attached(BucketOwner):
         if self._live is not None:
             await self._live.live.stop()
 
-    async def live_value(self, source: LiveSource, *, current: bool = False) -> LiveValue:
+    async def live_value(self, source: LiveSource, *, current: bool = False) -> "LiveValue":
         """What the `LiveObject`s of one source share on the current connection.
 
         Args:
@@ -324,7 +331,7 @@ class Attached(BucketOwner):
                 )
         return self._handles[bucket]
 
-    async def server_of(self, bucket: str) -> Server:
+    async def server_of(self, bucket: str) -> "Server":
         """Where a bucket is, once it is bound."""
         await self.backend_of(bucket)
         declared = self._declared.get(bucket)
@@ -333,7 +340,7 @@ class Attached(BucketOwner):
             return binding.server(None)
         return binding.server(declared.timeout, lane=declared.lane)
 
-    async def backend_of(self, bucket: str) -> Backend:
+    async def backend_of(self, bucket: str) -> "Backend":
         """A bucket's stream on the current connection.
 
         Raises:
@@ -354,7 +361,7 @@ class Attached(BucketOwner):
             binding.keep(backend)
         return backend
 
-    async def bound(self, bucket: str | None = None) -> Binding:
+    async def bound(self, bucket: str | None = None) -> "Binding":
         """The buckets on the current connection; declared ones are bound.
 
         Raises:
@@ -374,7 +381,7 @@ class Attached(BucketOwner):
             raise self._not_connected()
         return binding
 
-    def _binding_of(self, connection: object | None) -> Binding | None:
+    def _binding_of(self, connection: object | None) -> "Binding | None":
         """What is bound to a connection, if anything is."""
         if connection is None:
             return None

@@ -8,7 +8,6 @@ from faststream.nats import NatsRouter
 
 from faststream_objstore.backends.origins import read_only
 from faststream_objstore.changes.decorators import ChangeDecorators
-from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.retry import seconds_of
 from faststream_objstore.exceptions import (
     BucketInUseError,
@@ -22,6 +21,7 @@ from faststream_objstore.models import (
 )
 
 if TYPE_CHECKING:
+    from faststream_objstore.changes.options import ChangeOptions
     from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
     from faststream_objstore.publishers.publisher import ObjectPublisher
 

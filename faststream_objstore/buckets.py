@@ -12,13 +12,12 @@ from faststream_objstore._faststream import Application
 from faststream_objstore.binding import Attached
 from faststream_objstore.bucket import Bucket, name_of
 from faststream_objstore.exceptions import InvalidOptionError
-from faststream_objstore.live import LiveValue
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
-from faststream_objstore.store.declare import bind_bucket
 
 if TYPE_CHECKING:
     from faststream_objstore.health import Health
+    from faststream_objstore.live import LiveValue
     from faststream_objstore.observers.events import Observer
     from faststream_objstore.sweeping import Sweep
 
@@ -88,7 +87,7 @@ class Buckets:
         return self._attached.broker
 
     @property
-    def live_objects(self) -> tuple[LiveValue, ...]:
+    def live_objects(self) -> "tuple[LiveValue, ...]":
         """The values behind `LiveObject`s: version, loads and failures of each."""
         return self._attached.live_values
 
@@ -243,6 +242,10 @@ class Buckets:
                 f"name and settings; remove {', '.join(settings)}."
             )
             raise InvalidOptionError(msg, bucket=bucket.bucket)
+        from faststream_objstore.store.declare import (  # noqa: PLC0415 - see `binding.py`
+            bind_bucket,
+        )
+
         binding = await self._attached.bound()
         binding.keep(
             await bind_bucket(binding.server(None), bucket, declare=True, update=False)

@@ -8,47 +8,16 @@ from faststream.nats import NatsBroker
 
 from faststream_objstore._faststream import (
     Asked,
-    CustomField,
     PlainSubscriber,
     addressed_captures,
     asked_of,
 )
 from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
+from faststream_objstore.fields import BucketField
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectReader, ObjectStore
 
-__all__ = ("BucketField", "check_handlers")
-
-
-class BucketField(CustomField):
-    """What the handlers of a broker are searched for: the fields of this package."""
-
-    __slots__ = ()
-
-    @property
-    def gives(self) -> type | None:
-        """The type of its value, or `None` if it cannot be determined."""
-        return None
-
-    @property
-    def converter(self) -> str:
-        """The argument that makes something else of an object's content."""
-        return "decode=True"
-
-    @property
-    def placeholders(self) -> tuple[str, ...]:
-        """The `Path()` values that it needs."""
-        return ()
-
-    @property
-    def of_change(self) -> bool:
-        """Whether it refers to the object whose change is being handled."""
-        return False
-
-    @property
-    def bucket_name(self) -> str | None:
-        """The bucket that it names, if any."""
-        return None
+__all__ = ("check_handlers",)
 
 
 _MARKERS: Mapping[type, str] = {

@@ -19,7 +19,7 @@ from faststream_objstore.exceptions import (
     OriginRecreatedError,
     PermissionDeniedError,
 )
-from faststream_objstore.live import LiveField
+from faststream_objstore.fields import LiveField
 from faststream_objstore.standing import bucket_standing, durable_standing
 from faststream_objstore.store.declare import mismatch
 from faststream_objstore.store.lag import lag_of

@@ -10,11 +10,10 @@ import contextvars
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import nats.errors
 
-from faststream_objstore._faststream import CustomField
 from faststream_objstore.backends.base import Backend, Deliver
 from faststream_objstore.backoff import Backoff
 from faststream_objstore.exceptions import (
@@ -28,11 +27,12 @@ from faststream_objstore.exceptions import (
     ObjectTooLargeError,
     ObjStoreError,
 )
+from faststream_objstore.fields import LiveSource
 from faststream_objstore.models import ObjectData, ObjectInfo
 from faststream_objstore.store import ObjectStore, metadata
 from faststream_objstore.store.listing import parsed
 
-__all__ = ("LiveField", "LiveObjects", "LiveSource", "LiveValue")
+__all__ = ("LiveObjects", "LiveValue")
 
 Log = Callable[[int, str, BaseException | None], None]
 """Called with a level, a message, and an error whose traceback is logged with it."""
@@ -48,39 +48,6 @@ _UNUSABLE = (
     ObjectNotFoundError,
     ObjectTooLargeError,
 )
-
-
-class LiveSource(NamedTuple):
-    """Which object to load, and how; equal sources share one value.
-
-    Attributes:
-        bucket: The bucket's name.
-        name: The object's name.
-        load: Turns the content into the value, sync or async; `None` for the content.
-        max_size: The largest object to load, in bytes.
-    """
-
-    bucket: str
-    name: str
-    load: Callable[[ObjectData], Any] | None = None
-    max_size: int | None = None
-
-    def __str__(self) -> str:
-        return f"Bucket '{self.bucket}', object {self.name!r}"
-
-
-class LiveField(CustomField):
-    """The field that a broker looks for in its handlers when it starts.
-
-    Attributes:
-        source: The object to load.
-        must_exist: Whether there must be a value.
-    """
-
-    __slots__ = ("must_exist", "source")
-
-    source: LiveSource
-    must_exist: bool
 
 
 class LiveValue:

@@ -10,12 +10,22 @@ PACKAGE = Path(__file__).parents[1] / "faststream_objstore"
 
 # A room may import those on the floors below it, and its own.
 FLOORS = [
-    {"exceptions", "messages", "models", "wire", "pattern", "settling", "backoff", "logs"},
+    {
+        "exceptions",
+        "messages",
+        "models",
+        "wire",
+        "pattern",
+        "settling",
+        "backoff",
+        "logs",
+        "lazy",
+    },
     {"backends"},
     {"store", "filesystem"},
     {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin", "observers", "health", "standing", "sweeping"}
-    | {"_faststream", "connection", "context", "declarations", "ownership"},
+    | {"_faststream", "connection", "context", "declarations", "fields", "ownership"},
     {"http"},
     {"cli", "testing", "pytest_plugin", "__init__"},
 ]

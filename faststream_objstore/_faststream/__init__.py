@@ -4,6 +4,8 @@ This is the only package that imports `faststream._internal` or touches FastStre
 attributes, so whatever a new FastStream release breaks, it breaks here.
 """
 
+from typing import TYPE_CHECKING
+
 from fast_depends.dependencies import Dependant
 from fast_depends.library import CustomField
 from faststream._internal.application import Application
@@ -14,15 +16,8 @@ from faststream.nats.subscriber.config import NatsSubscriberSpecificationConfig
 from faststream.nats.subscriber.specification import NatsSubscriberSpecification
 from faststream.specification.asyncapi.utils import resolve_payloads, to_camelcase
 
-from .codec import (
-    Encoded,
-    MessageTooLargeError,
-    encode_body,
-    headers_size,
-    is_producer,
-    publish_measured,
-)
-from .endpoints import PlainSubscriber, register
+from faststream_objstore.lazy import lazy_names
+
 from .hook import BrokerHook, on_lifespan
 from .introspection import (
     Asked,
@@ -37,7 +32,34 @@ from .introspection import (
     log_of,
     makes_objects,
 )
-from .publishing import addressed_captures
+
+if TYPE_CHECKING:
+    from .codec import (
+        Encoded,
+        MessageTooLargeError,
+        encode_body,
+        headers_size,
+        is_producer,
+        publish_measured,
+    )
+    from .endpoints import PlainSubscriber, register
+    from .publishing import addressed_captures
+else:
+    # For handlers of changes and for publishers, which not every service has.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "Encoded": "codec",
+            "MessageTooLargeError": "codec",
+            "PlainSubscriber": "endpoints",
+            "addressed_captures": "publishing",
+            "encode_body": "codec",
+            "headers_size": "codec",
+            "is_producer": "codec",
+            "publish_measured": "codec",
+            "register": "endpoints",
+        },
+    )
 
 __all__ = (
     "Application",

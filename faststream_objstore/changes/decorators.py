@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from faststream.nats import NatsRouter
 
-from faststream_objstore._faststream import register
-from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.retry import Retry
 from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.models import ObjectStoreConfig
 
 if TYPE_CHECKING:
+    from faststream_objstore.changes.options import Event
     from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
 
 __all__ = ("ChangeDecorators",)
@@ -100,21 +99,18 @@ class ChangeDecorators:
             ```
         """
         return self._subscriber(
-            ChangeOptions(
-                bucket=self.name,
-                event="put",
-                pattern=pattern,
-                durable=durable,
-                replay=replay,
-                max_workers=max_workers,
-                retry=retry,
-                dead_letter=dead_letter,
-                ack_wait=ack_wait,
-            ),
+            "put",
+            dependencies,
+            pattern=pattern,
+            durable=durable,
+            replay=replay,
+            max_workers=max_workers,
+            retry=retry,
+            dead_letter=dead_letter,
+            ack_wait=ack_wait,
             title=title,
             description=description,
             include_in_schema=include_in_schema,
-            dependencies=dependencies,
             no_reply=no_reply,
         )
 
@@ -141,21 +137,18 @@ class ChangeDecorators:
         are reported to `on_expire`, not here.
         """
         return self._subscriber(
-            ChangeOptions(
-                bucket=self.name,
-                event="delete",
-                pattern=pattern,
-                durable=durable,
-                replay=replay,
-                max_workers=max_workers,
-                retry=retry,
-                dead_letter=dead_letter,
-                ack_wait=ack_wait,
-            ),
+            "delete",
+            dependencies,
+            pattern=pattern,
+            durable=durable,
+            replay=replay,
+            max_workers=max_workers,
+            retry=retry,
+            dead_letter=dead_letter,
+            ack_wait=ack_wait,
             title=title,
             description=description,
             include_in_schema=include_in_schema,
-            dependencies=dependencies,
             no_reply=no_reply,
         )
 
@@ -201,21 +194,18 @@ class ChangeDecorators:
         """
         self._require_object_ttl("on_expire")
         return self._subscriber(
-            ChangeOptions(
-                bucket=self.name,
-                event="expire",
-                pattern=pattern,
-                durable=durable,
-                replay=replay,
-                max_workers=max_workers,
-                retry=retry,
-                dead_letter=dead_letter,
-                ack_wait=ack_wait,
-            ),
+            "expire",
+            dependencies,
+            pattern=pattern,
+            durable=durable,
+            replay=replay,
+            max_workers=max_workers,
+            retry=retry,
+            dead_letter=dead_letter,
+            ack_wait=ack_wait,
             title=title,
             description=description,
             include_in_schema=include_in_schema,
-            dependencies=dependencies,
             no_reply=no_reply,
         )
 
@@ -241,21 +231,18 @@ class ChangeDecorators:
         apart. Expirations are reported in buckets with `object_ttl`; then both are true.
         """
         return self._subscriber(
-            ChangeOptions(
-                bucket=self.name,
-                event="change",
-                pattern=pattern,
-                durable=durable,
-                replay=replay,
-                max_workers=max_workers,
-                retry=retry,
-                dead_letter=dead_letter,
-                ack_wait=ack_wait,
-            ),
+            "change",
+            dependencies,
+            pattern=pattern,
+            durable=durable,
+            replay=replay,
+            max_workers=max_workers,
+            retry=retry,
+            dead_letter=dead_letter,
+            ack_wait=ack_wait,
             title=title,
             description=description,
             include_in_schema=include_in_schema,
-            dependencies=dependencies,
             no_reply=no_reply,
         )
 
@@ -269,12 +256,29 @@ class ChangeDecorators:
             raise InvalidOptionError(msg, bucket=self.name)
 
     def _subscriber(
-        self, options: ChangeOptions, *, dependencies: Iterable[Any], **shown: Any
+        self,
+        event: "Event",
+        dependencies: Iterable[Any],
+        *,
+        title: str | None,
+        description: str | None,
+        include_in_schema: bool,
+        no_reply: bool,
+        **options: Any,
     ) -> "ChangeSubscriber":
-        # Imported late: services without change handlers do not need it.
+        # Imported late: services without change handlers do not need them.
+        from faststream_objstore._faststream import register  # noqa: PLC0415
+        from faststream_objstore.changes.options import ChangeOptions  # noqa: PLC0415
         from faststream_objstore.changes.subscriber import ChangeSubscriber  # noqa: PLC0415
 
-        subscriber = ChangeSubscriber(self, options, **shown)
+        subscriber = ChangeSubscriber(
+            self,
+            ChangeOptions(bucket=self.name, event=event, **options),
+            title=title,
+            description=description,
+            include_in_schema=include_in_schema,
+            no_reply=no_reply,
+        )
         register(self.router, subscriber, dependencies=dependencies)
         self.subscribers.append(subscriber)
         return subscriber

@@ -9,8 +9,8 @@ from typing_extensions import Self
 from faststream_objstore._faststream import ContextRepo, brokers_of
 from faststream_objstore.binding import Attached, attached_to
 from faststream_objstore.context import extension_key
-from faststream_objstore.declarations import BucketField
 from faststream_objstore.exceptions import InvalidOptionError
+from faststream_objstore.fields import BucketField
 from faststream_objstore.ownership import not_declared
 
 __all__ = ("MISSING", "Field", "Missing", "extension_of", "validate_max_size")

@@ -6,7 +6,7 @@ from typing import Any
 
 from faststream_objstore.bucket import Bucket, name_of
 from faststream_objstore.exceptions import InvalidOptionError
-from faststream_objstore.live import LiveField, LiveSource
+from faststream_objstore.fields import LiveField, LiveSource
 from faststream_objstore.models import ObjectData
 from faststream_objstore.params.field import Field, extension_of, validate_max_size
 from faststream_objstore.wire import metadata_subject

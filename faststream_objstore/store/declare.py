@@ -15,6 +15,9 @@ from ..exceptions import (
 )
 from ..models import Mirror, ObjectStoreConfig
 
+# What `delete` imports; now that the program has connected, no call should wait for it.
+from . import amend  # noqa: F401
+
 __all__ = ("bind_bucket", "mismatch")
 
 # How each setting is spelled in the stream's configuration.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 from .. import wire
 from ..backends.base import Backend, Deliver, StoredMessage
@@ -12,9 +12,11 @@ from ..exceptions import BadObjectMetaError
 from ..logs import log
 from ..models import ObjectInfo
 from ..pattern import name_filter
-from .folders import Listing, fold, require_page
 from .handle import StoreHandle
 from .lifetime import Lifetimes
+
+if TYPE_CHECKING:
+    from .folders import Listing
 
 __all__ = ("ListVerbs", "entries", "parsed", "present")
 
@@ -127,7 +129,7 @@ class ListVerbs(StoreHandle):
         delimiter: str,
         after: str | None = None,
         limit: int | None = None,
-    ) -> Listing: ...
+    ) -> "Listing": ...
 
     async def list(
         self,
@@ -139,7 +141,7 @@ class ListVerbs(StoreHandle):
         delimiter: str | None = None,
         after: str | None = None,
         limit: int | None = None,
-    ) -> Infos | Listing:
+    ) -> "Infos | Listing":
         """List the objects, sorted by name.
 
         An object that exists throughout the call is never missed.
@@ -170,7 +172,10 @@ class ListVerbs(StoreHandle):
             page.objects  # what is in ann/ itself
             ```
         """
-        require_page(self._bucket, delimiter=delimiter, after=after, limit=limit)
+        if delimiter is not None or after is not None or limit is not None:
+            from .folders import require_page  # noqa: PLC0415 - see `store/__init__.py`
+
+            require_page(self._bucket, delimiter=delimiter, after=after, limit=limit)
         if ignore_deletes is not None:
             include_deleted = not ignore_deletes
         found: dict[str, ObjectInfo] = {}
@@ -186,6 +191,8 @@ class ListVerbs(StoreHandle):
         ]
         if delimiter is None:
             return infos
+        from .folders import fold  # noqa: PLC0415 - see `store/__init__.py`
+
         return fold(
             infos, prefix=prefix or "", delimiter=delimiter, after=after or "", limit=limit
         )

@@ -1,11 +1,13 @@
 """A bucket's own state: its settings and size, and sealing it."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from .. import wire
-from ..models import ObjectStoreStatus
-from .lag import lag_of
 from .listing import ListVerbs
+
+if TYPE_CHECKING:
+    from ..models import ObjectStoreStatus
 
 __all__ = ("StatusVerbs",)
 
@@ -13,7 +15,7 @@ __all__ = ("StatusVerbs",)
 class StatusVerbs(ListVerbs):
     """The verbs of `ObjectStore` for the bucket as a whole."""
 
-    async def status(self, *, count: bool = True) -> ObjectStoreStatus:
+    async def status(self, *, count: bool = True) -> "ObjectStoreStatus":
         """Get the bucket's settings and size, and the number of its objects.
 
         Args:
@@ -27,6 +29,10 @@ class StatusVerbs(ListVerbs):
         Raises:
             OriginRecreatedError: If it follows a bucket that was deleted and made anew.
         """
+        # See `store/__init__.py`.
+        from ..models import ObjectStoreStatus  # noqa: PLC0415
+        from .lag import lag_of  # noqa: PLC0415
+
         backend = await self._source()
         state = await backend.state()
         config = wire.config_of(state.config)

@@ -11,11 +11,10 @@ from typing_extensions import Unpack
 from ..backends.base import Backend
 from ..models import ObjectInfo, ObjectStoreConfig
 from ..settling import run_to_completion
-from .amend import delete
 from .archive import DumpVerbs
+from .begin import TransactionVerbs
 from .beside import BesideVerbs
 from .bulk import BulkVerbs
-from .declare import bind_bucket
 from .expiry import Ttl, kept
 from .get import Version, newest, verified
 from .given import AnyMeta, Headers
@@ -29,7 +28,6 @@ from .retire import RetireVerbs
 from .sources import Again, PutData
 from .status import StatusVerbs
 from .sweep import SweepVerbs
-from .transaction import TransactionVerbs
 from .watch import WatchVerbs
 
 __all__ = ("ObjectStore", "PutMode")
@@ -131,8 +129,9 @@ class ObjectStore(
             ```
         """
         config = ObjectStoreConfig(bucket=bucket) if isinstance(bucket, str) else bucket
-        # A service has it through its broker, if it connects at all.
+        # A service has them through its broker, if it connects at all.
         from ..backends.jetstream import JetStreamServer  # noqa: PLC0415
+        from .declare import bind_bucket  # noqa: PLC0415
 
         prefix = "$JS.API" if domain is None else JetStreamServer.prefix_of(domain)
         server = JetStreamServer(client, prefix=prefix, timeout=timeout, lane=lane)
@@ -279,6 +278,8 @@ class ObjectStore(
             await store.delete(info)  # unless it was put again meanwhile
             ```
         """
+        from .amend import delete  # noqa: PLC0415 - see `store/__init__.py`
+
         name, mode = exact(self._bucket, name, mode)
         condition = amend_condition(self._bucket, name, mode)
         backend = await self._target()

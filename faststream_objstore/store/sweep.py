@@ -17,7 +17,6 @@ from ..backends.base import Backend, ConsumerState, StoredMessage, StreamState
 from ..exceptions import BadObjectMetaError, InvalidOptionError
 from ..logs import log
 from ..models import as_timedelta
-from .follow import gone_from_origins
 from .handle import StoreHandle
 from .kept import MOST
 from .together import each
@@ -96,6 +95,9 @@ class SweepVerbs(StoreHandle):
 
 
 async def _sweep_followed(backend: Backend, older_than: timedelta) -> int:
+    # Few buckets follow others.
+    from .follow import gone_from_origins  # noqa: PLC0415
+
     state = await backend.state()
     gone = await gone_from_origins(backend)
     removed = await _remove_markers(

@@ -46,34 +46,12 @@ from .sources import Again, PutData
 from .together import each
 from .update import UpdateVerbs
 
-__all__ = ("Transaction", "TransactionVerbs")
+__all__ = ("Transaction",)
 
 T = TypeVar("T")
 
 # After an hour, sweep takes chunks for those of a dead writer.
 _SAFE_SECONDS = 30 * 60.0
-
-
-class TransactionVerbs(UpdateVerbs):
-    """The method of `ObjectStore` that combines several changes into one."""
-
-    def transaction(self) -> "Transaction":
-        """Change several objects in one step: either all changes happen, or none.
-
-        The bucket must have been created with `transactions=True`.
-
-        Example:
-            ```python
-            async with store.transaction() as tx:
-                await tx.put("parts/7.json", part)
-                await tx.put("index.json", index, mode=seen)
-                await tx.delete("old.json")
-            ```
-
-        Raises:
-            FeatureNotEnabledError: On entering the block, if the bucket has no transactions.
-        """
-        return Transaction(self)
 
 
 class _Sent(NamedTuple):

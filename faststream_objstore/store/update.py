@@ -9,13 +9,11 @@ from ..exceptions import BucketNotFoundError, InvalidOptionError, ObjectNotFound
 from ..models import ObjectInfo, ObjectLink
 from ..settling import run_to_completion
 from . import metadata
-from .amend import amend
 from .expiry import Until, life_of
 from .given import NOTHING_GIVEN, AnyMeta, Given, described
 from .handle import announce
 from .links import LinkVerbs, put_link
 from .modes import AmendMode, PutMode, amend_condition, put_condition
-from .renew import renew
 
 __all__ = ("UpdateVerbs",)
 
@@ -56,6 +54,8 @@ class UpdateVerbs(LinkVerbs):
             ObjectNotFoundError: If the object does not exist or has been deleted.
             ObjectAlreadyExists: If the new name is taken.
         """
+        from .amend import amend  # noqa: PLC0415 - see `store/__init__.py`
+
         if meta is None and ttl is None:
             msg = (
                 f"Bucket '{self._bucket}', object {name!r}: update_meta takes new metadata, a "
@@ -74,6 +74,8 @@ class UpdateVerbs(LinkVerbs):
             )
             raise InvalidOptionError(msg, bucket=self._bucket, name=name)
         if ttl is not None:
+            from .renew import renew  # noqa: PLC0415 - see `store/__init__.py`
+
             info, message = await renew(backend, name, change, life, condition=condition)
             await announce(backend, message)
             return info
@@ -161,6 +163,8 @@ class UpdateVerbs(LinkVerbs):
             ObjectNotFoundError: If there is no such object, or it is deleted.
             ObjectAlreadyExists: If the new name is taken.
         """
+        from .amend import amend  # noqa: PLC0415 - see `store/__init__.py`
+
         condition = amend_condition(self._bucket, name, mode)
         backend = await self._target()
         metadata.subject_of(backend, to)
