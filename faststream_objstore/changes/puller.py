@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -112,7 +112,7 @@ class Puller:
             for subject in (f"{self._inbox}.*", next_subject)
         ]
         self._subscription = await self._connection.subscribe(
-            f"{self._inbox}.*", self._on_message, bucket=self._bucket
+            f"{self._inbox}.*", self._on_messages, bucket=self._bucket
         )
 
     def _denied(self, error: PermissionDeniedError) -> None:
@@ -224,11 +224,15 @@ class Puller:
             bucket=self._bucket,
         )
 
+    def _on_messages(self, messages: Sequence[Msg]) -> None:
+        for message in messages:
+            self._on_message(message)
+
     def _on_message(self, message: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
         # A message from the stream has its own subject, a status has the inbox's subject.
         if not message.subject.startswith(self._inbox):
-            self._requests.settle_one()
+            self._requests.settle()
             self._receive(message)
             return
         token = message.subject[len(self._inbox) + 1 :]

@@ -4,7 +4,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
@@ -185,25 +185,11 @@ class ObjectInfo:
         )
 
 
-# A frozen dataclass sets each field by calling `object.__setattr__`, which is a third of the
-# time needed to read a metadata message; these are the functions that it calls in the end.
-(
-    _set_name,
-    _set_bucket,
-    _set_nuid,
-    _set_size,
-    _set_chunks,
-    _set_digest,
-    _set_deleted,
-    _set_description,
-    _set_headers,
-    _set_metadata,
-    _set_options,
-    _set_revision,
-    _set_mtime,
-    _set_expired,
-    _set_expires,
-) = (vars(ObjectInfo)[one.name].__set__ for one in fields(ObjectInfo))
+class _Draft:
+    """An `ObjectInfo` that is not frozen yet."""
+
+    # The same slots, so that it can become one.
+    __slots__ = tuple(one.name for one in fields(ObjectInfo))
 
 
 def new_info(
@@ -223,23 +209,27 @@ def new_info(
     expired: bool = False,
     expires: datetime | None = None,
 ) -> ObjectInfo:
-    """Equivalent to `ObjectInfo(...)` with the fields in order, in a third of the time."""
-    info = object.__new__(ObjectInfo)
-    _set_name(info, name)
-    _set_bucket(info, bucket)
-    _set_nuid(info, nuid)
-    _set_size(info, size)
-    _set_chunks(info, chunks)
-    _set_digest(info, digest)
-    _set_deleted(info, deleted)
-    _set_description(info, description)
-    _set_headers(info, headers)
-    _set_metadata(info, metadata)
-    _set_options(info, options)
-    _set_revision(info, revision)
-    _set_mtime(info, mtime)
-    _set_expired(info, expired)
-    _set_expires(info, expires)
+    """Equivalent to `ObjectInfo(...)` with the fields in order, in a seventh of the time."""
+    # A frozen dataclass sets each field by calling `object.__setattr__`, which would take a
+    # third of the time that it takes to read a metadata message.
+    draft: Any = object.__new__(_Draft)
+    draft.name = name
+    draft.bucket = bucket
+    draft.nuid = nuid
+    draft.size = size
+    draft.chunks = chunks
+    draft.digest = digest
+    draft.deleted = deleted
+    draft.description = description
+    draft.headers = headers
+    draft.metadata = metadata
+    draft.options = options
+    draft.revision = revision
+    draft.mtime = mtime
+    draft.expired = expired
+    draft.expires = expires
+    draft.__class__ = ObjectInfo
+    info: ObjectInfo = draft
     return info
 
 

@@ -40,11 +40,9 @@ def parsed(message: StoredMessage, backend: Backend) -> ObjectInfo | None:
         return None
 
 
-async def present(
-    backend: Backend, messages: Iterable[StoredMessage]
-) -> list[tuple[StoredMessage, ObjectInfo]]:
+async def present(backend: Backend, messages: Iterable[StoredMessage]) -> list[ObjectInfo]:
     """Parse metadata messages, leaving out those that are malformed or have expired."""
-    bucket = backend.bucket
+    bucket, origins = backend.bucket, backend.origins
     lifetimes = Lifetimes(backend)
     expires = bool(backend.max_age)
     found = []
@@ -58,7 +56,7 @@ async def present(
                 info, raw, message.time_ns
             ):
                 continue
-            found.append((message, localized(info, backend.origins, raw)))
+            found.append(localized(info, origins, raw) if origins else info)
     return found
 
 
@@ -96,7 +94,7 @@ async def entries(
         wire.metadata_wildcard(backend.bucket), deliver=Deliver.LAST_PER_SUBJECT
     ) as stream:
         while messages := await stream.take():
-            infos = [info for _, info in await present(backend, messages)]
+            infos = await present(backend, messages)
             if not include_deleted:
                 infos = [info for info in infos if not info.deleted]
             if matches is not None:

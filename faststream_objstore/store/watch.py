@@ -122,7 +122,7 @@ class ObjectWatcher:
             message = await self._next(left)
             if message.pending == 0 and not self.synced.is_set():
                 self._in_sync()
-            for _, info in await present(self._backend, (message,)):
+            for info in await present(self._backend, (message,)):
                 if not (info.deleted and self._ignore_deletes):
                     return info
 

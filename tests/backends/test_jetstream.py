@@ -586,7 +586,7 @@ async def test_a_gap_is_read_again(backend: JetStreamBackend) -> None:
         assert consumer is not None
         take = consumer._take
         lost = iter([False] * 5 + [True] + [False] * 100)
-        consumer._take = lambda message: None if next(lost) else take(message)  # type: ignore[method-assign]
+        consumer._take = lambda message: 0 if next(lost) else take(message)  # type: ignore[method-assign]
         messages = await soon(rest(stream))
 
         assert stream._consumer is not consumer
@@ -767,7 +767,7 @@ async def test_the_reply_subject_tells_of_the_message(
     )
     message: Any = SimpleNamespace(subject="$O.b.C.N", data=b"12", reply=reply, headers=None)
 
-    consumer._receive(message)
+    consumer._receive((message,))
 
     assert list(consumer.buffer) == [
         StoredMessage("$O.b.C.N", b"12", 42, 1700000000123456789, 7, 2)

@@ -161,7 +161,7 @@ async def test_what_a_walk_over_the_newest_has_not_met_is_asked_of_the_leader(
     snapshot = backend._snapshot(every, 3)
     met = await backend.last_message(wire.metadata_subject(backend.bucket, "b"))
     assert met is not None
-    snapshot.saw(met)
+    snapshot.saw((met,))
 
     rest = [wire.info_of(one, backend.bucket)[0].name for one in await snapshot.rest()]
 

@@ -10,20 +10,20 @@ def test_messages_settle_the_oldest_request_first() -> None:
     first, second = requests.add(2, math.inf), requests.add(3, math.inf)
     assert (requests.missing, len(requests), requests.oldest) == (5, 2, first)
 
-    requests.settle_one()
-    requests.settle_one()
+    requests.settle()
+    requests.settle()
     assert first not in requests
     assert (requests.missing, requests.oldest) == (3, second)
     # More than was asked for: nothing to settle.
     for _ in range(4):
-        requests.settle_one()
+        requests.settle()
     assert (requests.missing, len(requests)) == (0, 0)
 
 
 def test_a_request_that_ends_early_tells_what_it_was_short_of() -> None:
     requests = PullRequests()
     first, second = requests.add(2, math.inf), requests.add(3, math.inf)
-    requests.settle_one()
+    requests.settle()
 
     assert requests.end(first) == 1
     assert requests.end(first) == 0

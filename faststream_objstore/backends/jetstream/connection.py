@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, TypeAlias
 
@@ -24,9 +24,10 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
 )
 
-__all__ = ("Connection", "Destination", "Receive", "status_of")
+__all__ = ("Connection", "Destination", "ReceiveAll", "status_of")
 
 Receive = Callable[[Msg], None]
+ReceiveAll = Callable[[Sequence[Msg]], None]
 Destination = Callable[[int], "memoryview | None"]
 Denied = Callable[[PermissionDeniedError], None]
 _Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError | None]"
@@ -220,21 +221,22 @@ class Connection(ConnectionErrors):
         finally:
             self._subscribing = None
 
-    def _receiver(self) -> Receive:
+    def _receiver(self) -> ReceiveAll:
         # The client keeps it, and it must not keep this object alive.
         replies, routes, cut = self._replies, self._routes, len(self._inbox)
 
-        def receive(message: Msg) -> None:
-            token = message.subject[cut:]
-            waiting = replies.pop(token, None)
-            if waiting is not None:
-                future = waiting[0]
-                if not future.done():
-                    future.set_result(message)
-                return
-            route = routes.get(token)
-            if route is not None:
-                route(message)
+        def receive(messages: Sequence[Msg]) -> None:
+            for message in messages:
+                token = message.subject[cut:]
+                waiting = replies.pop(token, None)
+                if waiting is not None:
+                    future = waiting[0]
+                    if not future.done():
+                        future.set_result(message)
+                    continue
+                route = routes.get(token)
+                if route is not None:
+                    route(message)
 
         return receive
 
@@ -444,7 +446,7 @@ class Connection(ConnectionErrors):
     async def subscribe(
         self,
         subject: str,
-        receive: Receive,
+        receive: ReceiveAll,
         *,
         destination: Destination | None = None,  # noqa: ARG002 - for a lane
         bucket: str | None = None,
@@ -453,7 +455,7 @@ class Connection(ConnectionErrors):
 
         Args:
             subject: The subject, wildcards allowed.
-            receive: Called with each message.
+            receive: Called with the messages that arrive together, in order.
             destination: Provides the memory for the next body; its message then has a
                 `memoryview` as `data`. This is a hint, which a nats-py client cannot use.
             bucket: The bucket that errors name.
@@ -467,7 +469,7 @@ class Connection(ConnectionErrors):
             raise self._not_connected(msg, bucket)
 
         async def call(message: Msg) -> None:
-            receive(message)
+            receive((message,))
 
         try:
             return await client.subscribe(

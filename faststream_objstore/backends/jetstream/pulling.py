@@ -53,14 +53,16 @@ class PullRequests:
         self.missing += batch
         return token
 
-    def settle_one(self) -> None:
-        """Record that a message has arrived."""
-        for token, request in self._requests.items():
-            self.missing -= 1
-            request.missing -= 1
+    def settle(self, count: int = 1) -> None:
+        """Record that messages have arrived."""
+        while count and self._requests:
+            token, request = next(iter(self._requests.items()))
+            some = min(count, request.missing)
+            count -= some
+            self.missing -= some
+            request.missing -= some
             if not request.missing:
                 del self._requests[token]
-            return
 
     def end(self, token: str) -> int:
         """Record that a request has ended; returns how many messages it was short of."""

@@ -42,7 +42,7 @@ class Receipt(NamedTuple):
         # $JS.ACK.<stream>.<consumer>.<tries>.<stream seq>.<consumer seq>.<time>.<pending>,
         # or with <domain>.<account> before the stream, and perhaps a token at the end.
         count = len(tokens)
-        if tokens[:2] != ["$JS", "ACK"] or (count != 9 and count < 11):
+        if not reply.startswith("$JS.ACK.") or (count != 9 and count < 11):
             msg = f"{reply!r} is not the reply subject of a JetStream message"
             raise ValueError(msg)
         tries, sequence, delivered, time, pending = tokens[4:9] if count == 9 else tokens[6:11]

@@ -10,7 +10,7 @@ So if it lacks messages that the stream's leader had, the leader is asked about 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StoredMessage
@@ -52,16 +52,17 @@ class Snapshot:
         self.lagging: bool = False
         """Whether the messages come from a replica that may not have all of them."""
 
-    def saw(self, message: StoredMessage) -> None:
-        """Record that a message was seen."""
-        self._seen.add(message.subject)
-        self._met = max(self._met, message.sequence)
+    def saw(self, messages: Sequence[StoredMessage]) -> None:
+        """Record that messages were seen, in stream order."""
+        self._seen.update([message.subject for message in messages])
+        self._met = messages[-1].sequence
         if self.lagging:
-            if wire.is_marker(message):
-                self._markers[message.subject] = message.sequence
-            else:
-                self._markers.pop(message.subject, None)
-        if message.sequence > self._until:
+            for message in messages:
+                if wire.is_marker(message):
+                    self._markers[message.subject] = message.sequence
+                else:
+                    self._markers.pop(message.subject, None)
+        if self._met > self._until:
             self.passed = True
 
     async def rest(self) -> list[StoredMessage]:

@@ -161,7 +161,7 @@ class JetStreamMessages:
         self._last = message.sequence
         self._handed_out += 1
         if self._snapshot is not None:
-            self._snapshot.saw(message)
+            self._snapshot.saw((message,))
         if self._left is not None:
             self._left -= 1
         return message
@@ -192,8 +192,7 @@ class JetStreamMessages:
         self._last = taken[-1].sequence
         self._handed_out += len(taken)
         if self._snapshot is not None:
-            for message in taken:
-                self._snapshot.saw(message)
+            self._snapshot.saw(taken)
         if self._left is not None:
             self._left -= len(taken)
         return taken

@@ -1,6 +1,7 @@
 """The lane's protocol: whatever the pieces that bytes come in, the messages are the same."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,16 +19,21 @@ class Inbox:
     def __init__(self, room: int = 0) -> None:
         self.memory = memoryview(bytearray(room))
         self.filled = 0
-        self.messages: list[LaneMessage] = []
+        self.together: list[list[LaneMessage]] = []
+
+    @property
+    def messages(self) -> list[LaneMessage]:
+        return [message for some in self.together for message in some]
 
     def destination(self, size: int) -> memoryview | None:
         end = self.filled + size
         return self.memory[self.filled : end] if end <= len(self.memory) else None
 
-    def receive(self, message: LaneMessage) -> None:
-        if isinstance(message.data, memoryview):
-            self.filled += len(message.data)
-        self.messages.append(message)
+    def receive(self, messages: Sequence[LaneMessage]) -> None:
+        for message in messages:
+            if isinstance(message.data, memoryview):
+                self.filled += len(message.data)
+        self.together.append(list(messages))
 
 
 class Wire(asyncio.Transport):
@@ -130,6 +136,31 @@ def test_a_body_larger_than_any_read_is_received_in_its_destination() -> None:
     (message,) = inbox.messages
     assert isinstance(message.data, memoryview)
     assert message.data.obj is inbox.memory.obj
+
+
+def test_messages_of_a_subscription_that_arrive_together_are_handed_over_together() -> None:
+    first, second = Inbox(), Inbox()
+    side = Side(s1=first, s2=second)
+    side.feed(
+        b"MSG a 1 1\r\n1\r\nMSG a 1 1\r\n2\r\nMSG b 2 1\r\n3\r\nMSG a 1 1\r\n4\r\n"
+        b"PING\r\nMSG a 1 1\r\n5\r\nMSG a 1"
+    )
+
+    assert [[one.data for one in some] for some in first.together] == [
+        [b"1", b"2"],
+        [b"4"],
+        [b"5"],
+    ]
+    assert [one.data for one in second.messages] == [b"3"]
+
+
+def test_what_arrived_before_a_line_that_cannot_be_parsed_is_handed_over() -> None:
+    inbox = Inbox()
+    side = Side(s1=inbox)
+    side.feed(b"MSG a 1 1\r\n1\r\nMSG a 1 much\r\n")
+
+    assert [one.data for one in inbox.messages] == [b"1"]
+    assert side.wire.closed
 
 
 def test_a_status_is_read_from_the_header_line() -> None:

@@ -12,7 +12,7 @@ from nats.aio.subscription import Subscription
 from faststream_objstore.backends.jetstream.connection import (
     Connection,
     Destination,
-    Receive,
+    ReceiveAll,
 )
 from faststream_objstore.backends.jetstream.permissions import Heard, refused_subject
 
@@ -97,7 +97,7 @@ class LaneConnection(Connection):
     async def subscribe(
         self,
         subject: str,
-        receive: Receive,
+        receive: ReceiveAll,
         *,
         destination: Destination | None = None,
         bucket: str | None = None,

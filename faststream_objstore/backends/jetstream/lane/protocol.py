@@ -5,7 +5,7 @@ https://docs.nats.io/reference/reference-protocols/nats-protocol
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 __all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
@@ -47,8 +47,14 @@ class LaneMessage(NamedTuple):
         return None if self.head is None else _headers_of(self.head)
 
 
-Receive: TypeAlias = Callable[[LaneMessage], None]
-"""Handles a message; called inside the event loop's read, so it must not block."""
+# A named tuple made by its class takes twice as long.
+_message = tuple.__new__
+
+Receive: TypeAlias = Callable[[Sequence[LaneMessage]], None]
+"""Handles messages of a subscription that arrived together, in order.
+
+Called inside the event loop's read, so it must not block.
+"""
 
 Destination: TypeAlias = Callable[[int], "memoryview | None"]
 """Provides memory for the next body, given its size; `None` for new `bytes`."""
@@ -240,51 +246,72 @@ class LaneProtocol(asyncio.BufferedProtocol):
             self.abort()
 
     def _parse(self) -> None:
-        scratch, window, listeners = self._scratch, self._window, self.listeners
+        scratch, window = self._scratch, self._window
         first_begin = self._start
-        while not self.is_lost:
-            if self._under_way is not None and not self._parse_body():
-                return
-            begin, end = self._start, self._end
-            at = scratch.find(_CRLF, begin, end)
-            if at < 0:
-                if end - begin == _SCRATCH_BYTES:
-                    msg = "a line without an end"
-                    raise ValueError(msg)
-                return
-            body = self._start = at + 2
-            first = scratch[begin] if at > begin else 0
-            if first == 77:  # MSG
-                parts = scratch[begin:at].decode().split(" ")
-                if len(parts) == 4:
-                    _, subject, sid, length = parts
-                    reply = ""
+        # What is there from the first small body on: slices of `bytes` are cheaper.
+        copied, first_body = b"", 0
+        # Messages of one subscription that follow one another are handed over together.
+        of = ""
+        arrived: list[LaneMessage] = []
+        try:
+            while not self.is_lost:
+                if self._under_way is not None and not self._parse_body():
+                    return
+                begin, end = self._start, self._end
+                at = scratch.find(_CRLF, begin, end)
+                if at < 0:
+                    if end - begin == _SCRATCH_BYTES:
+                        msg = "a line without an end"
+                        raise ValueError(msg)
+                    return
+                body = self._start = at + 2
+                first = scratch[begin] if at > begin else 0
+                if first == 77:  # MSG
+                    parts = scratch[begin:at].decode().split(" ")
+                    if len(parts) == 4:
+                        _, subject, sid, length = parts
+                        reply = ""
+                    else:
+                        _, subject, sid, reply, length = parts
+                    head, size = 0, int(length)
+                elif first == 72:  # HMSG
+                    parts = scratch[begin:at].decode().split(" ")
+                    if len(parts) == 5:
+                        _, subject, sid, header_length, length = parts
+                        reply = ""
+                    else:
+                        _, subject, sid, reply, header_length, length = parts
+                    head, size = int(header_length), int(length)
                 else:
-                    _, subject, sid, reply, length = parts
-                head, size = 0, int(length)
-            elif first == 72:  # HMSG
-                parts = scratch[begin:at].decode().split(" ")
-                if len(parts) == 5:
-                    _, subject, sid, header_length, length = parts
-                    reply = ""
-                else:
-                    _, subject, sid, reply, header_length, length = parts
-                head, size = int(header_length), int(length)
-            else:
-                if at > begin:
-                    self._command(bytes(scratch[begin:at]))
-                continue
-            if size > _LARGE_BYTES or end - body < size + 2:
-                self._under_way = (sid, subject, reply, head, size)
-                continue
-            # Nearly all messages are small and completely there.
-            self._start = body + size + 2
-            self._at_once = begin == first_begin and self._start == end
-            block = _require_head(bytes(window[body : body + head])) if head else None
-            receive = listeners.get(sid, _NOBODY)[0]
-            receive(
-                LaneMessage(subject, reply, bytes(window[body + head : body + size]), block)
-            )
+                    if at > begin:
+                        arrived = self._hand_over(of, arrived)
+                        self._command(bytes(scratch[begin:at]))
+                    continue
+                if sid != of:
+                    arrived = self._hand_over(of, arrived)
+                    of = sid
+                if size > _LARGE_BYTES or end - body < size + 2:
+                    arrived = self._hand_over(of, arrived)
+                    self._under_way = (sid, subject, reply, head, size)
+                    continue
+                # Nearly all messages are small and completely there.
+                self._start = body + size + 2
+                self._at_once = begin == first_begin and self._start == end
+                if not copied:
+                    first_body, copied = body, bytes(window[body:end])
+                at = body - first_body
+                block = _require_head(copied[at : at + head]) if head else None
+                data = copied[at + head : at + size]
+                arrived.append(_message(LaneMessage, (subject, reply, data, block)))
+        finally:
+            self._hand_over(of, arrived)
+
+    def _hand_over(self, sid: str, messages: list[LaneMessage]) -> list[LaneMessage]:
+        """Give messages to the listener of a subscription; returns an empty list."""
+        if not messages:
+            return messages
+        self.listeners.get(sid, _NOBODY)[0](messages)
+        return []
 
     def _parse_body(self) -> bool:
         """Whether the body is complete, so that parsing can continue."""
@@ -316,7 +343,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
             else:
                 into[:] = body
                 body = into
-            receive(LaneMessage(subject, reply, body, block))
+            receive((LaneMessage(subject, reply, body, block),))
             return True
         if size <= _LARGE_BYTES or there < head:
             return False
@@ -352,9 +379,8 @@ class LaneProtocol(asyncio.BufferedProtocol):
         if body is None:
             return
         block = _require_head(bytes(body[:head])) if head else None
-        receive(
-            LaneMessage(subject, reply, body if self._placed else bytes(body[head:]), block)
-        )
+        data = body if self._placed else bytes(body[head:])
+        receive((LaneMessage(subject, reply, data, block),))
 
     def _command(self, line: bytes) -> None:
         if line == b"PING":
@@ -374,7 +400,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
             raise ValueError(msg)
 
 
-def _drop(message: LaneMessage) -> None:
+def _drop(messages: Sequence[LaneMessage]) -> None:
     """What arrives after an UNSUB was sent."""
 
 
