@@ -268,6 +268,27 @@ def test_metadata_is_read_with_the_servers_time_and_sequence() -> None:
 
 
 @pytest.mark.parametrize(
+    "written_to, nuid, expected",
+    [
+        ("photos", "N", ObjectLink("origin", "y")),
+        # Written to the bucket that this one follows, or that its origin follows in turn.
+        ("origin", "N", ObjectLink("photos", "y")),
+        ("another", "N", ObjectLink("origin", "y")),
+        # nats.js, in any bucket.
+        ("origin", None, ObjectLink("origin", "y")),
+    ],
+)
+def test_a_link_into_the_bucket_that_it_was_written_to_stays_in_its_bucket(
+    written_to: str, nuid: str | None, expected: ObjectLink
+) -> None:
+    body = {"bucket": written_to, "options": {"link": {"bucket": "origin", "name": "y"}}}
+    if nuid is not None:
+        body["nuid"] = nuid
+
+    assert wire.info_of(message(body), "photos")[0].link == expected
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {},

@@ -1,8 +1,7 @@
 """Buckets that follow others: what is said of a write, and how their links are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..exceptions import BucketReadOnlyError
 from ..models import Mirror, ObjectInfo, ObjectLink, ObjectMetaOptions
@@ -25,22 +24,16 @@ def read_only(bucket: str, origins: Sequence[Mirror]) -> BucketReadOnlyError:
     return BucketReadOnlyError(msg, bucket=bucket)
 
 
-def localized(
-    info: ObjectInfo, origins: Sequence[Mirror], raw: Mapping[str, Any] | None = None
-) -> ObjectInfo:
+def localized(info: ObjectInfo, origins: Sequence[Mirror]) -> ObjectInfo:
     """A version as it is meant here: what links into an origin is here as well.
 
     Args:
-        info: The version.
+        info: The version, as the metadata says it: a link into the bucket that it was written
+            to is read as one into this bucket already.
         origins: What its bucket follows.
-        raw: Its JSON, which names the bucket that it was written to. If an origin follows
-            another bucket in turn, that is none of the origins.
     """
     link = info.link
-    if link is None or not origins:
-        return info
-    written_to = None if raw is None else raw.get("bucket")
-    if link.bucket != written_to and all(one.bucket != link.bucket for one in origins):
+    if link is None or all(one.bucket != link.bucket for one in origins):
         return info
     chunk_size = None if info.options is None else info.options.max_chunk_size
     options = ObjectMetaOptions(ObjectLink(info.bucket, link.name), chunk_size)

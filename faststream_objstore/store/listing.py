@@ -33,8 +33,8 @@ _complained: dict[str, set[tuple[str, int]]] = {}
 def parsed(message: StoredMessage, backend: Backend) -> ObjectInfo | None:
     """Parse a metadata message; `None`, and one warning, if it cannot be parsed."""
     try:
-        info, raw = wire.info_of(message, backend.bucket)
-        return localized(info, backend.origins, raw) if backend.origins else info
+        info, _ = wire.info_of(message, backend.bucket)
+        return localized(info, backend.origins) if backend.origins else info
     except BadObjectMetaError as error:
         _complain(error, message, backend)
         return None
@@ -56,7 +56,7 @@ async def present(backend: Backend, messages: Iterable[StoredMessage]) -> list[O
                 info, raw, message.time_ns
             ):
                 continue
-            found.append(localized(info, origins, raw) if origins else info)
+            found.append(localized(info, origins) if origins else info)
     return found
 
 

@@ -178,7 +178,7 @@ async def find(
     ):
         return Entry(revision=message.sequence, expired=True)
     if backend.origins:
-        info = localized(info, backend.origins, raw)
+        info = localized(info, backend.origins)
     return Entry(message.sequence, info, raw)
 
 

@@ -200,7 +200,7 @@ def info_of(message: StoredMessage, bucket: str) -> tuple[ObjectInfo, dict[str, 
                 None if description is None else _text(description) or None,
                 _read_headers(headers) if headers else None,
                 _read_metadata(metadata) if metadata else None,
-                _read_options(options) if isinstance(options, dict) else None,
+                _read_options(options, raw, bucket) if isinstance(options, dict) else None,
                 message.sequence,
                 message.time,
                 False,
@@ -366,7 +366,9 @@ def _read_metadata(value: object) -> dict[str, str]:
     return {key: str(one) for key, one in value.items()}
 
 
-def _read_options(options: dict[str, Any]) -> ObjectMetaOptions | None:
+def _read_options(
+    options: dict[str, Any], raw: dict[str, Any], bucket: str
+) -> ObjectMetaOptions | None:
     if len(options) == 1:
         # Nearly all objects of a bucket have the same.
         size = options.get("max_chunk_size")
@@ -375,11 +377,15 @@ def _read_options(options: dict[str, Any]) -> ObjectMetaOptions | None:
     link = None
     target = options.get("link")
     if isinstance(target, dict):
-        bucket = _text(target.get("bucket"))
-        if not bucket:
+        to = _text(target.get("bucket"))
+        if not to:
             msg = "a link names no bucket"
             raise ValueError(msg)
-        link = ObjectLink(bucket, _text(target.get("name")) or None)
+        # A bucket that follows the one that it was written to has its target too. nats.js says
+        # that it was written to where it leads, and leaves the nuid out.
+        if to == raw.get("bucket") and raw.get("nuid"):
+            to = bucket
+        link = ObjectLink(to, _text(target.get("name")) or None)
     chunk_size = _count(options.get("max_chunk_size")) or None
     if link is None:
         return options_of(chunk_size) if chunk_size else None

@@ -23,7 +23,15 @@ from faststream_objstore.exceptions import (
 from faststream_objstore.models import Mirror, ObjectInfo, ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket, mismatch
-from tests.store.support import KIB, Bench, eventually, everything, pattern_bytes, soon
+from tests.store.support import (
+    KIB,
+    Bench,
+    eventually,
+    everything,
+    pattern_bytes,
+    soon,
+    write_raw,
+)
 
 Follow = Callable[..., Awaitable[ObjectStore]]
 
@@ -260,6 +268,25 @@ async def test_links_in_a_mirror_of_a_mirror_lead_to_what_is_in_it(
     assert (found, found.info.bucket) == (b"cat", second.bucket)
     assert listed["link"].link is not None
     assert listed["link"].link.bucket == second.bucket
+
+
+async def test_a_link_of_nats_js_into_another_bucket_leads_there_from_a_mirror_too(
+    store: ObjectStore, backend: Backend, mirror: ObjectStore, other_store: ObjectStore
+) -> None:
+    other = other_store.bucket
+    await soon(store.put("cat.png", b"here"))
+    await soon(other_store.put("cat.png", b"there"))
+    # It says that it was written to the bucket that it leads to.
+    link = {"bucket": other, "name": "cat.png"}
+    await write_raw(
+        backend, "link", {"name": "link", "bucket": other, "options": {"link": link}}
+    )
+    await caught_up(mirror)
+
+    assert await soon(store.get("link")) == b"there"
+    assert await soon(mirror.get("link")) == b"there"
+    # Leave no metadata that names another bucket.
+    await soon(store.put("link", b"no link"))
 
 
 async def test_an_aggregate_has_the_objects_of_all_its_sources(
