@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         publish_measured,
     )
     from .endpoints import PlainSubscriber, register
+    from .processing import IdentifiedMessage
     from .publishing import addressed_captures
 else:
     # For handlers of changes and for publishers, which not every service has.
@@ -50,6 +51,7 @@ else:
         __name__,
         {
             "Encoded": "codec",
+            "IdentifiedMessage": "processing",
             "MessageTooLargeError": "codec",
             "PlainSubscriber": "endpoints",
             "addressed_captures": "publishing",
@@ -71,6 +73,7 @@ __all__ = (
     "Dependant",
     "Encoded",
     "HandlerCallWrapper",
+    "IdentifiedMessage",
     "MessageTooLargeError",
     "NatsSubscriberSpecification",
     "NatsSubscriberSpecificationConfig",

@@ -10,7 +10,6 @@ from faststream._internal.context import ContextRepo
 from faststream._internal.di import FastDependsConfig
 from faststream._internal.endpoint.subscriber import SubscriberSpecification
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
-from faststream._internal.endpoint.subscriber.utils import default_filter
 from faststream._internal.endpoint.utils import ParserComposition, process_msg
 from faststream._internal.utils.path import Address
 from faststream.exceptions import SetupError
@@ -19,11 +18,11 @@ from faststream.nats import JStream, NatsMessage, NatsRouter
 from faststream.nats.subscriber.config import (
     NatsSubscriberConfig,
 )
-from faststream.nats.subscriber.usecases.stream_basic import StreamSubscriber
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from faststream_objstore._faststream.introspection import required_captures
+from faststream_objstore._faststream.processing import ProcessingSubscriber
 
 __all__ = (
     "PlainSubscriber",
@@ -43,7 +42,7 @@ def register(
     subscriber.add_call(parser_=None, decoder_=None, dependencies_=tuple(dependencies))
 
 
-class PlainSubscriber(StreamSubscriber):
+class PlainSubscriber(ProcessingSubscriber):
     """A FastStream subscriber whose subclass receives and acknowledges.
 
     Args:
@@ -91,15 +90,6 @@ class PlainSubscriber(StreamSubscriber):
     def subject_label(self) -> str:
         """The subject that logs show."""
         raise NotImplementedError
-
-    @property
-    def innermost_middlewares(self) -> Sequence[Any]:
-        """The middlewares between FastStream's and the handler."""
-        return ()
-
-    @property
-    def _broker_middlewares(self) -> Sequence[Any]:
-        return (*super()._broker_middlewares, *self.innermost_middlewares)
 
     def _get_parser_and_decoder(
         self, item_parser: Any = None, item_decoder: Any = None
@@ -200,20 +190,6 @@ class PlainSubscriber(StreamSubscriber):
         for call in self.calls:
             call.handler.set_test()
         self._post_start()
-
-    async def is_wanted(self, message: Msg) -> bool:
-        """Whether a handler's filter accepts the message; filters that fail are reported."""
-        for call in self.calls.data:
-            if call.filter is default_filter:
-                return True
-        parsed: dict[Any, Any] = {}
-        for call in self.calls:
-            try:
-                if await call.is_suitable(message, parsed) is not None:
-                    return True
-            except Exception:  # noqa: BLE001 - `process_message` meets it again, and logs it
-                return True
-        return False
 
     async def as_message(self, message: Msg) -> NatsMessage:
         """What a handler would receive as `NatsMessage`."""

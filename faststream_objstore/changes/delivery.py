@@ -127,16 +127,19 @@ class ChangeMessage(Msg):
                 "object name, so the message stored there is not an object."
             )
             raise BadObjectMetaError(msg, bucket=bucket)
-        return cls(
-            raw._client,  # noqa: SLF001 - a Msg acknowledges over it
-            subject=label(bucket),
-            reply=raw.reply,
-            data=raw.data,
-            headers=raw.headers,
-            info=info,
-            receipt=receipt,
-            noted=not info.deleted and wire.notes_rename(json),
-        )
+        # Equivalent to `cls(...)`, in a third of the time; other fields have their defaults.
+        change = object.__new__(cls)
+        change._client = raw._client  # noqa: SLF001 - a Msg acknowledges over it
+        change.subject = label(bucket)
+        change.reply = raw.reply
+        change.data = raw.data
+        change.headers = raw.headers
+        change.info = info
+        change.receipt = receipt
+        change.path = {}
+        if wire.MOVE_NOTE in json:
+            change.noted = not info.deleted and wire.notes_rename(json)
+        return change
 
     def is_wanted(self, options: ChangeOptions) -> bool:
         """Check whether a subscriber wants it; sets `path` if the name matches.
@@ -356,6 +359,9 @@ class Delivery:
 
 
 def _is_subject_of(info: ObjectInfo, subject: str) -> bool:
+    if info.name.isascii() and subject.startswith(f"$O.{info.bucket}.M."):
+        # `info_of` has compared it with the subject; names in Latin-1 are what it lets pass.
+        return True
     try:
         canonical = wire.metadata_subject(info.bucket, info.name)
     except InvalidObjectNameError:
@@ -374,14 +380,12 @@ class SupersededGuard(BaseMiddleware[Any, Any]):
     """Suppresses a handler's error if the version it worked on has been replaced.
 
     The innermost middleware, so that logs, metrics and spans do not count it as a failure.
+    It keeps nothing of a message, so all messages of a subscriber share it.
     """
 
-    def __init__(
-        self, subscriber: ChangeHandler, msg: Any, /, *, context: Any, **options: Any
-    ) -> None:
-        super().__init__(msg, context=context, **options)
+    def __init__(self, subscriber: ChangeHandler, /, *, context: Any) -> None:
+        super().__init__(None, context=context)
         self._subscriber = subscriber
-        self._superseded = False
 
     async def __aenter__(self) -> Self:
         """Nothing is to be done before the handler runs."""
@@ -399,8 +403,7 @@ class SupersededGuard(BaseMiddleware[Any, Any]):
                 raise
             if not await self._subscriber.is_superseded(change):
                 raise
-            self._superseded = True
-            raise AckMessage from error
+            raise _SupersededError from error
 
     async def __aexit__(
         self,
@@ -409,7 +412,11 @@ class SupersededGuard(BaseMiddleware[Any, Any]):
         exc_tb: TracebackType | None = None,
     ) -> bool | None:
         """Suppress what `consume_scope` has raised in place of the handler's error."""
-        return self._superseded and exc_type is AckMessage
+        return exc_type is _SupersededError
+
+
+class _SupersededError(AckMessage):
+    """Takes the place of the error of a handler whose version has been replaced."""
 
 
 def _ended(change: ChangeMessage) -> Outcome:

@@ -257,7 +257,7 @@ class ChangeLoop:
                 self._objects.discard(message.subject)
             ended = loop.time()
             if self._prefetch:
-                self._prefetch.took(ended - began)
+                self._prefetch.took(ended - began, len(message.data))
             more = self._puller.wanted > 0
             if more:
                 await self._puller.refill()

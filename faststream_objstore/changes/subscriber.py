@@ -6,7 +6,6 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faststream.exceptions import HandlerException
@@ -20,6 +19,7 @@ from nats.aio.msg import Msg
 from faststream_objstore import wire
 from faststream_objstore._faststream import (
     CallsCollection,
+    IdentifiedMessage,
     MessageTooLargeError,
     PlainSubscriber,
     connection_of,
@@ -141,6 +141,8 @@ class ChangeSubscriber(PlainSubscriber):
         self._bucket = bucket
         self._guards: tuple[Any, ...] = ()
         self._named = (-1, "")
+        self._label = label(options.bucket, options.durable)
+        self._log_context: dict[str, str] = {}
         self._loop: ChangeLoop | None = None
         self._reader: ChangeReader | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -183,6 +185,8 @@ class ChangeSubscriber(PlainSubscriber):
             )
             await loop.start()
             self._loop = loop
+            # For FastStream's stop to wait for handlers; the loop's own does that.
+            self.lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
 
     async def stop(self) -> None:
         """Stop receiving, and let the handlers that run finish; called by the broker."""
@@ -421,29 +425,37 @@ class ChangeSubscriber(PlainSubscriber):
     @property
     def subject_label(self) -> str:
         """What metrics, spans and logs show as the subject."""
-        return label(self.options.bucket, self.options.durable)
+        return self._label
 
     def get_log_context(self, message: Any) -> dict[str, str]:
         """What a log line says beside its text: the whole name, which FastStream would cut."""
-        options = self.options
-        context = super().get_log_context(message)
-        context["bucket"] = options.bucket
-        context["durable"] = options.durable or ""
-        context["handler"] = self.handler_name
+        handler = self.handler_name
+        common = self._log_context
+        if common.get("handler") != handler:
+            common = self._log_context = {
+                **super().get_log_context(None),
+                "bucket": self.options.bucket,
+                "durable": self.options.durable or "",
+                "handler": handler,
+            }
         change = getattr(message, "raw_message", None)
-        if isinstance(change, ChangeMessage):
-            name, revision = change.info.name, str(change.info.revision)
-            context["object"] = name
-            context["revision"] = revision
-            context["subject"] = f"{self.subject_label} {name}"
-            context["message_id"] = f"@{revision}"
-        return context
+        if not isinstance(change, ChangeMessage):
+            return {**common, "message_id": getattr(message, "message_id", "")}
+        name, revision = change.info.name, str(change.info.revision)
+        return {
+            **common,
+            "object": name,
+            "revision": revision,
+            "subject": f"{common['subject']} {name}",
+            "message_id": f"@{revision}",
+        }
 
     @property
     def innermost_middlewares(self) -> Sequence[Any]:
         """What stands between FastStream's middlewares and the handler."""
         if not self._guards:
-            self._guards = (partial(SupersededGuard, self),)
+            guard = SupersededGuard(self, context=self.context)
+            self._guards = (lambda _, **__: guard,)
         return self._guards
 
     async def _parse(self, message: Msg) -> NatsMessage:
@@ -454,8 +466,10 @@ class ChangeSubscriber(PlainSubscriber):
             change.path = self.options.names.match(change.info.name) or {}
         change.subject = self.subject_label
         info = change.info
-        headers = {key: values[0] for key, values in (info.headers or {}).items() if values}
-        return NatsMessage(
+        headers: dict[str, str] = {}
+        if info.headers:
+            headers = {key: values[0] for key, values in info.headers.items() if values}
+        return IdentifiedMessage(
             raw_message=change,
             body=change.data,
             path=change.path,

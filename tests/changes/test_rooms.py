@@ -70,5 +70,5 @@ async def test_change_passes_at_most_seven_modules_until_it_is_acknowledged(
         "wire/metadata.py",
         "pattern.py",
         "changes/subscriber.py",
-        "_faststream/endpoints.py",
+        "_faststream/processing.py",
     }

@@ -82,6 +82,11 @@ class Service:
     def warnings(self) -> list[str]:
         return [one for one in self._log.read_text().splitlines() if "WARNING" in one]
 
+    async def warned(self, text: str) -> list[str]:
+        while not (found := [one for one in self.warnings() if text in one]):
+            await asyncio.sleep(0.05)
+        return found
+
 
 class Site:
     """Services on one durable, and what they have handled."""
@@ -160,7 +165,8 @@ async def test_two_processes_with_different_patterns_both_get_theirs(
     )
     await none_is_pending(nats_client, bucket_name)
     for service in texts, images:
-        [warning] = [one for one in service.warnings() if "two ways" in one]
+        # One that was given nothing of the other's learns of it when it confirms its own.
+        [warning] = await soon(service.warned("two ways"))
         assert "on_put('**.txt')" in warning
         assert "on_put('**.png')" in warning
         assert "'worker'" in warning
