@@ -23,7 +23,7 @@ FLOORS = [
     },
     {"backends"},
     {"store", "filesystem"},
-    {"bucket", "buckets", "binding", "params", "live", "changes", "publishers"}
+    {"bucket", "buckets", "binding", "channels", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin", "observers", "health", "standing", "sweeping"}
     | {"_faststream", "connection", "context", "declarations", "fields", "ownership"},
     {"http"},

@@ -15,6 +15,7 @@ from faststream_objstore._faststream import (
     to_camelcase,
 )
 from faststream_objstore.changes.options import ChangeOptions
+from faststream_objstore.channels import OwnChannel
 from faststream_objstore.models import ObjectInfo
 
 __all__ = ("ChangeSpecification",)
@@ -27,7 +28,7 @@ _VERBS = {
 }
 
 
-class ChangeSpecification(NatsSubscriberSpecification):
+class ChangeSpecification(OwnChannel, NatsSubscriberSpecification):
     """The channel of one change subscriber.
 
     Args:
@@ -65,7 +66,7 @@ class ChangeSpecification(NatsSubscriberSpecification):
             calls,
         )
         self.options = options
-        self._siblings = siblings
+        self.siblings = siblings
 
     @property
     def name(self) -> str:
@@ -74,7 +75,7 @@ class ChangeSpecification(NatsSubscriberSpecification):
         What FastStream's page takes for the subject, the part before the colon, has spaces, so
         that nothing can be published to it by mistake.
         """
-        return self._channel_key(self.config.subject, split=False)
+        return self.channel_key
 
     @property
     def channel_labels(self) -> list[str]:
@@ -97,13 +98,11 @@ class ChangeSpecification(NatsSubscriberSpecification):
         return f"{own}\n\n{text}" if (own := super().description) else text
 
     def _channel_key(self, address: str, *, split: bool) -> str:  # noqa: ARG002
-        key = self._own_key
-        alike = [one for one in self._siblings() if _plain(one._own_key) == _plain(key)]  # noqa: SLF001
-        number = alike.index(self) + 1 if self in alike else 1
-        return key if number == 1 else f"{key} {number}"
+        return self.channel_key
 
     @property
-    def _own_key(self) -> str:
+    def own_key(self) -> str:
+        """The bucket, the event, the pattern and the handler; or the title."""
         options = self.options
         return self.config.title_ or (
             f"{options.bucket} {options.event} {options.pattern}:{self.call_name}"
@@ -137,7 +136,3 @@ class ChangeSpecification(NatsSubscriberSpecification):
                 ),
             )
         }
-
-
-def _plain(key: str) -> str:
-    return key.replace("/", ".")

@@ -11,11 +11,12 @@ from faststream.specification.schema.bindings import ChannelBinding, nats
 
 from faststream_objstore._faststream import resolve_payloads, to_camelcase
 from faststream_objstore._faststream.annotations import result_schema
+from faststream_objstore.channels import OwnChannel
 
 __all__ = ("ResultSpecification",)
 
 
-class ResultSpecification(NatsPublisherSpecification):
+class ResultSpecification(OwnChannel, NatsPublisherSpecification):
     """The channel of one publisher.
 
     Args:
@@ -56,18 +57,16 @@ class ResultSpecification(NatsPublisherSpecification):
         self._bucket = bucket
         self._template = template
         self._follow = follow
-        self._siblings = siblings
+        self.siblings = siblings
 
     @property
     def name(self) -> str:
         """The channel's key: `thumbs: {user}/{stem}.webp:Publisher`."""
-        key = self._own_key
-        alike = [one for one in self._siblings() if one._own_key == key]  # noqa: SLF001
-        number = alike.index(self) + 1 if self in alike else 1
-        return key if number == 1 else f"{key} {number}"
+        return self.channel_key
 
     @property
-    def _own_key(self) -> str:
+    def own_key(self) -> str:
+        """The bucket and the template, or the title."""
         return self.config.title_ or f"{self._bucket}: {self._template}:Publisher"
 
     @property

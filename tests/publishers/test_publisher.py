@@ -656,6 +656,33 @@ async def test_equal_publishers_have_channels_of_their_own() -> None:
     assert {"results: x:Publisher", "results: x:Publisher 2"} <= set(channels)
 
 
+async def test_templates_that_asyncapi_spells_alike_have_a_channel_each() -> None:
+    sources, results = Bucket("sources"), Bucket("results")
+    broker = NatsBroker(logger=None)
+    Buckets(broker, sources, results)
+
+    @sources.on_put()
+    @results.publisher("{user}/x")
+    async def by_folder() -> bytes:
+        return b""
+
+    @sources.on_put()
+    @results.publisher("{user}.x")
+    async def by_extension() -> bytes:
+        return b""
+
+    channels = schema_of(broker)["channels"]
+
+    # AsyncAPI turns `/` into `.` in keys.
+    described = {key: one["description"] for key, one in channels.items() if "results" in key}
+    assert described.keys() == {
+        "results: {user}.x:Publisher",
+        "results: {user}.x:Publisher 2",
+    }
+    assert "as `{user}/x`." in described["results: {user}.x:Publisher"]
+    assert "as `{user}.x`." in described["results: {user}.x:Publisher 2"]
+
+
 # Refused at start
 
 
