@@ -10,17 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "faststream_objstore"
 
 # A room may import those on the floors below it, and its own.
 FLOORS = [
-    {
-        "exceptions",
-        "messages",
-        "models",
-        "wire",
-        "pattern",
-        "settling",
-        "backoff",
-        "logs",
-        "lazy",
-    },
+    {"exceptions", "messages", "models", "wire", "pattern", "template"}
+    | {"settling", "backoff", "lazy", "logs"},
     {"backends"},
     {"store", "filesystem"},
     {"bucket", "buckets", "binding", "channels", "params", "live", "changes", "publishers"}

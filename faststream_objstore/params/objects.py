@@ -53,7 +53,7 @@ class _ObjectField(Field):
     @property
     def placeholders(self) -> tuple[str, ...]:
         """The `Path()` values that the object's name uses."""
-        return tuple(name for _, name in self.address.parts if name is not None)
+        return () if self.address.name is None else self.address.name.placeholders
 
     def or_default(self, error: ObjectNotFoundError) -> Any:
         """Return the default, or raise the error if there is none."""

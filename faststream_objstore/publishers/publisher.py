@@ -37,7 +37,7 @@ from faststream_objstore.publishers.lineage import (
 )
 from faststream_objstore.publishers.response import ObjectPublishCommand
 from faststream_objstore.publishers.specification import ResultSpecification
-from faststream_objstore.publishers.template import NameTemplate
+from faststream_objstore.publishers.template import ResultName
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.expiry import life_of
 from faststream_objstore.wire import metadata_subject
@@ -85,7 +85,7 @@ class ObjectPublisher(PlainPublisher):
         include_in_schema: bool,
     ) -> None:
         self.bucket: str = bucket.name
-        self.template: NameTemplate = NameTemplate(self.bucket, name)
+        self.template: ResultName = ResultName(self.bucket, name)
         self.follow: bool = follow
         self.rebuild: str | None = rebuild
         self.content_type: str | None = content_type

@@ -24,6 +24,7 @@ from ..exceptions import (
 )
 from ..models import BulkResult, ObjectInfo, ObjectStoreStatus
 from . import paths
+from .files import unwritten
 from .put import Progress, report
 from .restore import FORMAT, VERSION, failures
 
@@ -132,17 +133,7 @@ class _Whole:
         """Write all of it."""
         rest = memoryview(data)
         while rest:
-            written = self._file.write(rest)
-            if written is None:
-                if isinstance(self._file, io.RawIOBase):
-                    msg = "the file is in non-blocking mode and does not accept more bytes now"
-                    raise BlockingIOError(msg)
-                # A custom writer that returns no count has written everything.
-                break
-            if written <= 0:
-                msg = f"the file accepted {written} of {len(rest)} bytes"
-                raise OSError(msg)
-            rest = rest[written:]
+            rest = unwritten(self._file, rest, self._file.write(rest))
         return len(data)
 
 

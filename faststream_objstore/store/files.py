@@ -85,16 +85,30 @@ async def _write_all(target: Any, write: Callable[[Any], Any], data: bytes) -> N
             written = await asyncio.to_thread(write, rest)
             if inspect.isawaitable(written):
                 written = await written
-        if written is None:
-            if isinstance(target, io.RawIOBase):
-                msg = "the file is in non-blocking mode and does not accept more bytes now"
-                raise BlockingIOError(msg)
-            # A custom writer that returns no count has written everything.
-            return
-        if written <= 0:
-            msg = f"the file accepted {written} of {len(rest)} bytes"
-            raise OSError(msg)
-        rest = rest[written:]
+        rest = unwritten(target, rest, written)
+
+
+def unwritten(target: object, data: memoryview, written: int | None) -> memoryview:
+    """What is left of `data` after a file has written some of it.
+
+    Args:
+        target: The file.
+        data: What it was given.
+        written: What its `write` returned.
+
+    Raises:
+        OSError: If it has stopped accepting bytes.
+    """
+    if written is None:
+        if isinstance(target, io.RawIOBase):
+            msg = "the file is in non-blocking mode and does not accept more bytes now"
+            raise BlockingIOError(msg)
+        # A custom writer that returns no count has written everything.
+        return data[:0]
+    if written <= 0:
+        msg = f"the file accepted {written} of {len(data)} bytes"
+        raise OSError(msg)
+    return data[written:]
 
 
 async def save(

@@ -3,7 +3,7 @@
 import pytest
 
 from faststream_objstore.exceptions import InvalidObjectNameError, InvalidPatternError
-from faststream_objstore.publishers.template import NameTemplate
+from faststream_objstore.publishers.template import ResultName
 
 
 @pytest.mark.parametrize(
@@ -18,11 +18,11 @@ from faststream_objstore.publishers.template import NameTemplate
     ],
 )
 def test_values_are_filled_in_and_all_else_is_itself(text: str, name: str) -> None:
-    assert NameTemplate("thumbs", text).fill({"user": "ann", "stem": "cat"}) == name
+    assert ResultName("thumbs", text).fill({"user": "ann", "stem": "cat"}) == name
 
 
 def test_placeholders_are_named_once_in_order() -> None:
-    assert NameTemplate("thumbs", "{b}/{a}/{b}").placeholders == ("b", "a")
+    assert ResultName("thumbs", "{b}/{a}/{b}").placeholders == ("b", "a")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_placeholders_are_named_once_in_order() -> None:
 )
 def test_malformed_template_is_refused_with_what_to_write(text: str, why: str) -> None:
     with pytest.raises(InvalidPatternError) as error:
-        NameTemplate("thumbs", text)
+        ResultName("thumbs", text)
     assert why in str(error.value)
     assert "Bucket 'thumbs', publisher(" in str(error.value)
 
@@ -44,16 +44,16 @@ def test_malformed_template_is_refused_with_what_to_write(text: str, why: str) -
 @pytest.mark.parametrize("text", ["", 5, None])
 def test_what_cannot_become_a_name_is_refused(text: object) -> None:
     with pytest.raises(InvalidObjectNameError, match="Bucket 'thumbs'"):
-        NameTemplate("thumbs", text)  # type: ignore[arg-type]
+        ResultName("thumbs", text)  # type: ignore[arg-type]
 
 
 def test_forgotten_parentheses_are_pointed_out() -> None:
     with pytest.raises(InvalidPatternError, match="called before it decorates"):
-        NameTemplate("thumbs", lambda: None)  # type: ignore[arg-type]
+        ResultName("thumbs", lambda: None)  # type: ignore[arg-type]
 
 
 def test_missing_value_is_an_error_that_names_those_there_are() -> None:
     with pytest.raises(InvalidObjectNameError) as error:
-        NameTemplate("thumbs", "{user}.webp").fill({"stem": "cat"})
+        ResultName("thumbs", "{user}.webp").fill({"stem": "cat"})
     assert "no Path() value 'user' (it has 'stem')" in str(error.value)
     assert "ObjectResponse(body, name=...)" in str(error.value)
