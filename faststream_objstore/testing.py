@@ -386,12 +386,19 @@ async def advance(buckets: "Buckets", by: timedelta) -> None:
         by: How much time passes.
 
     Raises:
+        InvalidOptionError: If `by` is negative, or not a timedelta.
         NotConnectedError: If they are not in memory: nobody can hurry a server.
     """
     # Imported late: the server for tests works without the rest.
     from faststream_objstore.backends.memory import MemoryServer  # noqa: PLC0415
-    from faststream_objstore.exceptions import NotConnectedError  # noqa: PLC0415
+    from faststream_objstore.exceptions import (  # noqa: PLC0415
+        InvalidOptionError,
+        NotConnectedError,
+    )
 
+    if not isinstance(by, timedelta) or by < timedelta(0):
+        msg = f"advance() takes the time that passes as a timedelta, 0 or more, got {by!r}."
+        raise InvalidOptionError(msg)
     binding = await buckets.attached.bound()
     server = binding.server(None)
     if not isinstance(server, MemoryServer):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from faststream import Path
@@ -106,6 +106,21 @@ async def test_a_handler_s_error_surfaces_where_time_passes() -> None:
         await store.put("a", b"1", ttl=MINUTE)
         with pytest.raises(LookupError, match="handler"):
             await advance(buckets, MINUTE)
+
+
+@pytest.mark.parametrize("by", [-MINUTE, 60, "1m"])
+async def test_time_passes_only_forwards(by: Any) -> None:
+    bucket = Bucket("uploads", object_ttl=True)
+    broker = NatsBroker()
+    buckets = Buckets(broker, bucket)
+
+    async with TestNatsBroker(broker):
+        store = await buckets.open("uploads")
+        await store.put("a", b"1", ttl=MINUTE)
+        with pytest.raises(InvalidOptionError, match="takes the time that passes"):
+            await advance(buckets, by)
+        await advance(buckets, MINUTE)
+        assert not await store.exists("a")
 
 
 async def test_nobody_is_told_of_what_expires_after_the_test() -> None:
