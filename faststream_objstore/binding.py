@@ -245,6 +245,8 @@ class Attached(BucketOwner):
                 wanted.append((field, await self.live_value(field.source)))
         await binding.live.start({value for _, value in wanted})
         for field, value in wanted:
+            if field.must_exist:
+                await value.arrive()
             value.get(required=field.must_exist)
         if self.observers is not None:
             if self._standings is None:

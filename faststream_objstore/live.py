@@ -9,12 +9,14 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import nats.errors
 
 from faststream_objstore.backends.base import Backend, Deliver
+from faststream_objstore.backends.origins import named
 from faststream_objstore.backoff import Backoff
 from faststream_objstore.exceptions import (
     BadObjectMetaError,
@@ -26,10 +28,12 @@ from faststream_objstore.exceptions import (
     ObjectNotFoundError,
     ObjectTooLargeError,
     ObjStoreError,
+    PermissionDeniedError,
 )
 from faststream_objstore.fields import LiveSource
-from faststream_objstore.models import ObjectData, ObjectInfo
+from faststream_objstore.models import Mirror, ObjectData, ObjectInfo
 from faststream_objstore.store import ObjectStore, metadata
+from faststream_objstore.store.lag import lag_of
 from faststream_objstore.store.listing import parsed
 
 __all__ = ("LiveObjects", "LiveValue")
@@ -39,6 +43,8 @@ Log = Callable[[int, str, BaseException | None], None]
 
 # How often a load may find its version replaced before it pauses.
 _ATTEMPTS = 20
+# How often a bucket that follows another one is looked at, while an object has yet to arrive.
+_ARRIVAL_SECONDS = 0.1
 
 # Permanent defects of a version; any other failure may be temporary.
 _UNUSABLE = (
@@ -81,6 +87,7 @@ class LiveValue:
             back=f"{source}: followed again",
         )
         self._ended = False
+        self._origins: Sequence[Mirror] = ()
 
     def __repr__(self) -> str:
         revision = self.info.revision if self.info else None
@@ -140,6 +147,30 @@ class LiveValue:
             self._task = contextvars.Context().run(
                 asyncio.create_task, self._follow(), name=f"live: {self.source}"
             )
+
+    async def arrive(self) -> None:
+        """Wait for the object where its bucket follows another one, and may not have it yet.
+
+        It returns when there is a version, when the bucket has everything that its origins
+        have, or after the bucket's timeout.
+
+        Raises:
+            OriginRecreatedError: If an origin was deleted and made anew.
+        """
+        backend = await self._backend()
+        self._origins = backend.origins
+        ends = time.monotonic() + backend.timeout
+        while self._origins and self._seen is None and self.failures == 0:
+            try:
+                lag = await lag_of(backend, await backend.state())
+            except PermissionDeniedError:
+                # Who may not ask the origin can still wait.
+                lag = None
+            async with self._lock:
+                await self._refresh()
+            if lag == 0 or time.monotonic() >= ends:
+                return
+            await asyncio.sleep(_ARRIVAL_SECONDS)
 
     async def stop(self) -> None:
         """Stop following the object, even if `follow` is still under way; keep the value."""
@@ -264,9 +295,10 @@ class LiveValue:
         self._gone = True
 
     def _missing(self) -> ObjectNotFoundError:
+        where = f" into the {named(self._origins)}" if self._origins else ""
         msg = (
-            f"{self.source} does not exist, but a LiveObject requires it: put it before the "
-            "broker starts, or declare LiveObject(..., required=False)."
+            f"{self.source} does not exist, but a LiveObject requires it: put it{where} "
+            "before the broker starts, or declare LiveObject(..., required=False)."
         )
         return ObjectNotFoundError(msg, bucket=self.source.bucket, name=self.source.name)
 

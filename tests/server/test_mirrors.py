@@ -27,6 +27,7 @@ from faststream_objstore.exceptions import (
     BucketReadOnlyError,
     IncompleteObjectError,
     JetStreamNotEnabledError,
+    ObjectNotFoundError,
     OriginRecreatedError,
 )
 from faststream_objstore.store.declare import bind_bucket
@@ -194,6 +195,43 @@ async def test_a_service_misses_nothing_while_the_link_is_cut_under_writes(
             return bool(live.get(required=True) == b"3")
 
         await eventually(has_followed)
+
+
+async def test_a_service_that_starts_with_a_new_mirror_waits_for_what_it_requires(
+    joined: Domains, hub: Client, photos: ObjectStore
+) -> None:
+    for number in range(100):
+        await soon(photos.put(f"object-{number}", pattern_bytes(200 * KIB)))
+    await soon(photos.put("settings", b"dark"))
+    eu = Bucket("photos-eu", mirror=ORIGIN)
+    broker = NatsBroker(joined.edge.url)
+    Buckets(broker, eu)
+
+    @broker.subscriber("theme")
+    async def theme(settings: Annotated[bytes, LiveObject("photos-eu", "settings")]) -> bytes:
+        return settings
+
+    async with broker:
+        await soon(broker.start())
+        answer = await soon(broker.request(b"", "theme", timeout=10))
+        assert answer.body == b"dark"
+
+
+async def test_a_service_does_not_start_without_what_neither_mirror_nor_origin_has(
+    joined: Domains, photos: ObjectStore
+) -> None:
+    await soon(photos.put("other", b"x"))
+    eu = Bucket("photos-eu", mirror=ORIGIN)
+    broker = NatsBroker(joined.edge.url)
+    Buckets(broker, eu)
+
+    @broker.subscriber("theme")
+    async def theme(settings: Annotated[bytes, LiveObject("photos-eu", "settings")]) -> bytes:
+        return settings
+
+    with pytest.raises(ObjectNotFoundError, match="put it into the bucket 'photos' in the"):
+        await soon(broker.start())
+    await broker.stop()
 
 
 async def test_the_origin_answers_all_clients_while_a_bucket_of_its_domain_follows_it(
