@@ -36,35 +36,37 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_calls_of_the_page_on_the_store(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[NatsServer]:
+    """The server that the programs of the pages find."""
     async with NatsServer() as server:
         monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("store.md", folder) as page:
-            assert await page["backup"](server.url, folder) == 2
-            names = await page["names"](server.url, "photos")
-            assert names == ["ann/cat.png", "ann/cat2.png"]
+        yield server
+
+
+async def test_calls_of_the_page_on_the_store(folder: Path, server: NatsServer) -> None:
+    async with ran("store.md", folder) as page:
+        assert await page["backup"](server.url, folder) == 2
+        names = await page["names"](server.url, "photos")
+        assert names == ["ann/cat.png", "ann/cat2.png"]
 
     assert (folder / "ann_cat2.png").read_bytes() == b"\x89PNG..."
 
 
+@pytest.mark.usefixtures("server")
 async def test_calls_of_the_page_on_transactions(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    async with NatsServer() as server:
-        monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("transactions.md", folder):
-            pass
+    async with ran("transactions.md", folder):
+        pass
 
 
+@pytest.mark.usefixtures("server")
 async def test_calls_of_the_page_on_expiry(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    async with NatsServer() as server:
-        monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("expiry.md", folder) as page:
-            await page["test_forgotten_uploads_are_reported"]()
+    async with ran("expiry.md", folder) as page:
+        await page["test_forgotten_uploads_are_reported"]()
 
 
 async def test_calls_of_the_page_on_mirrors(
@@ -120,93 +122,89 @@ async def test_service_of_getting_started_reacts_to_an_upload(started: Path) -> 
         await log.wait_for("ann sent 4 words")
 
 
+@pytest.mark.usefixtures("server")
 async def test_handlers_of_the_page_on_objects_get_what_they_ask_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    async with NatsServer() as server:
-        monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("objects.md", folder) as page:
-            broker, buckets = page["broker"], page["buckets"]
-            await (await buckets.open("config")).put(
-                "prices.json", '{"currency": "EUR", "stamp": 0.95}'
-            )
-            await (await buckets.open("templates")).put("welcome.txt", "Dear {customer}!")
-            await broker.start()
+    async with ran("objects.md", folder) as page:
+        broker, buckets = page["broker"], page["buckets"]
+        await (await buckets.open("config")).put(
+            "prices.json", '{"currency": "EUR", "stamp": 0.95}'
+        )
+        await (await buckets.open("templates")).put("welcome.txt", "Dear {customer}!")
+        await broker.start()
 
-            async def ask(subject: str, what: object) -> object:
-                return await (await broker.request(what, subject, timeout=10)).decode()
+        async def ask(subject: str, what: object) -> object:
+            return await (await broker.request(what, subject, timeout=10)).decode()
 
-            assert await ask("letter.welcome", "Ann") == "Dear Ann! Stamp: 0.95 EUR"
-            assert await ask("size", "") == -1
-            photos = await buckets.open("photos")
-            async with photos.watch(updates_only=True) as changes:
-                await photos.put("ann/cat.png", b"0123456789")
-                names = [(await changes.updates(timeout=10)).name for _ in range(2)]
-            assert names == ["ann/cat.png", "ann/cat.png.thumb"]
-            assert await photos.get("ann/cat.png.thumb") == b"0123"
-            assert await ask("size", "") == 10
-            assert await ask("first-bytes", 3) == b"012"
-            assert await ask("health", "") == {"prices.json": "revision 2"}
+        assert await ask("letter.welcome", "Ann") == "Dear Ann! Stamp: 0.95 EUR"
+        assert await ask("size", "") == -1
+        photos = await buckets.open("photos")
+        async with photos.watch(updates_only=True) as changes:
+            await photos.put("ann/cat.png", b"0123456789")
+            names = [(await changes.updates(timeout=10)).name for _ in range(2)]
+        assert names == ["ann/cat.png", "ann/cat.png.thumb"]
+        assert await photos.get("ann/cat.png.thumb") == b"0123"
+        assert await ask("size", "") == 10
+        assert await ask("first-bytes", 3) == b"012"
+        assert await ask("health", "") == {"prices.json": "revision 2"}
 
 
+@pytest.mark.usefixtures("server")
 async def test_handlers_of_the_page_on_change_subscribers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with NatsServer() as server:
-        monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("changes.md", folder) as page:
-            await page["test_thumbnails_follow_their_photos"]()
-            broker, buckets = page["broker"], page["buckets"]
-            alarms: asyncio.Queue[str] = asyncio.Queue()
-            broker.subscriber("alarms")(alarms.put)
-            # No waiting for attempts that fail alike.
-            monkeypatch.setattr(ChangeOptions, "retries", Retry(attempts=2, delays=[0.01]))
-            await broker.start()
+    async with ran("changes.md", folder) as page:
+        await page["test_thumbnails_follow_their_photos"]()
+        broker, buckets = page["broker"], page["buckets"]
+        alarms: asyncio.Queue[str] = asyncio.Queue()
+        broker.subscriber("alarms")(alarms.put)
+        # No waiting for attempts that fail alike.
+        monkeypatch.setattr(ChangeOptions, "retries", Retry(attempts=2, delays=[0.01]))
+        await broker.start()
 
-            photos = await buckets.open("photos")
-            thumbs = await buckets.open("thumbs")
-            async with thumbs.watch(updates_only=True) as changes:
-                await photos.put("ann/cat.png", b"\x89PNG...")
-                thumb = await changes.updates(timeout=10)
-                assert (thumb.name, thumb.size) == ("ann/cat.png", 4)
-                await photos.delete("ann/cat.png")
-                assert (await changes.updates(timeout=10)).deleted
-            await photos.put("bob/cat.png", b"GIF")
-            assert await asyncio.wait_for(alarms.get(), 10) == (
-                "bob/cat.png: ValueError: bob sent something that is not a PNG (2 attempts)"
-            )
+        photos = await buckets.open("photos")
+        thumbs = await buckets.open("thumbs")
+        async with thumbs.watch(updates_only=True) as changes:
+            await photos.put("ann/cat.png", b"\x89PNG...")
+            thumb = await changes.updates(timeout=10)
+            assert (thumb.name, thumb.size) == ("ann/cat.png", 4)
+            await photos.delete("ann/cat.png")
+            assert (await changes.updates(timeout=10)).deleted
+        await photos.put("bob/cat.png", b"GIF")
+        assert await asyncio.wait_for(alarms.get(), 10) == (
+            "bob/cat.png: ValueError: bob sent something that is not a PNG (2 attempts)"
+        )
 
 
+@pytest.mark.usefixtures("server")
 async def test_handlers_of_the_page_on_results(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    async with NatsServer() as server:
-        monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("results.md", folder) as page:
-            await page["test_thumbnail_follows_its_photo"]()
-            broker, buckets = page["broker"], page["buckets"]
-            await broker.start()
-            reply = await broker.request({"pages": 2}, "render.7", timeout=10)
-            assert (await reply.decode())["size"] == 14
-            assert await (await buckets.open("pages")).get("7.pdf") == b"page 0\npage 1\n"
+    async with ran("results.md", folder) as page:
+        await page["test_thumbnail_follows_its_photo"]()
+        broker, buckets = page["broker"], page["buckets"]
+        await broker.start()
+        reply = await broker.request({"pages": 2}, "render.7", timeout=10)
+        assert (await reply.decode())["size"] == 14
+        assert await (await buckets.open("pages")).get("7.pdf") == b"page 0\npage 1\n"
 
-            thumbs = await buckets.open("thumbs")
-            async with thumbs.watch(updates_only=True) as changes:
-                await (await buckets.open("photos")).put("ann/cat.raw", b"cat")
-                made = await changes.updates(timeout=10)
-            assert (made.name, await thumbs.get(made)) == ("ann/cat.jpg", b"CAT")
+        thumbs = await buckets.open("thumbs")
+        async with thumbs.watch(updates_only=True) as changes:
+            await (await buckets.open("photos")).put("ann/cat.raw", b"cat")
+            made = await changes.updates(timeout=10)
+        assert (made.name, await thumbs.get(made)) == ("ann/cat.jpg", b"CAT")
 
 
+@pytest.mark.usefixtures("server")
 async def test_message_of_the_page_on_the_claim_check_travels_through_the_bucket(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    async with NatsServer() as server:
-        monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("claim-check.md", folder) as page:
-            await page["broker"].start()
-            assert await page["ask"]() == 1500.5
-            (body,) = await (await page["buckets"].object_store("claims")).list()
-            assert body.size > 5_000_000
+    async with ran("claim-check.md", folder) as page:
+        await page["broker"].start()
+        assert await page["ask"]() == 1500.5
+        (body,) = await (await page["buckets"].object_store("claims")).list()
+        assert body.size > 5_000_000
 
 
 # What a reader of docs/buckets.md would do with its blocks.
@@ -471,15 +469,15 @@ async def test_services_of_the_page_on_moving_do_the_same(folder: Path, title: s
             await client.close()
 
 
+@pytest.mark.usefixtures("server")
 async def test_calls_of_the_page_on_moving(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    async with NatsServer() as server:
-        monkeypatch.setenv("NATS_URL", server.url)
-        async with ran("moving.md", folder) as page:
-            assert page["ours"].bucket == "letters"
+    async with ran("moving.md", folder) as page:
+        assert page["ours"].bucket == "letters"
 
 
+@pytest.mark.usefixtures("server")
 async def test_programs_of_the_landing_page(folder: Path) -> None:
     async with ran("index.md", folder) as page:
         await page["test_words_are_counted"]()
