@@ -47,6 +47,17 @@ def test_a_declaration_wants_what_its_event_says(event: str, wanted: list[Object
 # --- in this process
 
 
+def listening(
+    *, object_ttl: float | bool = True, ttl: timedelta | None = None
+) -> tuple[NatsBroker, Buckets, Names]:
+    """A bucket `uploads`, and what its `on_expire` is given."""
+    bucket = Bucket("uploads", object_ttl=object_ttl, ttl=ttl)
+    seen = Names()
+    bucket.on_expire()(seen.take)
+    broker = NatsBroker()
+    return broker, Buckets(broker, bucket), seen
+
+
 async def test_handlers_are_told_of_expirations_when_their_time_has_come() -> None:
     bucket = Bucket("uploads", object_ttl=True)
     broker = NatsBroker()
@@ -124,11 +135,7 @@ async def test_time_passes_only_forwards(by: Any) -> None:
 
 
 async def test_nobody_is_told_of_what_expires_after_the_test() -> None:
-    bucket = Bucket("uploads", object_ttl=True)
-    broker = NatsBroker()
-    buckets = Buckets(broker, bucket)
-    seen = Names()
-    bucket.on_expire()(seen.take)
+    broker, buckets, seen = listening()
 
     async with TestNatsBroker(broker):
         store = await buckets.open("uploads")
@@ -141,11 +148,7 @@ async def test_nobody_is_told_of_what_expires_after_the_test() -> None:
 
 
 async def test_expirations_come_by_themselves_too() -> None:
-    bucket = Bucket("uploads", object_ttl=1)
-    broker = NatsBroker()
-    buckets = Buckets(broker, bucket)
-    seen = Names()
-    bucket.on_expire()(seen.take)
+    broker, buckets, seen = listening(object_ttl=1)
 
     async with TestNatsBroker(broker):
         store = await buckets.open("uploads")
@@ -155,11 +158,7 @@ async def test_expirations_come_by_themselves_too() -> None:
 
 
 async def test_the_bucket_s_ttl_is_reported_too() -> None:
-    bucket = Bucket("uploads", ttl=MINUTE, object_ttl=True)
-    broker = NatsBroker()
-    buckets = Buckets(broker, bucket)
-    seen = Names()
-    bucket.on_expire()(seen.take)
+    broker, buckets, seen = listening(ttl=MINUTE)
 
     async with TestNatsBroker(broker):
         store = await buckets.open("uploads")

@@ -27,6 +27,21 @@ async def letters_on(client: Client, subject: str) -> "asyncio.Queue[Msg]":
     return letters
 
 
+TWICE = Retry(attempts=2, delays=(0.01,))
+
+
+def failing(bucket: Bucket, error: Exception, retry: Retry | None) -> Names:
+    """A handler that fails for every object, and then tells `dead.<bucket>`; its calls."""
+    calls = Names()
+
+    @bucket.on_put(durable="worker", retry=retry, dead_letter=f"dead.{bucket.name}")
+    async def handle(info: ObjectInfo) -> None:
+        await calls.take(info)
+        raise error
+
+    return calls
+
+
 async def unacknowledged(client: Client, bucket: str, durable: str = "worker") -> int:
     info = await client.jetstream().consumer_info(f"OBJ_{bucket}", durable)
     return int(info.num_ack_pending or 0)
@@ -74,16 +89,7 @@ async def test_text_of_an_error_is_bounded_in_the_letter_and_in_the_log(
 ) -> None:
     letters = await letters_on(nats_client, f"dead.{bucket_name}")
     bucket = Bucket(bucket_name)
-    calls = Names()
-
-    @bucket.on_put(
-        durable="worker",
-        retry=Retry(attempts=2, delays=(0.01,)),
-        dead_letter=f"dead.{bucket_name}",
-    )
-    async def handle(info: ObjectInfo) -> None:
-        await calls.take(info)
-        raise ValueError("é" * 1_000_000)
+    calls = failing(bucket, ValueError("é" * 1_000_000), TWICE)
 
     async with running(nats_server.url, bucket) as buckets:
         caplog.set_level(logging.DEBUG)
@@ -102,7 +108,6 @@ async def test_error_that_cannot_be_shown_is_bounded_by_attempts_too(
 ) -> None:
     letters = await letters_on(nats_client, f"dead.{bucket_name}")
     bucket = Bucket(bucket_name)
-    calls = Names()
 
     class UnprintableError(Exception):
         def __str__(self) -> str:
@@ -110,10 +115,7 @@ async def test_error_that_cannot_be_shown_is_bounded_by_attempts_too(
 
         __repr__ = __str__
 
-    @bucket.on_put(durable="worker", retry=None, dead_letter=f"dead.{bucket_name}")
-    async def handle(info: ObjectInfo) -> None:
-        await calls.take(info)
-        raise UnprintableError
+    calls = failing(bucket, UnprintableError(), None)
 
     async with running(nats_server.url, bucket) as buckets:
         store = await store_of(buckets, bucket)
@@ -129,16 +131,7 @@ async def test_lone_surrogate_in_foreign_metadata_does_not_keep_the_letter_back(
 ) -> None:
     letters = await letters_on(nats_client, f"dead.{bucket_name}")
     bucket = Bucket(bucket_name)
-    calls = Names()
-
-    @bucket.on_put(
-        durable="worker",
-        retry=Retry(attempts=2, delays=(0.01,)),
-        dead_letter=f"dead.{bucket_name}",
-    )
-    async def handle(info: ObjectInfo) -> None:
-        await calls.take(info)
-        raise ValueError("no \udcff")
+    calls = failing(bucket, ValueError("no \udcff"), TWICE)
 
     async with running(nats_server.url, bucket):
         body = (

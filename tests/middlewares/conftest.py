@@ -21,7 +21,7 @@ from faststream_objstore.middlewares import ClaimCheckMiddleware
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
-from tests.changes.support import soon
+from tests.changes.support import Seen, soon
 
 _numbers = itertools.count(1)
 
@@ -53,6 +53,16 @@ class World:
     def plain(self, *middlewares: Any, **options: Any) -> NatsBroker:
         """A broker that does not have it."""
         return NatsBroker(self.url, logger=None, middlewares=middlewares, **options)
+
+    def heard_by(self, broker: NatsBroker) -> Seen[str]:
+        """What a subscriber of this broker gets on the subject."""
+        seen = Seen[str]()
+
+        @broker.subscriber(self.subject)
+        async def handle(body: str) -> None:
+            await seen.add(body)
+
+        return seen
 
     @asynccontextmanager
     async def running(self, *brokers: NatsBroker) -> AsyncIterator[ObjectStore]:

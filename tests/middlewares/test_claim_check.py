@@ -128,11 +128,7 @@ async def test_nothing_is_written_up_to_the_threshold(world: World) -> None:
 
 async def test_encoded_size_decides_not_the_size_of_the_value(world: World) -> None:
     broker = world.broker(world.check(threshold=10))
-    seen = Seen[str]()
-
-    @broker.subscriber(world.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = world.heard_by(broker)
 
     async with world.running(broker) as store:
         # Four characters, and twelve bytes of UTF-8.
@@ -471,11 +467,7 @@ async def test_router_may_have_the_middleware_alone(world: World) -> None:
 async def test_middleware_may_be_added_later(world: World) -> None:
     broker = world.broker()
     broker.add_middleware(world.check(threshold=10))
-    seen = Seen[str]()
-
-    @broker.subscriber(world.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = world.heard_by(broker)
 
     async with world.running(broker) as store:
         await broker.publish("hello world", world.subject)
@@ -553,11 +545,7 @@ async def test_brokers_entered_together_exchange_large_bodies(world: World) -> N
     other.claims.config = world.claims.config
     receiver.add_middleware(other.check())
     other.buckets.attach(receiver)
-    seen = Seen[str]()
-
-    @receiver.subscriber(world.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = world.heard_by(receiver)
 
     async with world.running(sender, receiver):
         await sender.publish("hello world", world.subject)
@@ -566,11 +554,7 @@ async def test_brokers_entered_together_exchange_large_bodies(world: World) -> N
 
 async def test_restarted_broker_goes_on(on_server: World) -> None:
     broker = on_server.broker(on_server.check(threshold=10))
-    seen = Seen[str]()
-
-    @broker.subscriber(on_server.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = on_server.heard_by(broker)
 
     for body in ("hello world, 1", "hello world, 2"):
         await soon(broker.start())

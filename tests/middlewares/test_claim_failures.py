@@ -34,11 +34,7 @@ async def refused(world: World, header: str) -> list[str]:
     """Send a message with a header, and one after it; what handlers got of both."""
     errors = Errors()
     broker = world.broker(errors, world.check(threshold=10))
-    seen = Seen[str]()
-
-    @broker.subscriber(world.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = world.heard_by(broker)
 
     async with world.running(broker) as store:
         await store.put("other/secret", b"secret")
@@ -149,11 +145,7 @@ async def test_body_that_is_not_the_one_sent_is_refused(
 ) -> None:
     errors = Errors()
     broker = world.broker(errors, world.check(threshold=10))
-    seen = Seen[str]()
-
-    @broker.subscriber(world.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = world.heard_by(broker)
 
     async with world.running(broker) as store:
         info = await store.put(NAME, b"secret")
@@ -169,11 +161,7 @@ async def test_link_to_another_bucket_is_not_followed(world: World) -> None:
     private = Bucket(f"private-{world.claims.name}")
     world.buckets.attach(broker, private)
     world.streams.add(f"OBJ_{private.name}")
-    seen = Seen[str]()
-
-    @broker.subscriber(world.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = world.heard_by(broker)
 
     async with world.running(broker) as store:
         secret = await (await world.buckets.open(private)).put("secret", b"secret")
@@ -191,11 +179,7 @@ async def test_link_that_pretends_to_be_the_body_is_not_followed(on_server: Worl
     private = Bucket(f"private-{on_server.claims.name}")
     on_server.buckets.attach(broker, private)
     on_server.streams.add(f"OBJ_{private.name}")
-    seen = Seen[str]()
-
-    @broker.subscriber(on_server.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = on_server.heard_by(broker)
 
     async with on_server.running(broker) as store, on_server.client() as client:
         stores = on_server.buckets

@@ -232,11 +232,7 @@ async def test_opentelemetry_traces_one_message_of_its_real_size(
     check = world.check(threshold=10)
     pair = (tracing, check) if order == "before" else (check, tracing)
     broker = world.broker(*pair)
-    seen = Seen[str]()
-
-    @broker.subscriber(world.subject)
-    async def handle(body: str) -> None:
-        await seen.add(body)
+    seen = world.heard_by(broker)
 
     async with world.running(broker):
         await broker.publish("x" * 1000, world.subject, correlation_id="order-1")
