@@ -16,6 +16,7 @@ from faststream_objstore.observers import ChangeEvent, OperationEvent
 from faststream_objstore.sweeping import MARK, Sweep
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, soon
+from tests.logs import heard
 
 
 class Sweeps:
@@ -123,10 +124,7 @@ async def test_result_is_logged_and_the_mark_keeps_no_delete_marker(
 
 
 async def test_sweep_that_fails_is_logged_and_left_for_the_next(
-    nats_server: NatsServer,
-    bucket_name: str,
-    nats_client: Client,
-    caplog: pytest.LogCaptureFixture,
+    nats_server: NatsServer, bucket_name: str, nats_client: Client
 ) -> None:
     seen: Seen[tuple[str, int]] = Seen()
     js = nats_client.jetstream()
@@ -136,11 +134,10 @@ async def test_sweep_that_fails_is_logged_and_left_for_the_next(
     sweep = Sweep(every=timedelta(seconds=2), older_than=timedelta(0))
     logger = logging.getLogger("test_sweeping")
     broker = replica(nats_server.url, bucket_name, seen, "a", sweep, logger=logger)
-    with caplog.at_level(logging.INFO, "test_sweeping"):
+    with heard("test_sweeping") as said:
         try:
             await soon(broker.start())
-            while "was not swept" not in caplog.text:
-                await asyncio.sleep(0.02)
+            await said.wait_for("was not swept")
             assert seen.all == []
             await js.purge_stream(f"OBJ_{bucket_name}")
             await seen.wait_for(1)

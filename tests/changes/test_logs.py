@@ -11,6 +11,7 @@ from faststream.nats import NatsBroker
 
 from faststream_objstore import Bucket, Buckets, LiveObject, ObjectInfo, ObjectStore, Retry
 from faststream_objstore.testing import NatsServer
+from tests.logs import heard
 
 from .support import Names, soon, store_of
 
@@ -57,7 +58,7 @@ async def test_line_of_a_retry_names_handler_durable_attempt_and_object(
 
 
 async def test_handler_that_blocks_the_event_loop_is_named_in_a_warning(
-    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+    nats_server: NatsServer, bucket_name: str
 ) -> None:
     bucket = Bucket(bucket_name)
     calls = Names()
@@ -72,24 +73,19 @@ async def test_handler_that_blocks_the_event_loop_is_named_in_a_warning(
     buckets = Buckets(broker, bucket)
     await soon(broker.start())
     try:
-        await (await store_of(buckets, bucket)).put("a", b"")
-        await calls.wait_for(1)
-
-        async def told() -> None:
-            while not lines(caplog, "event loop was blocked"):
-                await asyncio.sleep(0.05)
-
-        await soon(told())
+        with heard("the broker's") as said:
+            await (await store_of(buckets, bucket)).put("a", b"")
+            await calls.wait_for(1)
+            warning = await said.wait_for("event loop was blocked")
     finally:
         await soon(broker.stop())
-    warning = lines(caplog, "event loop was blocked")[0]
     assert "block" in warning.lower()
     assert "ack_wait is 0.3 s" in warning
     assert "asyncio.to_thread" in warning
 
 
 async def test_live_object_that_does_not_load_is_told_to_the_brokers_logger(
-    nats_server: NatsServer, bucket_name: str, caplog: pytest.LogCaptureFixture
+    nats_server: NatsServer, bucket_name: str
 ) -> None:
     bucket = Bucket(bucket_name)
     broker = NatsBroker(nats_server.url, logger=logging.getLogger("the broker's"))
@@ -106,16 +102,11 @@ async def test_live_object_that_does_not_load_is_told_to_the_brokers_logger(
 
     await soon(broker.start())
     try:
-        await (await store_of(buckets, bucket)).put("limits.json", b"no JSON")
-
-        async def told() -> None:
-            while not lines(caplog, "could not be loaded"):
-                await asyncio.sleep(0.05)
-
-        await soon(told())
+        with heard("the broker's") as said:
+            await (await store_of(buckets, bucket)).put("limits.json", b"no JSON")
+            assert "'limits.json'" in await said.wait_for("could not be loaded")
     finally:
         await soon(broker.stop())
-    assert "'limits.json'" in lines(caplog, "could not be loaded")[0]
 
 
 async def test_listing_and_sweeping_are_told_to_the_brokers_logger(

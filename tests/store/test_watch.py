@@ -289,14 +289,21 @@ async def test_a_wait_that_is_cancelled_loses_no_change(store: ObjectStore) -> N
 
 async def test_stop_ends_a_pending_iteration(store: ObjectStore) -> None:
     async with store.watch() as watcher:
+        names: list[str] = []
+        begun = asyncio.Event()
 
-        async def iterate() -> list[ObjectInfo]:
-            return [info async for info in watcher]
+        async def iterate() -> None:
+            async for info in watcher:
+                names.append(info.name)
+                # The next one is asked for before anybody hears of this one.
+                begun.set()
 
         task = asyncio.ensure_future(iterate())
-        await asyncio.sleep(0.01)
+        await store.put("a", b"")
+        await soon(begun.wait())
         await soon(watcher.stop())
-        assert await soon(task) == []
+        await soon(task)
+        assert names == ["a"]
         with pytest.raises(StopAsyncIteration):
             await soon(watcher.updates())
         await soon(watcher.stop())
