@@ -19,6 +19,7 @@ from ..models import Mirror
 
 __all__ = (
     "BATCH_LIMIT",
+    "TOGETHER",
     "Backend",
     "ChunkUpload",
     "ConsumerState",
@@ -35,6 +36,10 @@ __all__ = (
 
 BATCH_LIMIT = 1000
 """Messages that a server stores together (nats-server 2.12)."""
+
+
+TOGETHER = 64
+"""Messages that one request reads; more of them are not faster."""
 
 
 class StreamState(NamedTuple):
@@ -291,6 +296,25 @@ class Backend(Protocol):
             since: A sequence that this client knows to be stored: the answer is not older. A
                 leader that was deposed, and does not know it yet, may answer for a moment.
             size: Bytes that are expected, where they are many.
+        """
+
+    async def last_messages(
+        self, subjects: Sequence[str], *, size: int = 0
+    ) -> dict[str, StoredMessage]:
+        """The newest messages of several subjects, as far as they can be read together.
+
+        What is missing may exist: ask `last_message` about it.
+
+        Args:
+            subjects: The subjects, at most `TOGETHER`, without wildcards.
+            size: Bytes of all their bodies together, if known; otherwise each is expected to
+                be an object's metadata.
+
+        Returns:
+            Their newest messages, by subject, from any replica (ADR-31).
+
+        Raises:
+            BucketNotFoundError: If the bucket is gone.
         """
 
     async def publish_metadata(

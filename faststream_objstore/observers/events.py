@@ -124,7 +124,7 @@ class ScopedObserver(Observer, Protocol):
         """Make a context in which an operation runs; `operation` is called before it exits.
 
         It is not used for `open`, `iter` and `transaction`, whose duration depends on their
-        callers.
+        callers, nor for the `get` of objects that are read together.
 
         Args:
             bucket: The bucket's name.

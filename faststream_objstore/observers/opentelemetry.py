@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from faststream_objstore.observers.events import ChangeEvent, OperationEvent
@@ -35,9 +36,9 @@ __all__ = ("OpenTelemetryObserver",)
 
 _SCOPE = "faststream_objstore"
 # They last as long as their callers decide, perhaps across several tasks, so their spans are
-# created when they end.
+# created when they end; so are those of objects that were read together.
 _UNSCOPED = frozenset({"open", "iter", "transaction"})
-
+_in_scope: ContextVar[bool] = ContextVar("objstore_in_scope", default=False)
 
 _T = TypeVar("_T")
 _Value: TypeAlias = Callable[[_T], float | None]
@@ -220,12 +221,16 @@ class OpenTelemetryObserver:
             kind=SpanKind.CLIENT,
             attributes={"objstore.bucket": bucket, "objstore.operation": operation},
         ):
-            yield
+            token = _in_scope.set(True)
+            try:
+                yield
+            finally:
+                _in_scope.reset(token)
 
     def operation(self, event: OperationEvent) -> None:
         """Record on the span how the operation ended, and measure it."""
         span = trace.get_current_span()
-        if event.operation in _UNSCOPED:
+        if event.operation in _UNSCOPED or not _in_scope.get():
             end = time.time_ns()
             span = self._tracer.start_span(
                 f"objstore {event.operation}",

@@ -5,7 +5,7 @@ It is a separate class, so that a store without observers does not check for the
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from time import perf_counter
@@ -89,6 +89,17 @@ class ObservedStore(ObjectStore):
         report = _Report(self._observers, self._bucket, "transaction")
         return _ObservedTransaction(self._plain, report)
 
+    async def _several(
+        self, targets: Sequence[str | ObjectInfo], *, max_size: int | None = None
+    ) -> list[ObjectData | None]:
+        began = perf_counter()
+        found = await self._plain._several(targets, max_size=max_size)  # noqa: SLF001
+        for data in found:
+            if data is not None:
+                report = _Report(self._observers, self._bucket, "get", began)
+                report(None, info=data.info, moved=data.info.size)
+        return found
+
     async def iter(self, **options: Any) -> AsyncGenerator[ObjectInfo, None]:
         """As `ObjectStore.iter`."""
         report = _Report(self._observers, self._bucket, "iter")
@@ -147,11 +158,13 @@ class _Report:
 
     __slots__ = ("_began", "_bucket", "_observers", "_operation")
 
-    def __init__(self, observers: Observers, bucket: str, operation: str) -> None:
+    def __init__(
+        self, observers: Observers, bucket: str, operation: str, began: float | None = None
+    ) -> None:
         self._observers: Observers | None = observers
         self._bucket = bucket
         self._operation = operation
-        self._began = perf_counter()
+        self._began = perf_counter() if began is None else began
 
     async def entering(self, block: Awaitable[T]) -> T:
         """Begin the operation with the entry of its block, and report one that fails."""

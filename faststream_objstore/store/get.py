@@ -31,11 +31,13 @@ __all__ = (
     "Version",
     "content",
     "locate",
+    "may_have_expired",
     "newest",
     "only_chunk",
     "opened",
     "require_size",
     "verified",
+    "verified_chunk",
     "verify_digest",
 )
 
@@ -185,11 +187,17 @@ async def locate(
     return Version(other, linked, pinned=False)
 
 
+def may_have_expired(backend: Backend, info: ObjectInfo) -> bool:
+    """Whether a version has a `ttl`, and may be older than that by now."""
+    return (
+        info.expires is not None
+        and wire.microseconds(info.expires) * 1000 <= backend.latest_time()
+    )
+
+
 async def _require_alive(backend: Backend, info: ObjectInfo) -> None:
     """Refuse a version that has expired, whose chunks are still there for some time."""
-    if info.expires is None:
-        return
-    if wire.microseconds(info.expires) * 1000 > backend.latest_time():
+    if not may_have_expired(backend, info):
         return
     subject = metadata.subject_of(backend, info.name)
     now = await metadata.find(backend, subject, leader=True)
@@ -286,6 +294,15 @@ async def only_chunk(version: Version) -> bytes:
     message = await version.last_chunk()
     if message is None:
         raise await version.lost("its only chunk is missing")
+    return verified_chunk(info, message)
+
+
+def verified_chunk(info: ObjectInfo, message: StoredMessage) -> bytes:
+    """The content of a one-chunk object.
+
+    Raises:
+        IncompleteObjectError, DigestMismatchError: If it is not what was put.
+    """
     _verify_size(info, len(message.data))
     verify_digest(info, hashlib.sha256(message.data).digest())
     return message.data

@@ -39,6 +39,7 @@ __all__ = (
     "Entry",
     "Move",
     "encoded",
+    "entry_of",
     "fence",
     "find",
     "marker",
@@ -167,15 +168,26 @@ async def find(
         since: A revision in the bucket that the answer must not be older than.
     """
     message = await backend.last_message(subject, leader=leader, since=max(since, 0))
-    if message is None:
-        return Entry()
+    return Entry() if message is None else await entry_of(backend, message)
+
+
+async def entry_of(
+    backend: Backend, message: StoredMessage, lifetimes: Lifetimes | None = None
+) -> Entry:
+    """The entry in a metadata message.
+
+    Args:
+        backend: The bucket.
+        message: The message.
+        lifetimes: Those of the answer that it is a part of.
+    """
     try:
         info, raw = wire.info_of(message, backend.bucket)
     except BadObjectMetaError as error:
         return Entry(revision=message.sequence, error=error)
-    if (backend.max_age or info.expires is not None) and await Lifetimes(backend).is_over(
-        info, raw, message.time_ns
-    ):
+    if (backend.max_age or info.expires is not None) and await (
+        lifetimes or Lifetimes(backend)
+    ).is_over(info, raw, message.time_ns):
         return Entry(revision=message.sequence, expired=True)
     if backend.origins:
         info = localized(info, backend.origins)

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import (
+    TOGETHER,
     Backend,
     ChunkUpload,
     ConsumerState,
@@ -720,6 +721,9 @@ def every_call(backend: Backend) -> dict[str, Callable[[], Coroutine[Any, Any, o
     return refused(backend) | {
         "last_message": lambda: backend.last_message(metadata(backend)),
         "last_message_of_leader": lambda: backend.last_message(metadata(backend), leader=True),
+        "last_messages": lambda: backend.last_messages(
+            [metadata(backend), metadata(backend, "dog.png")]
+        ),
         "messages": lambda: read(backend.messages(everything(backend))),
         "subjects": lambda: backend.subjects(everything(backend)),
         "state": backend.state,
@@ -734,6 +738,7 @@ def every_call(backend: Backend) -> dict[str, Callable[[], Coroutine[Any, Any, o
         *WRITES,
         "last_message",
         "last_message_of_leader",
+        "last_messages",
         "messages",
         "subjects",
         "state",
@@ -764,6 +769,47 @@ async def test_an_upload_into_a_bucket_deleted_meanwhile_is_refused(
     with pytest.raises(BucketNotFoundError):
         await soon(write_and_finish(upload))
     await soon(upload.abort())
+
+
+# --- last_messages
+
+
+async def test_the_newest_messages_of_several_subjects_are_read_together(
+    backend: Backend,
+) -> None:
+    await store(backend, chunks(backend, "A"), b"1", b"22")
+    await store(backend, chunks(backend, "B"), b"333")
+    written = await soon(
+        backend.publish_metadata(metadata(backend), b"{}", expected_sequence=0)
+    )
+    asked = [chunks(backend, "B"), metadata(backend), chunks(backend, "C")]
+
+    found = await soon(backend.last_messages([*asked, chunks(backend, "A")]))
+
+    assert {one: (message.data, message.sequence) for one, message in found.items()} == {
+        chunks(backend, "B"): (b"333", 3),
+        metadata(backend): (b"{}", 4),
+        chunks(backend, "A"): (b"22", 2),
+    }
+    assert all(message.subject == one for one, message in found.items())
+    single = await soon(backend.last_message(metadata(backend)))
+    assert found[metadata(backend)] == single
+    assert written.sequence == 4
+    assert await soon(backend.last_messages([])) == {}
+    assert await soon(backend.last_messages([chunks(backend, "C"), asked[2]])) == {}
+
+
+async def test_so_many_bytes_are_read_together_as_there_are(backend: Backend) -> None:
+    subjects = [chunks(backend, f"N{number}") for number in range(TOGETHER)]
+    for number, subject in enumerate(subjects):
+        await store(backend, subject, bytes([number]) * 20_000)
+
+    # As metadata of an unusual size, and as contents of a known one.
+    for size in (0, TOGETHER * 20_000):
+        found = await soon(backend.last_messages(subjects, size=size))
+        assert [found[one].data for one in subjects] == [
+            bytes([number]) * 20_000 for number in range(TOGETHER)
+        ]
 
 
 # --- messages

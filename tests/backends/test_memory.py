@@ -193,6 +193,7 @@ async def _iterate(server: MemoryServer, backend: MemoryBackend) -> None:
 
 CALLS: dict[str, Call] = {
     "last_message": lambda _, backend: backend.last_message(CAT),
+    "last_messages": lambda _, backend: backend.last_messages([CAT]),
     "publish_metadata": lambda _, backend: backend.publish_metadata(
         CAT, b"", expected_sequence=1
     ),

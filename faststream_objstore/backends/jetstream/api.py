@@ -265,7 +265,11 @@ class JetStreamAPI:
     @property
     def connection(self) -> Connection:
         """The connection for the next step."""
-        lane = None if self._lanes is None else self._lanes.step()
+        return self.connection_for(1)
+
+    def connection_for(self, messages: int) -> Connection:
+        """The connection for a step that is answered with so many messages."""
+        lane = None if self._lanes is None else self._lanes.step(messages)
         return self.ordinary if lane is None else lane
 
     def opens_lane(self, size: int) -> bool:

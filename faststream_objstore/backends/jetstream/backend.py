@@ -29,6 +29,7 @@ from faststream_objstore.backends.jetstream.batch import publish_batch
 from faststream_objstore.backends.jetstream.budget import Share
 from faststream_objstore.backends.jetstream.conditional import publish_metadata
 from faststream_objstore.backends.jetstream.deposed import newest_since
+from faststream_objstore.backends.jetstream.multi_last import MultiLast
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
@@ -86,12 +87,14 @@ class JetStreamBackend:
             - len(self._direct_get)
             - self._api.ordinary.reply_length
         )
+        self._together = MultiLast(self._api, bucket)
         self._heed({"allow_direct": True} if config is None else config)
         # When the server's clock was last read, by our monotonic clock, and its value.
         self._asked_ns = self._told_ns = 0
 
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
+        self._together.heed(config)
         self._atomic = bool(config.get("allow_atomic"))
         self._origins = origins_of(config)
         self._replicas: int = config.get("num_replicas", 1)
@@ -173,6 +176,22 @@ class JetStreamBackend:
             if share is not None:
                 share.release(size)
 
+    async def last_messages(
+        self, subjects: Sequence[str], *, size: int = 0
+    ) -> dict[str, StoredMessage]:
+        """The newest messages of several subjects, as far as one request gets them."""
+        if not self._together.is_possible:
+            return {}
+        found = await self._together.get(subjects, size=size, timeout=self.timeout)
+        if not found and subjects:
+            # The bucket may be gone, which is what a single request finds out.
+            first = await self.last_message(subjects[0])
+            return {} if first is None else {subjects[0]: first}
+        return {
+            subject: self._read(headers, data, subject, self._direct_get)
+            for subject, (headers, data) in found.items()
+        }
+
     def _read(
         self, headers: Mapping[str, str], data: bytes, subject: str, asked: str
     ) -> StoredMessage:
@@ -211,14 +230,15 @@ class JetStreamBackend:
 
     async def _newest_since(self, subject: str, since: int) -> StoredMessage | None:
         try:
-            reply = await newest_since(
+            found = await newest_since(
                 self._api, self.bucket, subject, since, timeout=self.timeout
             )
         except (PermissionDeniedError, StoreAPIError):
             return await self._leader_get(subject)
-        if reply is None:
+        if found is None:
             return None
-        return self._read(reply.headers or {}, reply.data, subject, self._direct_get)
+        headers, data = found
+        return self._read(headers, data, subject, self._direct_get)
 
     async def _leader_get(self, subject: str) -> StoredMessage | None:
         try:

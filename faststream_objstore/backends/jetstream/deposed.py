@@ -8,18 +8,13 @@ first. An acknowledgement takes a majority of the replicas, so it is final. A re
 read are not, unless they show that the server has stored what this client knows to be stored.
 """
 
-import asyncio
-import json
 from collections.abc import Awaitable, Callable
-
-from nats.aio.msg import Msg
 
 from faststream_objstore.backends.base import MetadataWrite, StoredMessage
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, Pauses, reading
-from faststream_objstore.backends.jetstream.connection import status_of
-from faststream_objstore.backends.jetstream.waiting import wait_for
+from faststream_objstore.backends.jetstream.multi_last import Answer, Headers, multi_last
 from faststream_objstore.exceptions import (
-    PermissionDeniedError,
+    NotConnectedError,
     StoreAPIError,
     StoreTimeoutError,
 )
@@ -76,11 +71,11 @@ async def _is_removed(
 
 async def newest_since(
     api: JetStreamAPI, bucket: str, subject: str, since: int, *, timeout: float
-) -> Msg | None:
+) -> tuple[Headers, bytes] | None:
     """The newest message of a subject, from a server that has stored `since`.
 
     Returns:
-        The answer to a direct get; `None` if there is no message.
+        The headers and the body of the message; `None` if there is none.
 
     Raises:
         PermissionDeniedError: If the user may not ask that.
@@ -89,10 +84,10 @@ async def newest_since(
     """
     pauses = Pauses(timeout)
     while True:
-        found, upto = await _multi_last(api, bucket, subject, timeout=pauses.left)
-        if upto >= since:
-            return found
-        if upto == 0 and await _is_removed(
+        answer = await _ask(api, bucket, subject, timeout=pauses.left)
+        if answer.upto >= since:
+            return answer.found.get(subject)
+        if answer.status == "404" and await _is_removed(
             api, bucket, MetadataWrite(subject, b"", since), timeout=timeout
         ):
             return None
@@ -104,45 +99,18 @@ async def newest_since(
             raise StoreTimeoutError(msg, bucket=bucket)
 
 
-async def _multi_last(
-    api: JetStreamAPI, bucket: str, subject: str, *, timeout: float
-) -> tuple[Msg | None, int]:
-    """The newest message, and up to which sequence the server looked; 0 if it had none."""
+async def _ask(api: JetStreamAPI, bucket: str, subject: str, *, timeout: float) -> Answer:
     connection = api.connection
-    await connection.open_replies(bucket=bucket)
-    asked = f"{api.prefix}.DIRECT.GET.{stream_name(bucket)}"
-    ended: asyncio.Future[Msg | PermissionDeniedError | None] = (
-        asyncio.get_running_loop().create_future()
-    )
-    found: list[Msg] = []
-
-    def hear(message: Msg) -> None:
-        if status_of(message) is None:
-            found.append(message)
-        elif not ended.done():
-            ended.set_result(message)
-
-    def deny(error: PermissionDeniedError) -> None:
-        if not ended.done():
-            ended.set_result(error)
-
-    reply = connection.add_route(hear)
-    stop = connection.watch(asked, deny, bucket=bucket)
     try:
-        body = json.dumps({"multi_last": [subject]}).encode()
-        await connection.publish(asked, body, reply=reply, bucket=bucket)
-        end = await wait_for(ended, timeout)
-    finally:
-        stop()
-        connection.remove_route(reply)
-    if isinstance(end, PermissionDeniedError):
-        raise end
-    if end is None:
-        raise connection.timed_out(f"no answer to {asked!r}", timeout, bucket)
-    status = status_of(end)
-    if status not in {"204", "404"}:
-        msg = f"Bucket '{bucket}': a direct get of the last messages was refused: {status}."
+        answer = await multi_last(api, connection, bucket, [subject], patience=timeout)
+    except NotConnectedError:
+        if connection is api.ordinary:
+            raise
+        # The lane is lost.
+        return Answer({}, None, is_lost=True)
+    if answer.status is None and not answer.is_lost:
+        raise connection.timed_out("no answer to a direct get", timeout, bucket)
+    if answer.status not in {None, "204", "404"}:
+        msg = f"Bucket '{bucket}': a direct get was refused: {answer.status}."
         raise StoreAPIError(msg, bucket=bucket)
-    with reading(asked, bucket):
-        upto = int((end.headers or {}).get("Nats-UpTo-Sequence", 0))
-        return (found[-1] if found else None), upto
+    return answer

@@ -146,6 +146,17 @@ class MemoryBackend:
         """The newest message of a subject; see `Backend`."""
         return (await self._stream()).last(subject)
 
+    async def last_messages(
+        self,
+        subjects: Sequence[str],
+        *,
+        size: int = 0,  # noqa: ARG002 - nothing is under way
+    ) -> dict[str, StoredMessage]:
+        """The newest messages of several subjects; see `Backend`."""
+        stream = await self._stream()
+        found = {subject: stream.last(subject) for subject in subjects}
+        return {subject: one for subject, one in found.items() if one is not None}
+
     async def publish_metadata(
         self,
         subject: str,

@@ -70,13 +70,17 @@ class Lanes:
         lane = self._lane
         return lane if lane is not None and lane.is_usable else None
 
-    def step(self) -> LaneConnection | None:
-        """The lane for one more step, if one is open; many steps open one."""
-        self._steps += 1
+    def step(self, count: int = 1) -> LaneConnection | None:
+        """The lane for one more step, if one is open; many steps open one.
+
+        Args:
+            count: As how many steps it counts.
+        """
+        self._steps += count
         lane = self._lane
         if lane is not None and lane.is_usable:
             return lane
-        if self._steps == 1:
+        if self._steps == count:
             self._counting = asyncio.get_running_loop().time()
         if self._steps >= _MANY_STEPS:
             now = asyncio.get_running_loop().time()
