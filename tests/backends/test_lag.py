@@ -1,7 +1,7 @@
 """A replica that lags: what it does not have yet is no damage, no deletion, no end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -131,6 +131,10 @@ class Stale:
             return self._stale[subject]
         return await self._inner.last_message(subject, leader=leader, since=since, size=size)
 
+    async def last_messages(self, subjects: Sequence[str], *, size: int = 0) -> Any:
+        found = await self._inner.last_messages(subjects, size=size)
+        return found | {one: self._stale[one] for one in subjects if one in self._stale}
+
 
 async def test_a_delete_marker_of_a_replica_is_asked_again_at_the_leader(
     backend: JetStreamBackend,
@@ -144,6 +148,8 @@ async def test_a_delete_marker_of_a_replica_is_asked_again_at_the_leader(
 
     behind = ObjectStore.on(Stale(backend, {subject: marker}))
     assert await soon(behind.get("cat")) == b"new"
+    await store.put("dog", b"dog")
+    assert [data async for data in behind.get_many(["dog", "cat"])] == [b"dog", b"new"]
     assert await behind.exists("cat")
     assert not (await behind.get_info("cat", show_deleted=True)).deleted
     await store.delete("cat")

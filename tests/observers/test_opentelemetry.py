@@ -109,6 +109,43 @@ async def test_put_and_reads_are_spans_and_the_handlers_span_is_traced_to_the_pu
     assert handled.parent.span_id == put.context.span_id
 
 
+async def test_each_object_that_is_read_together_with_others_is_a_span(
+    nats_server: NatsServer, bucket_name: str, telemetry: Telemetry
+) -> None:
+    broker = NatsBroker(nats_server.url, logger=None)
+    bucket = Bucket(bucket_name)
+    buckets = Buckets(broker, bucket, observers=[telemetry.observer])
+    try:
+        await soon(broker.start())
+        store = await buckets.open(bucket)
+        for number in range(3):
+            await store.put(str(number), b"x" * number)
+        with telemetry.tracer.start_as_current_span("download") as around:
+            got = [data async for data in store.get_many(["2", "0", "1"])]
+    finally:
+        await soon(broker.stop())
+
+    assert got == [b"xx", b"", b"x"]
+    spans = telemetry.named("objstore get")
+    assert {attributes(span)["objstore.object"] for span in spans} == {"0", "1", "2"}
+    for span in spans:
+        said = attributes(span)
+        assert span.parent is not None
+        assert span.parent.span_id == around.get_span_context().span_id
+        assert said["objstore.bucket"] == bucket_name
+        assert said["objstore.bytes"] == int(said["objstore.object"])
+        assert said["objstore.outcome"] == "success"
+    [(_, point)] = [
+        one
+        for one in telemetry.points()["objstore.operation.duration"]
+        if one[0]["objstore.operation"] == "get"
+    ]
+    assert point.count == 3
+    # They last as long as the reading did.
+    lasted = sum((span.end_time or 0) - (span.start_time or 0) for span in spans)
+    assert lasted == pytest.approx(point.sum * 1e9, abs=10)
+
+
 async def test_failed_put_is_a_span_with_the_error(
     nats_server: NatsServer, bucket_name: str, telemetry: Telemetry
 ) -> None:

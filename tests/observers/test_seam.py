@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,6 +93,41 @@ async def test_each_operation_is_told_once_with_its_bytes_and_its_end(
     assert seen.operations[0].info is not None
     assert seen.operations[0].info.chunks == 4
     assert {operation for operation, _, _ in seen.told()} <= set(OPERATIONS)
+
+
+async def test_objects_that_are_read_together_are_told_as_if_each_was_read_alone(
+    nats_server: NatsServer, bucket_name: str
+) -> None:
+    seen = Recorder()
+    async with observed(nats_server, Bucket(bucket_name), seen) as store:
+        for number in range(4):
+            await store.put(str(number), b"x" * number)
+        await store.put("large", b"x" * 1000, chunk_size=300)
+        names = ["1", "large", "2", "0", "3"]
+        infos = {info.name: info for info in await store.list()}
+        for targets in (names, [infos[name] for name in names]):
+            seen.operations.clear()
+            assert [len(data) async for data in store.get_many(targets)] == [1, 1000, 2, 0, 3]
+            together = {one.info.name: one for one in seen.operations if one.info}
+            assert len(seen.operations) == 5
+
+            seen.operations.clear()
+            for target in targets:
+                await store.get(target)
+            for alone in seen.operations:
+                assert alone.info is not None
+                other = together[alone.info.name]
+                assert other.seconds > 0
+                assert replace(other, seconds=0) == replace(alone, seconds=0)
+
+        seen.operations.clear()
+        with pytest.raises(ObjectNotFoundError):
+            _ = [data async for data in store.get_many(["1", "2", "nothing"])]
+    assert sorted(seen.told()) == [
+        ("get", "not_found", 0),
+        ("get", "success", 1),
+        ("get", "success", 2),
+    ]
 
 
 async def test_transaction_is_told_once_with_the_content_that_it_stored(

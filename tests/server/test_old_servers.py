@@ -10,6 +10,7 @@ from pathlib import Path
 import nats
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.exceptions import (
@@ -167,3 +168,27 @@ async def test_a_bucket_follows_another_on_an_old_server(old_client: Client) -> 
     assert await mirror.get("name") == b"new"
     with pytest.raises(BucketReadOnlyError):
         await mirror.put("name", b"")
+
+
+async def test_many_objects_are_read_one_by_one_from_an_old_server(
+    old_client: Client, bucket_name: str
+) -> None:
+    backend = await bind_bucket(
+        JetStreamServer(old_client), ObjectStoreConfig(bucket=bucket_name)
+    )
+    store = ObjectStore.on(backend)
+    infos = [await store.put(str(number), f"content {number}") for number in range(100)]
+    requests: list[str] = []
+
+    async def hear(message: Msg) -> None:
+        requests.append(message.subject)
+
+    await old_client.subscribe(f"$JS.API.DIRECT.GET.OBJ_{bucket_name}", cb=hear)
+    wanted = [f"content {number}".encode() for number in range(100)]
+    names = [info.name for info in infos]
+
+    assert [data async for data in store.get_many(names)] == wanted
+    assert [data async for data in store.get_many(infos)] == wanted
+    # 2.10 does not know such requests, and 2.11 may read the whole stream to answer one.
+    await old_client.flush()
+    assert requests == []
