@@ -1,7 +1,6 @@
 """The content of a large object, collected in memory and hashed while it arrives."""
 
 import asyncio
-import hashlib
 import io
 from typing import Protocol
 
@@ -9,13 +8,13 @@ from ..backends.base import Room
 from ..exceptions import ObjectTooLargeError
 from ..models import ObjectData, ObjectInfo
 from .allocation import allocate
-from .digest import INLINE, BufferDigest
+from .digest import INLINE, BufferDigest, LargeSHA256
 
 __all__ = ("Content", "room_for")
 
-# What a thread hashes at a time: enough to make the hand-overs negligible, and little enough
-# that not much is left to hash when the last chunk has arrived.
-_LEAST = 4 * 1024 * 1024
+# What a thread hashes at a time: enough to make the hand-overs negligible. It is less towards
+# the end, so that not much is left to hash when the last chunk has arrived.
+_LEAST, _LEAST_AT_END = 4 * 1024 * 1024, 512 * 1024
 _MOST = 32 * 1024 * 1024
 
 
@@ -77,7 +76,7 @@ class _InPlace:
     def __init__(self, info: ObjectInfo) -> None:
         self.filled = 0
         self._data, self._view = allocate(info)
-        self._sha256 = hashlib.sha256()
+        self._sha256 = LargeSHA256()
         self._hashed = 0
         self._hashing: asyncio.Future[None] | None = None
 
@@ -98,9 +97,10 @@ class _InPlace:
     def commit(self, size: int) -> None:
         """They are there; see `Room`."""
         self.filled += size
-        if self.filled - self._hashed >= _LEAST and (
-            self._hashing is None or self._hashing.done()
-        ):
+        unhashed = self.filled - self._hashed
+        if unhashed < _LEAST_AT_END or not (self._hashing is None or self._hashing.done()):
+            return
+        if unhashed >= min(_LEAST, len(self._view) - self.filled):
             self._hash_beside()
 
     async def finish(self) -> tuple[ObjectData, bytes]:

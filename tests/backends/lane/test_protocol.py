@@ -106,7 +106,7 @@ CONVERSATION = (
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(1, 70_000), min_size=1, max_size=8))
+@given(st.lists(st.integers(1, 250_000), min_size=1, max_size=8))
 def test_messages_are_the_same_whatever_pieces_they_come_in(pieces: list[int]) -> None:
     first, second = Inbox(room=len(LARGE)), Inbox()
     side = Side(s1=first, s2=second)
@@ -126,6 +126,20 @@ def test_messages_are_the_same_whatever_pieces_they_come_in(pieces: list[int]) -
     assert side.wire.written == b"PONG\r\n"
     assert side.errors == ['Permissions Violation for Publish to "x"']
     assert not side.wire.closed
+
+
+@pytest.mark.parametrize("piece", [150_000, 307_201, 2_000_000])
+def test_many_large_bodies_of_one_read_are_received_in_order(piece: int) -> None:
+    bodies = [bytes([number]) * (100_000 + number) for number in range(15)]
+    inbox = Inbox(room=sum(map(len, bodies)))
+    side = Side(s1=inbox)
+    side.feed(
+        b"".join(b"MSG a 1 %d\r\n%b\r\n" % (len(body), body) for body in bodies), [piece]
+    )
+
+    assert [bytes(message.data) for message in inbox.messages] == bodies
+    assert bytes(inbox.memory) == b"".join(bodies)
+    assert inbox.filled == len(inbox.memory)
 
 
 def test_a_body_larger_than_any_read_is_received_in_its_destination() -> None:
