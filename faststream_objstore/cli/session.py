@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
 
-import nats
 import nats.errors
 import typer
 from nats.aio.client import Client
 
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.backends.jetstream.servers import connect, without_secrets
 from faststream_objstore.cli.output import printable
 from faststream_objstore.exceptions import BucketNotFoundError, BulkError, ObjStoreError
 from faststream_objstore.models import ObjectStoreConfig
@@ -25,10 +25,6 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 
 __all__ = ("Address", "Session", "age", "fail", "run", "usage")
-
-# How long a server may take to restart.
-_ATTEMPTS = 20
-_SECONDS_BETWEEN = 0.25
 
 
 class Address(NamedTuple):
@@ -83,20 +79,7 @@ class Session:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[JetStreamServer]:
         """The server, while the block runs."""
-
-        async def silent(_: Exception) -> None:
-            """Ignore it; errors are raised as exceptions."""
-
-        try:
-            self.client = await nats.connect(
-                self.server,
-                error_cb=silent,
-                max_reconnect_attempts=_ATTEMPTS,
-                reconnect_time_wait=_SECONDS_BETWEEN,
-                **self.options,
-            )
-        except (nats.errors.Error, OSError) as error:
-            fail(f"{self.server} cannot be used: {error}")
+        self.client = await connect(self.server, self.options)
         try:
             yield JetStreamServer(self.client, timeout=self.timeout)
         finally:
@@ -110,7 +93,7 @@ class Session:
             try:
                 found = await bind_bucket(server, config, declare=create)
             except BucketNotFoundError:
-                fail(f"Bucket '{bucket}' does not exist on {self.server}.")
+                fail(f"Bucket '{bucket}' does not exist on {without_secrets(self.server)}.")
             yield found
 
     @asynccontextmanager

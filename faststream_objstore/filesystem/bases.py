@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
         async def _get(self, rpath: Any, lpath: Any, **options: Any) -> Any: ...
 
-        def mv(self, path1: str, path2: str, **options: Any) -> Any:
-            """Move an object, or a folder."""
+        def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+            """The options of a file system, as JSON knows them."""
 
     class AbstractBufferedFile(_Untyped):
         """Base of files."""

@@ -13,6 +13,7 @@ from faststream_objstore.filesystem.bases import (
     AbstractAsyncStreamedFile,
     AbstractBufferedFile,
 )
+from faststream_objstore.filesystem.paths import file_errors
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore, PutMode
 
@@ -43,6 +44,7 @@ class Upload:
     """
 
     def __init__(self, store: ObjectStore, name: str, mode: PutMode) -> None:
+        self._path = f"{store.bucket}/{name}"
         # One piece is sent while the next is collected.
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._put = asyncio.ensure_future(store.put(name, self._content(), mode=mode))
@@ -55,7 +57,8 @@ class Upload:
         """Pass the next piece; `None` marks the end.
 
         Raises:
-            ObjStoreError: If the put has failed.
+            OSError: If the put has failed, for a reason that files have too.
+            ObjStoreError: If it has failed for another reason.
         """
         handing = asyncio.ensure_future(self._pieces.put(piece))
         try:
@@ -63,12 +66,14 @@ class Upload:
         finally:
             handing.cancel()
         if self._put.done():
-            self._put.result()
+            with file_errors(self._path):
+                self._put.result()
 
     async def finish(self) -> ObjectInfo:
         """Complete it; the object then exists."""
         await self.write(None)
-        return await self._put
+        with file_errors(self._path):
+            return await self._put
 
     async def abort(self) -> None:
         """Leave the object unchanged."""

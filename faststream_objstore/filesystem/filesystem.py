@@ -13,7 +13,10 @@ from typing import Any, ClassVar
 from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
+from nats.aio.client import Client
 
+from faststream_objstore.backends.jetstream.servers import without_users
+from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.filesystem.changes import ChangeVerbs
 from faststream_objstore.filesystem.files import AsyncObjectFile, ObjectFile, Upload
 from faststream_objstore.filesystem.listing import ListingVerbs
@@ -66,6 +69,7 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
         store: ObjectStore | None = None,
         **options: Any,
     ) -> None:
+        _require_known(options)
         super().__init__(**options)
         self._is_bound = store is not None
         self._stores: Stores
@@ -86,6 +90,17 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
             )
             raise TypeError(msg)
         return super().__reduce__()
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """As fsspec's; without the password there is no `connect_options` either."""
+        found: dict[str, Any] = super().to_dict(include_password=include_password)
+        if not include_password:
+            found.pop("connect_options", None)
+            if found.get("servers"):
+                found["servers"] = without_users(found["servers"])
+            # The addresses are the only argument that has a place.
+            found["args"] = [without_users(one) for one in found["args"]]
+        return found
 
     # Content
 
@@ -169,7 +184,7 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
     async def _get(
         self, rpath: Any, lpath: Any, recursive: bool = False, **options: Any
     ) -> Any:
-        if isinstance(lpath, str):
+        if not isinstance(lpath, (list, tuple)):
             # Some versions of fsspec create the folders of every name.
             for path in await self._expand_path(rpath, recursive=recursive):
                 name = self.split(path)[1]
@@ -251,6 +266,30 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
         await self._stores.close()
 
     close: Any = sync_wrapper(_close_all)
+
+
+# Left alone, they would be without effect: fsspec keeps whatever it is given.
+_CONNECTION = frozenset(inspect.signature(Client.connect).parameters) - {"self", "servers"}
+_ADDRESS = frozenset({"server", "url", "urls", "host", "hosts", "port"})
+
+
+def _require_known(options: dict[str, Any]) -> None:
+    """Refuse options that belong elsewhere.
+
+    Raises:
+        InvalidOptionError: If there is one.
+    """
+    for name in options:
+        if name in _CONNECTION or name == "creds":
+            key = "user_credentials" if name == "creds" else name
+            msg = (
+                f"The file system has no option {name!r} of its own; give it as "
+                f"connect_options={{{key!r}: ...}}."
+            )
+            raise InvalidOptionError(msg)
+        if name in _ADDRESS:
+            msg = f"The file system has no option {name!r}; give the address as servers=."
+            raise InvalidOptionError(msg)
 
 
 def _limit(given: int | None, default: int, size: int | None) -> int:

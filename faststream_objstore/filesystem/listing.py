@@ -13,7 +13,7 @@ from faststream_objstore.exceptions import (
     LinkIsABucketError,
     ObjectNotFoundError,
 )
-from faststream_objstore.filesystem.paths import ObjectPaths
+from faststream_objstore.filesystem.paths import ObjectPaths, file_errors
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 
@@ -47,6 +47,10 @@ class ListingVerbs(ObjectPaths):
     def _directory(path: str) -> dict[str, Any]:
         return {"name": path, "size": 0, "type": "directory"}
 
+    async def _buckets(self) -> list[str]:
+        with file_errors(""):
+            return await self._stores.names()
+
     async def _info(self, path: str, **_: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
         if not path:
@@ -68,7 +72,7 @@ class ListingVerbs(ObjectPaths):
         path = self._strip_protocol(path)
         entries: list[dict[str, Any]]
         if not path:
-            entries = [self._directory(one) for one in await self._stores.names()]
+            entries = [self._directory(one) for one in await self._buckets()]
         else:
             async with self._at(path) as (store, name):
                 prefix = name + "/" if name else ""
@@ -103,7 +107,7 @@ class ListingVerbs(ObjectPaths):
             raise ValueError(msg)
         path = self._strip_protocol(path)
         bucket, name = self.split(path)
-        buckets = [bucket] if bucket else await self._stores.names()
+        buckets = [bucket] if bucket else await self._buckets()
         found: dict[str, dict[str, Any]] = {}
         for one in buckets:
             if not path and not one.startswith(prefix):

@@ -2,14 +2,13 @@
 
 import errno
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from fsspec.utils import stringify_path
 
 from faststream_objstore.exceptions import (
-    BucketError,
     BucketNotFoundError,
     InvalidBucketNameError,
     LinkIsABucketError,
@@ -22,7 +21,22 @@ from faststream_objstore.filesystem.stores import Stores
 from faststream_objstore.models import validate_bucket_name
 from faststream_objstore.store import ObjectStore
 
-__all__ = ("ObjectPaths",)
+__all__ = ("ObjectPaths", "file_errors")
+
+
+@contextmanager
+def file_errors(path: str) -> Iterator[None]:
+    """Raise what a store raises as Python's file errors."""
+    try:
+        yield
+    except (ObjectNotFoundError, BucketNotFoundError, InvalidBucketNameError) as error:
+        raise FileNotFoundError(errno.ENOENT, str(error), path) from error
+    except ObjectAlreadyExists as error:
+        raise FileExistsError(errno.EEXIST, str(error), path) from error
+    except LinkIsABucketError as error:
+        raise IsADirectoryError(errno.EISDIR, str(error), path) from error
+    except PermissionDeniedError as error:
+        raise PermissionError(errno.EACCES, str(error), path) from error
 
 
 class ObjectPaths(AsyncFileSystem):
@@ -47,19 +61,13 @@ class ObjectPaths(AsyncFileSystem):
     async def _at(self, path: str) -> AsyncGenerator[tuple[ObjectStore, str], None]:
         """The store and the name of a path; errors are raised as Python's file errors."""
         bucket, name = self.split(path)
-        try:
-            # It is not a valid bucket name, so it does not exist either.
-            yield await self._stores.open(validate_bucket_name(bucket)), name
-        except (ObjectNotFoundError, BucketNotFoundError, InvalidBucketNameError) as error:
-            if isinstance(error, BucketError):
+        with file_errors(path):
+            try:
+                # It is not a valid bucket name, so it does not exist either.
+                yield await self._stores.open(validate_bucket_name(bucket)), name
+            except BucketNotFoundError:
                 self._stores.forget(bucket)
-            raise FileNotFoundError(errno.ENOENT, str(error), path) from error
-        except ObjectAlreadyExists as error:
-            raise FileExistsError(errno.EEXIST, str(error), path) from error
-        except LinkIsABucketError as error:
-            raise IsADirectoryError(errno.EISDIR, str(error), path) from error
-        except PermissionDeniedError as error:
-            raise PermissionError(errno.EACCES, str(error), path) from error
+                raise
 
     @staticmethod
     def _require_name(path: str, name: str) -> None:

@@ -6,21 +6,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 
 from faststream_objstore.backends.jetstream import JetStreamServer
-from faststream_objstore.exceptions import ServerUnreachableError
+from faststream_objstore.backends.jetstream.servers import addresses, connect
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 
 __all__ = ("ConnectedStores", "OneStore", "Stores", "default_servers")
-
-# Long enough for a server to restart, but not too long for a wrong address.
-_ATTEMPTS = 20
-_SECONDS_BETWEEN = 0.25
 
 
 def default_servers() -> str:
@@ -85,7 +80,7 @@ class ConnectedStores:
     """The buckets of a server, on a connection that is made at the first call.
 
     Args:
-        servers: The server's address, or several of a cluster.
+        servers: The server's address, or several of a cluster, in one text or several.
         options: What else `nats.connect` takes.
         timeout: Seconds that one step may take.
     """
@@ -94,7 +89,7 @@ class ConnectedStores:
         self, servers: str | Sequence[str], options: Mapping[str, Any], timeout: float
     ) -> None:
         self.client: Client | None = None
-        self._servers = [servers] if isinstance(servers, str) else list(servers)
+        self._servers = addresses(servers)
         self._options = options
         self._timeout = timeout
         self._lock: asyncio.Lock | None = None
@@ -106,24 +101,8 @@ class ConnectedStores:
         async with self._lock:
             if self.client is None or self.client.is_closed:
                 self._stores.clear()
-                self.client = await self._connect()
+                self.client = await connect(self._servers, self._options)
         return JetStreamServer(self.client, timeout=self._timeout)
-
-    async def _connect(self) -> Client:
-        async def silent(_: Exception) -> None:
-            """What there is to say comes as an exception of the call."""
-
-        options: dict[str, Any] = {
-            "error_cb": silent,
-            "max_reconnect_attempts": _ATTEMPTS,
-            "reconnect_time_wait": _SECONDS_BETWEEN,
-            **self._options,
-        }
-        try:
-            return await nats.connect(self._servers, **options)
-        except (nats.errors.Error, OSError) as error:
-            msg = f"No NATS server can be used at {', '.join(self._servers)}: {error}"
-            raise ServerUnreachableError(msg) from error
 
     async def open(self, bucket: str) -> ObjectStore:
         """The store of a bucket that exists."""

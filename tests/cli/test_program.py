@@ -418,3 +418,28 @@ async def test_objects_expire_before_the_eyes_of_the_program(
     (status,) = objstore.values("status", name)
     assert status["object_ttl"] == 1
     assert objstore.run("get", f"{name}/x", "-").returncode == 1
+
+
+async def test_message_shows_no_password(tmp_path: Path) -> None:
+    def run() -> str:
+        return Program("nats://ann:secret@127.0.0.1:1,secret@127.0.0.1:1", tmp_path).failing(
+            "ls"
+        )
+
+    said = await asyncio.to_thread(run)
+    assert "No NATS server can be used at nats://***@127.0.0.1:1, ***@127.0.0.1:1: " in said
+    assert "secret" not in said
+
+
+async def test_address_names_several_servers_and_an_encoded_password(
+    tmp_path: Path,
+) -> None:
+    config = 'authorization { user: ann, password: "p@ss/w%rd" }'
+    async with NatsServer(config=config) as server:
+        host = server.url.removeprefix("nats://")
+        url = f"nats://ann:p%40ss%2Fw%25rd@127.0.0.1:1,nats://ann:p%40ss%2Fw%25rd@{host}"
+        program = Program(url, tmp_path)
+        await asyncio.to_thread(program, "put", "-", "box/x", "--create")
+        assert (await asyncio.to_thread(program, "ls")) == "box\n"
+        said = await asyncio.to_thread(program.failing, "ls", "other")
+        assert "p%40ss" not in said

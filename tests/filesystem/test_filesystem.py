@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from faststream_objstore.exceptions import (
     InvalidObjectNameError,
+    InvalidOptionError,
     ObjectChangedError,
     ServerUnreachableError,
 )
@@ -338,3 +339,151 @@ def test_program_that_used_it_ends_without_a_word(
         env=os.environ,
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_folder_that_is_moved_into_itself_is_refused(fs: FS, bucket: str) -> None:
+    fs.pipe({f"{bucket}/a/1": b"1", f"{bucket}/a/b/2": b"2"})
+    with pytest.raises(OSError, match="moved into itself"):
+        fs.mv(f"{bucket}/a", f"{bucket}/a/b", recursive=True)
+    assert fs.cat(fs.find(bucket)) == {f"{bucket}/a/1": b"1", f"{bucket}/a/b/2": b"2"}
+
+
+def test_what_is_not_moved_is_not_deleted(fs: FS, bucket: str) -> None:
+    fs.pipe({f"{bucket}/a/1": b"1", f"{bucket}/a/b/2": b"2"})
+    fs.mv(f"{bucket}/a", f"{bucket}/c", recursive=True, maxdepth=1)
+    assert fs.find(bucket) == [f"{bucket}/a/b/2", f"{bucket}/c/1"]
+
+
+async def test_object_that_is_put_while_its_folder_is_moved_stays(store: ObjectStore) -> None:
+    await store.put("a/1", b"1")
+
+    class Busy(ObjectStoreFileSystem):
+        async def _mv_file(self, path1: str, path2: str, **options: Any) -> None:
+            await super()._mv_file(path1, path2, **options)
+            await store.put("a/new", b"2")
+
+    fs = Busy(store=store, loop=asyncio.get_running_loop(), skip_instance_cache=True)
+    await asyncio.to_thread(fs.mv, f"{store.bucket}/a", f"{store.bucket}/b", recursive=True)
+    assert [info.name for info in await store.list()] == ["a/new", "b/1"]
+
+
+def test_folders_move_as_they_are_copied(fs: FS, bucket: str) -> None:
+    fs.pipe({f"{bucket}/a/1": b"1", f"{bucket}/a/b/2": b"2"})
+    # Into a folder that is there, as one that is named, its content, and by a pattern.
+    fs.pipe(f"{bucket}/there/x", b"x")
+    fs.mv(f"{bucket}/a", f"{bucket}/there", recursive=True)
+    assert fs.find(f"{bucket}/there/a") == [f"{bucket}/there/a/1", f"{bucket}/there/a/b/2"]
+    fs.mv(f"{bucket}/there/a/", f"{bucket}/c", recursive=True)
+    assert fs.find(f"{bucket}/c") == [f"{bucket}/c/1", f"{bucket}/c/b/2"]
+    fs.mv(f"{bucket}/c/*", f"{bucket}/d/", recursive=True)
+    assert fs.find(bucket) == [f"{bucket}/d/1", f"{bucket}/d/b/2", f"{bucket}/there/x"]
+    with pytest.raises(IsADirectoryError):
+        fs.mv(f"{bucket}/d", f"{bucket}/e")
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_no_kind_of_target_lets_names_lead_out_of_it(
+    fs: FS, bucket: str, tmp_path: Path, as_path: type
+) -> None:
+    fs.pipe(f"{bucket}/in/../up", b"x")
+    with pytest.raises(InvalidObjectNameError, match="leads out of the folder"):
+        fs.get(f"{bucket}/in", as_path(tmp_path / "a"), recursive=True)
+    assert list(tmp_path.rglob("up")) == []
+
+
+AUTH = 'authorization { user: ann, password: "p@ss/w%rd" }'
+
+
+async def test_server_that_refuses_the_user_says_so_without_the_password() -> None:
+    async with NatsServer(config=AUTH) as server:
+        host = server.url.removeprefix("nats://")
+        fs = ObjectStoreFileSystem(f"nats://ann:wrong@{host}", skip_instance_cache=True)
+        with pytest.raises(ServerUnreachableError, match="Authorization Violation") as raised:
+            await asyncio.to_thread(fs.ls, "")
+    assert f"nats://***@{host}" in str(raised.value)
+    assert "wrong" not in str(raised.value)
+
+
+async def test_password_in_an_address_may_be_percent_encoded() -> None:
+    async with NatsServer(config=AUTH) as server:
+        host = server.url.removeprefix("nats://")
+        # As the nats command takes it; the first server is not there.
+        servers = f"nats://ann:p%40ss%2Fw%25rd@127.0.0.1:1, nats://ann:p%40ss%2Fw%25rd@{host}"
+        fs = ObjectStoreFileSystem(servers, skip_instance_cache=True)
+        assert await asyncio.to_thread(fs.ls, "") == []
+        await asyncio.to_thread(fs.close)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"user": "ann", "password": "secret"}, "connect_options={'user': ...}"),
+        ({"token": "secret"}, "connect_options={'token': ...}"),
+        ({"creds": "a.creds"}, "connect_options={'user_credentials': ...}"),
+        ({"url": "nats://127.0.0.1:1"}, "give the address as servers="),
+        ({"server": "nats://127.0.0.1:1"}, "give the address as servers="),
+    ],
+)
+def test_option_that_would_be_without_effect_is_refused(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidOptionError) as raised:
+        fsspec.filesystem("objstore", **options)
+    assert said in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_description_without_the_password_has_none() -> None:
+    servers = "nats://ann:secret@127.0.0.1:1,nats://127.0.0.1:2"
+    options: dict[str, Any] = {"connect_options": {"password": "secret"}}
+    for fs in (
+        ObjectStoreFileSystem(servers, **options),
+        ObjectStoreFileSystem(servers=servers, **options),
+    ):
+        assert "secret" in fs.to_json()
+        without = fs.to_dict(include_password=False)
+        assert "secret" not in str(without)
+        assert "['nats://127.0.0.1:1', 'nats://127.0.0.1:2']" in str(without)
+
+
+async def test_user_without_rights_gets_the_error_that_files_have() -> None:
+    config = """
+    accounts { A: { jetstream: enabled, users: [
+        {user: ann, password: a},
+        {user: bob, password: b, permissions: {publish: [
+            "$JS.API.INFO", "$JS.API.STREAM.INFO.>", "$JS.API.DIRECT.GET.>"
+        ]}},
+        {user: eve, password: e, permissions: {publish: {deny: ">"}}},
+    ] } }
+    """
+
+    async with NatsServer(config=config) as server:
+
+        def use(name: str) -> FS:
+            options = {"user": name, "password": name[0]}
+            return ObjectStoreFileSystem(
+                server.url, connect_options=options, skip_instance_cache=True
+            )
+
+        def work() -> None:
+            ann, bob, eve = use("ann"), use("bob"), use("eve")
+            ann.mkdir("box")
+            with pytest.raises(PermissionError):
+                bob.mkdir("other")
+            # What is sent in one go, and what is not.
+            for size in (1, WRITE_BLOCK * 3):
+                with pytest.raises(PermissionError), bob.open("box/x", "wb") as file:
+                    file.write(bytes(size))
+            for verb, path in ((eve.ls, ""), (eve.find, ""), (eve.mkdir, "x")):
+                with pytest.raises(PermissionError):
+                    verb(path)
+            file = ann.open("box/y", "xb")
+            file.write(bytes(WRITE_BLOCK * 3))
+            ann.pipe("box/y", b"first")
+            with pytest.raises(FileExistsError):
+                file.close()
+            assert ann.cat("box/y") == b"first"
+            for one in (ann, bob, eve):
+                one.close()
+
+        await asyncio.to_thread(work)
