@@ -134,13 +134,22 @@ class BulkVerbs(StoreHandle):
             What was copied, by the names of the copies.
 
         Raises:
-            InvalidOptionError: If the objects would be copied onto themselves.
+            InvalidOptionError: If objects would be copied onto themselves, or onto others
+                that are copied too: what comes of those would depend on which is first.
             BulkError: If some could not be copied.
         """
         if bucket in {None, self._bucket} and to == prefix:
             self._refuse("copy_all() onto the same names; give another bucket, or `to`")
-        run = BulkRun(self, concurrency, progress)
+        run = BulkRun(self, concurrency, progress, into=bucket)
         infos = await self._store.list(prefix=prefix, pattern=pattern)
+        if bucket in {None, self._bucket}:
+            copied = {to + info.name[len(prefix) :] for info in infos}
+            onto = next((info.name for info in infos if info.name in copied), None)
+            if onto is not None:
+                self._refuse(
+                    f"copy_all() would replace {onto!r}, which is to be copied too; give "
+                    "another `to`, or a prefix or pattern that leaves the copies out"
+                )
 
         async def copy(info: ObjectInfo) -> None:
             copied = await self._store.copy(

@@ -28,14 +28,27 @@ T = TypeVar("T")
 
 
 class BulkRun:
-    """One call of a bulk method: what has been done so far, and what failed."""
+    """One call of a bulk method: what has been done so far, and what failed.
+
+    Args:
+        handle: The bucket.
+        concurrency: How many objects at a time.
+        progress: Called with the number of objects done, and the total.
+        into: Another bucket that each of them is written to.
+    """
 
     def __init__(
-        self, handle: StoreHandle, concurrency: int, progress: Progress | None
+        self,
+        handle: StoreHandle,
+        concurrency: int,
+        progress: Progress | None,
+        *,
+        into: str | None = None,
     ) -> None:
         require_concurrency(handle.bucket, concurrency)
         self.result: BulkResult = BulkResult()
         self._bucket = handle.bucket
+        self._buckets = {handle.bucket, into}
         self._concurrency = concurrency
         self._progress = progress
         self._size = 0
@@ -83,7 +96,7 @@ class BulkRun:
         """Whether each of the others would fail in the same way."""
         if isinstance(error, (BucketNotFoundError, BucketReadOnlyError, BucketSealedError)):
             # A link may lead into a deleted bucket; that concerns only this object.
-            return error.bucket == self._bucket
+            return error.bucket in self._buckets
         return isinstance(error, NotConnectedError)
 
     def end(self, what: str) -> BulkResult:

@@ -171,4 +171,9 @@ def beside(path: Path) -> tuple[Path, int]:
     temporary = path.with_name(f".{path.name[:50]}.{os.urandom(6).hex()}.part")
     # Not `tempfile`: its files are private to the user whatever the umask says.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    return temporary, os.open(temporary, flags, 0o666)
+    try:
+        return temporary, os.open(temporary, flags, 0o666)
+    except OSError as error:
+        # Nobody knows the temporary name.
+        error.filename = str(path)
+        raise

@@ -277,7 +277,10 @@ def test_watch_ends_when_it_is_terminated(objstore: Program, bucket: str) -> Non
         (("put", "no/such/file", "new/x", "--create"), "No such file or directory"),
         (("sync", "no/such/folder", "new/"), "Not a directory"),
         (("put", "-", "a bucket/x", "--create"), "'a bucket' is not a bucket name"),
-        (("--server", "nats://127.0.0.1:1", "ls"), "nats://127.0.0.1:1 cannot be used"),
+        (
+            ("--server", "nats://127.0.0.1:1", "ls"),
+            "No NATS server can be used at nats://127.0.0.1:1",
+        ),
     ],
 )
 def test_failure_is_one_line_and_the_exit_code_one(

@@ -8,6 +8,7 @@ import pytest
 from faststream_objstore import BulkError, BulkResult, ObjectInfo, ObjectStore
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.exceptions import (
+    BucketNotFoundError,
     BucketSealedError,
     InvalidObjectNameError,
     InvalidOptionError,
@@ -103,6 +104,30 @@ async def test_what_cannot_be_copied_is_named_and_the_rest_is_copied(
         await soon(store.copy_all(to="copy/"))
     assert raised.value.result.done == ["copy/a"]
     assert list(raised.value.result.failed) == ["link"]
+
+
+async def test_objects_are_not_copied_onto_others_that_are_copied(store: ObjectStore) -> None:
+    await store.put("b", b"b")
+    await store.put("z/b", b"z")
+
+    with pytest.raises(InvalidOptionError, match="would replace 'z/b', which is to be copied"):
+        await store.copy_all(to="z/")
+    assert await names(store) == ["b", "z/b"]
+    # Those that are not copied are replaced, as ever.
+    assert (await store.copy_all(pattern="*", to="z/")).done == ["z/b"]
+    assert await store.get("z/b") == b"b"
+
+
+async def test_bucket_that_cannot_take_copies_stops_the_call_with_its_own_error(
+    store: ObjectStore, other_store: ObjectStore
+) -> None:
+    await store.put("a", b"1")
+    await store.put("b", b"1")
+    with pytest.raises(BucketNotFoundError, match="'no-such-bucket'"):
+        await soon(store.copy_all(to="copy/", bucket="no-such-bucket"))
+    await other_store.seal()
+    with pytest.raises(BucketSealedError, match=other_store.bucket):
+        await soon(store.copy_all(to="copy/", bucket=other_store.bucket))
 
 
 async def test_get_many_gives_contents_in_the_order_given(store: ObjectStore) -> None:

@@ -131,8 +131,10 @@ async def test_get_file_where_it_cannot_write_leaves_nothing(
     folder = tmp_path / "folder"
     folder.mkdir()
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as raised:
         await soon(store.get_file("name", tmp_path / "missing" / "file"))
+    # Not that of the temporary file.
+    assert raised.value.filename == str(tmp_path / "missing" / "file")
     with pytest.raises(OSError, match="directory"):
         await soon(store.get_file("name", folder))
 
