@@ -72,6 +72,54 @@ async def test_requests_are_made_again_while_a_leader_is_elected(
     await soon(server.delete(bucket_name))
 
 
+class Silent(Leaderless):
+    """Answers nothing at first, as a server that is killed with the requests in hand."""
+
+    async def _answer(self, message: Any) -> None:
+        verb = message.subject.removeprefix(self.prefix + ".")
+        kind = ".".join(verb.split(".")[:2])
+        self.asked[kind] = self.asked.get(kind, 0) + 1
+        if self.asked[kind] > self.refusals:
+            await self.client.publish(f"$JS.API.{verb}", message.data, reply=message.reply)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_reads_are_asked_again_while_nobody_answers(
+    nats_client: Client, bucket_name: str, direct: bool
+) -> None:
+    config = wire.stream_config(ObjectStoreConfig(bucket=bucket_name))
+    config["allow_direct"] = direct
+    real = JetStreamServer(nats_client)
+    await soon(
+        ObjectStore.on(await soon(real.create(bucket_name, config))).put("cat", b"meow")
+    )
+    silent = Silent(nats_client, f"silent.{bucket_name}", refusals=1)
+    await silent.start()
+
+    store = ObjectStore.on(
+        await soon(
+            JetStreamServer(nats_client, prefix=silent.prefix, timeout=8).open(bucket_name)
+        )
+    )
+    assert (await soon(store.get_info("cat"))).size == 4
+
+    assert silent.asked == {"STREAM.INFO": 2, "DIRECT.GET" if direct else "STREAM.MSG": 2}
+    await soon(real.delete(bucket_name))
+
+
+async def test_what_changes_something_is_asked_once(
+    nats_client: Client, bucket_name: str
+) -> None:
+    silent = Silent(nats_client, f"silent.{bucket_name}", refusals=100)
+    await silent.start()
+    server = JetStreamServer(nats_client, prefix=silent.prefix, timeout=1.5)
+
+    with pytest.raises(StoreTimeoutError, match=r"within 1\.5 s"):
+        await soon(server.delete(bucket_name))
+
+    assert silent.asked["STREAM.DELETE"] == 1
+
+
 async def test_an_election_that_takes_longer_than_the_timeout_is_told(
     nats_client: Client, bucket_name: str
 ) -> None:

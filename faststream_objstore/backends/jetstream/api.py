@@ -54,6 +54,15 @@ __all__ = (
 )
 
 # Error codes from the server's errors.json.
+# The verbs that change nothing, and may be asked twice.
+_READING = (
+    "CONSUMER.INFO.",
+    "CONSUMER.LIST.",
+    "INFO",
+    "STREAM.INFO.",
+    "STREAM.MSG.GET.",
+    "STREAM.NAMES",
+)
 _STREAM_NOT_FOUND = 10059
 _STREAM_EXISTS = 10058
 _STREAM_SEALED = 10109
@@ -302,7 +311,7 @@ class JetStreamAPI:
             body: The JSON of the request.
             bucket: The bucket that errors name.
             timeout: Seconds until the answer. While a leader is being elected, the request is
-                repeated within that time.
+                repeated within that time, and if it only reads, while nobody answers.
 
         Raises:
             ObjStoreError: The error that `refusal` makes of the answer.
@@ -310,7 +319,10 @@ class JetStreamAPI:
         """
         payload = b"" if body is None else json.dumps(body).encode()
         subject = f"{self.prefix}.{verb}"
-        reply = await self.connection.request(subject, payload, timeout=timeout, bucket=bucket)
+        repeat = verb.startswith(_READING)
+        reply = await self.connection.request(
+            subject, payload, timeout=timeout, bucket=bucket, repeat=repeat
+        )
         pauses: Pauses | None = None
         while True:
             try:
@@ -327,7 +339,7 @@ class JetStreamAPI:
                 self._answered = True
                 return answer
             reply = await self.connection.request(
-                subject, payload, timeout=pauses.left, bucket=bucket
+                subject, payload, timeout=pauses.left, bucket=bucket, repeat=repeat
             )
 
     @staticmethod

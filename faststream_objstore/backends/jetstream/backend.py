@@ -167,7 +167,9 @@ class JetStreamBackend:
             if leader or not self._direct:
                 return await self._leader_get(subject)
             asked = self._direct_get + subject
-            reply = await connection.request(asked, timeout=self.timeout, bucket=self.bucket)
+            reply = await connection.request(
+                asked, timeout=self.timeout, bucket=self.bucket, repeat=True
+            )
             headers = reply.headers or {}
             if "Nats-Sequence" in headers:
                 return self._read(headers, reply.data, subject, asked)

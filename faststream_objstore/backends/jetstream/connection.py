@@ -60,6 +60,9 @@ def status_of(message: Msg) -> str | None:
     return headers.get("Status") if headers else None
 
 
+# The first pause before a request that nobody has answered is sent again.
+_REPEAT_SECONDS = 1.0
+
 _unsubscribing: set["asyncio.Task[None]"] = set()
 
 
@@ -316,6 +319,7 @@ class Connection(ConnectionErrors):
         bucket: str | None = None,
         headers: dict[str, str] | None = None,
         resend: bool = True,
+        repeat: bool = False,
         late: LateReplies | None = None,
     ) -> Msg:
         """Publish, and return the first reply; "no responders" counts as a reply.
@@ -327,6 +331,8 @@ class Connection(ConnectionErrors):
             bucket: The bucket that errors name.
             headers: The headers.
             resend: Publish again if the connection is lost in the meantime.
+            repeat: Publish again while there is no reply, at growing intervals: for what only
+                reads. A server that is killed, or that is elected just now, answers nothing.
             late: Takes the replies after the first one.
 
         Raises:
@@ -338,12 +344,15 @@ class Connection(ConnectionErrors):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         waiting = self._waiting
+        patience = _REPEAT_SECONDS if repeat else timeout
+        token = ""
         try:
             if self._subscription is None:
                 await self.open_replies(bucket=bucket)
             while True:
                 future: _Reply = loop.create_future()
-                token = str(next(self._tokens))
+                # The first reply counts, whichever of the repeated requests it answers.
+                token = token if repeat and token else str(next(self._tokens))
                 self._replies[token] = future, subject, bucket
                 if late is not None:
                     self._routes[token] = late.hear
@@ -357,7 +366,8 @@ class Connection(ConnectionErrors):
                         headers=headers,
                         bucket=bucket,
                     )
-                    waiting.add(future, deadline, generation)
+                    asked_until = min(deadline, loop.time() + patience) if repeat else deadline
+                    waiting.add(future, asked_until, generation)
                     message = await future
                 finally:
                     self._replies.pop(token, None)
@@ -366,6 +376,9 @@ class Connection(ConnectionErrors):
                     if isinstance(message, PermissionDeniedError):
                         raise message
                     return message
+                if repeat and loop.time() < deadline:
+                    patience *= 2
+                    continue
                 if self.reconnects == generation or loop.time() >= deadline:
                     raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
                 if not resend:
@@ -382,6 +395,7 @@ class Connection(ConnectionErrors):
                 bucket=bucket,
                 headers=headers,
                 resend=resend,
+                repeat=repeat,
                 late=late,
             )
 
