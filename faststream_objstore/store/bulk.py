@@ -1,39 +1,23 @@
 """Operations on many objects: each independent, a few at a time, continuing after failures."""
 
 import asyncio
-import hashlib
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    Awaitable,
-    Callable,
     Iterable,
-    Iterator,
     Sequence,
 )
-from contextlib import aclosing, suppress
-from datetime import timedelta
+from contextlib import aclosing
 from functools import partial
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 from ..exceptions import (
-    InvalidObjectNameError,
     InvalidOptionError,
-    ObjectChangedError,
-    ObjectNotFoundError,
-    ObjectTooLargeError,
-    RevisionMismatchError,
-    UnsupportedDataError,
 )
-from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
-from . import files, paths
+from ..models import BulkResult, ObjectData, ObjectInfo
 from .ahead import Ahead
-from .bulk_run import BulkRun, require_concurrency
-from .expiry import life_of
+from .bulk_run import BulkRun, deleting, require_concurrency
 from .handle import StoreHandle
-from .hops import Hops
 from .put import Progress
 from .several import Target, read_several
 
@@ -43,11 +27,6 @@ if TYPE_CHECKING:
 __all__ = ("BulkVerbs",)
 
 T = TypeVar("T")
-
-# A file of one chunk is read or written in one go: opening it as a stream costs as much as the
-# rest of a small put.
-_SMALL = DEFAULT_CHUNK_SIZE
-_HASHED_AT_ONCE = 1024 * 1024
 
 
 class BulkVerbs(StoreHandle):
@@ -98,17 +77,8 @@ class BulkVerbs(StoreHandle):
             self._refuse('delete_all() needs a prefix or a pattern; pattern="**" means all')
         run = BulkRun(self, concurrency, progress)
         infos = await self._store.list(prefix=prefix, pattern=pattern)
-        await run.each(infos, self._delete_listed(run), key=lambda info: info.name)
+        await run.each(infos, deleting(self._store, run), key=lambda info: info.name)
         return len(run.end("deleted").deleted)
-
-    def _delete_listed(self, run: BulkRun) -> Callable[[ObjectInfo], Awaitable[None]]:
-        async def delete(info: ObjectInfo) -> None:
-            # Put again, or expired: either way, the listed version is gone.
-            with suppress(RevisionMismatchError, ObjectNotFoundError):
-                if await self._store.delete(info):
-                    run.result.deleted.append(info.name)
-
-        return delete
 
     async def copy_all(
         self,
@@ -160,150 +130,6 @@ class BulkVerbs(StoreHandle):
         await run.each(infos, copy, key=lambda info: info.name)
         return run.end("copied")
 
-    async def put_dir(
-        self,
-        path: str | PathLike[str],
-        prefix: str = "",
-        *,
-        concurrency: int = 16,
-        progress: Progress | None = None,
-        ttl: timedelta | float | None = None,
-    ) -> BulkResult:
-        """Store all files below a folder, named by their paths within it.
-
-        Args:
-            path: The folder. Symbolic links that lead out of it are not followed.
-            prefix: What the names begin with; it ends with `/`.
-            concurrency: How many are put at a time.
-            progress: Called with the number of files done, and the total.
-            ttl: How long each object lives, as for `put`.
-
-        Returns:
-            What was put.
-
-        Raises:
-            InvalidOptionError: If `ttl` is invalid.
-            OSError: If the folder cannot be read.
-            BulkError: If some files could not be stored.
-
-        Example:
-            ```python
-            await store.put_dir("site", "www/")  # site/css/a.css is www/css/a.css
-            ```
-        """
-        self._require_folder(prefix)
-        life_of(self._bucket, prefix, ttl)
-        run = BulkRun(self, concurrency, progress)
-        found = await asyncio.to_thread(paths.walk, Path(path))
-        hops = Hops()
-
-        async def put(file: paths.Found) -> None:
-            info = await self._put_found(file, prefix, hops, ttl)
-            run.did(info.name, info.size)
-
-        await run.each(found, put, key=lambda file: prefix + file.name)
-        return run.end("put")
-
-    async def get_dir(
-        self,
-        prefix: str,
-        path: str | PathLike[str],
-        *,
-        concurrency: int = 16,
-        progress: Progress | None = None,
-    ) -> BulkResult:
-        """Write all objects below a prefix to files in a folder.
-
-        Each file appears complete and verified, or not at all. Nothing is written outside
-        the folder. Refused are names that are not paths below it (`..`, absolute paths,
-        NUL), names that differ from another one only in case, and names that lead out of it
-        through a symbolic link.
-
-        Args:
-            prefix: What the names begin with; it ends with `/`, or is empty for all.
-            path: The folder; created if it is missing.
-            concurrency: How many are fetched at a time.
-            progress: Called with the number of objects done, and the total.
-
-        Returns:
-            What was fetched.
-
-        Raises:
-            BulkError: If some could not be fetched, or were refused.
-        """
-        self._require_folder(prefix)
-        run = BulkRun(self, concurrency, progress)
-        infos = await self._store.list(prefix=prefix)
-        folder = await asyncio.to_thread(paths.Folder, Path(path))
-        hops = Hops()
-        colliding = paths.collisions(info.name[len(prefix) :] for info in infos)
-
-        async def get(info: ObjectInfo) -> None:
-            name = info.name[len(prefix) :]
-            # Names that are not paths are reported first.
-            paths.relative(name)
-            if name in colliding:
-                msg = (
-                    f"Bucket '{self._bucket}': {info.name!r} and "
-                    f"{prefix + colliding[name]!r} cannot both be files of one folder on "
-                    "every system; get them one by one."
-                )
-                raise InvalidObjectNameError(msg, bucket=self._bucket, name=info.name)
-            got = await self._get_into(folder, hops, info, name)
-            run.did(info.name, got.size)
-
-        await run.each(infos, get, key=lambda info: info.name)
-        return run.end("fetched")
-
-    async def sync(
-        self,
-        path: str | PathLike[str],
-        prefix: str = "",
-        *,
-        delete: bool = False,
-        concurrency: int = 16,
-        progress: Progress | None = None,
-    ) -> BulkResult:
-        """Make the objects below a prefix match the files below a folder.
-
-        A file is sent if its object does not exist, or has another size or SHA-256.
-
-        Args:
-            path: The folder. Symbolic links that lead out of it are not followed.
-            prefix: What the names begin with; it ends with `/`.
-            delete: Delete the objects below the prefix that have no file. This is not done if
-                anything failed; objects that are put in the meantime stay.
-            concurrency: How many files are compared and put at a time.
-            progress: Called with the number of files done, and the total.
-
-        Returns:
-            What was put, what was already up to date, and what was deleted.
-
-        Raises:
-            OSError: If the folder cannot be read.
-            BulkError: If some files could not be stored, or objects deleted.
-        """
-        self._require_folder(prefix)
-        run = BulkRun(self, concurrency, progress)
-        found = await asyncio.to_thread(paths.walk, Path(path))
-        listed = {info.name: info for info in await self._store.list(prefix=prefix)}
-        hops = Hops()
-
-        async def compare(file: paths.Found) -> None:
-            info = listed.get(prefix + file.name)
-            if info is not None and not file.problem and await _is_same(file, info, hops):
-                run.result.unchanged.append(info.name)
-                return
-            put = await self._put_found(file, prefix, hops)
-            run.did(put.name, put.size)
-
-        await run.each(found, compare, key=lambda file: prefix + file.name)
-        if delete and not run.result.failed:
-            kept = {prefix + file.name for file in found}
-            extra = [info for name, info in listed.items() if name not in kept]
-            await run.each(extra, self._delete_listed(run), key=lambda info: info.name)
-        return run.end("synchronised")
-
     async def get_many(
         self,
         names: Iterable[str | ObjectInfo] | AsyncIterable[str | ObjectInfo],
@@ -352,62 +178,6 @@ class BulkVerbs(StoreHandle):
         """
         return await read_several(await self._source(), targets, max_size=max_size)
 
-    async def _put_found(
-        self,
-        file: paths.Found,
-        prefix: str,
-        hops: Hops,
-        ttl: timedelta | float | None = None,
-    ) -> ObjectInfo:
-        name = prefix + file.name
-        if file.problem:
-            msg = f"Bucket '{self._bucket}': {str(file.path)!r} is not stored: {file.problem}."
-            raise UnsupportedDataError(msg, bucket=self._bucket, name=name)
-        if file.size > _SMALL:
-            return await self._store.put_file(name, file.path, ttl=ttl)
-        data = await hops.run(file.path.read_bytes)
-        return await self._store.put(name, data, filename=file.path.name, ttl=ttl)
-
-    async def _get_into(
-        self, folder: paths.Folder, hops: Hops, info: ObjectInfo, relative: str
-    ) -> ObjectInfo:
-        try:
-            # As it was listed: its metadata need not be read again.
-            return await self._save(folder, hops, info, relative, size=info.size)
-        except ObjectChangedError:
-            return await self._save(folder, hops, info.name, relative)
-
-    async def _save(
-        self,
-        folder: paths.Folder,
-        hops: Hops,
-        target: str | ObjectInfo,
-        relative: str,
-        *,
-        size: int = 0,
-    ) -> ObjectInfo:
-        try:
-            data = await self._store.get(target, max_size=_SMALL) if size <= _SMALL else None
-        except ObjectTooLargeError:
-            # It is not known, or was small when it was listed.
-            data = None
-        if data is None:
-            path = await asyncio.to_thread(folder.place, relative)
-            return await self._store.get_file(target, path)
-
-        def write() -> None:
-            files.save_now(folder.place(relative), data)
-
-        # A cancelled thread keeps running; it leaves a complete file, or none.
-        await hops.run(write)
-        return data.info
-
-    def _require_folder(self, prefix: str) -> None:
-        if not isinstance(prefix, str) or (prefix and not prefix.endswith("/")):
-            self._refuse(
-                f"prefix={prefix!r} is not a folder's; end it with '/', or give '' for all"
-            )
-
     def _refuse(self, problem: str) -> NoReturn:
         msg = f"Bucket '{self._bucket}': {problem}."
         raise InvalidOptionError(msg, bucket=self._bucket)
@@ -416,25 +186,3 @@ class BulkVerbs(StoreHandle):
 async def _async(items: Iterable[T]) -> AsyncGenerator[T, None]:
     for item in items:
         yield item
-
-
-async def _is_same(file: paths.Found, info: ObjectInfo, hops: Hops) -> bool:
-    if info.is_link() or info.size != file.size or info.sha256 is None:
-        return False
-    if file.size > _SMALL:
-        # Beside the others, not in their way.
-        return await asyncio.to_thread(_sha256, file.path) == info.sha256
-    return await hops.run(lambda: _sha256(file.path)) == info.sha256
-
-
-def _sha256(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    for piece in _pieces(path):
-        digest.update(piece)
-    return digest.digest()
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(_HASHED_AT_ONCE):
-            yield piece

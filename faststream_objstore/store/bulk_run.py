@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import (
     Awaitable,
     Callable,
+    Coroutine,
+    Sequence,
 )
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import (
     BucketNotFoundError,
@@ -16,13 +20,18 @@ from ..exceptions import (
     BulkError,
     InvalidOptionError,
     NotConnectedError,
+    ObjectNotFoundError,
     ObjStoreError,
+    RevisionMismatchError,
 )
-from ..models import BulkResult
+from ..models import BulkResult, ObjectInfo
 from .handle import StoreHandle
 from .put import Progress, report
 
-__all__ = ("BulkRun", "require_concurrency")
+if TYPE_CHECKING:
+    from .store import ObjectStore
+
+__all__ = ("BulkRun", "deleting", "require_concurrency", "together")
 
 T = TypeVar("T")
 
@@ -52,6 +61,8 @@ class BulkRun:
         self._concurrency = concurrency
         self._progress = progress
         self._size = 0
+        self._passed = 0
+        self._total = 0
 
     def did(self, name: str, size: int) -> None:
         """Record what was done, and its size."""
@@ -60,37 +71,88 @@ class BulkRun:
 
     async def each(
         self,
-        items: list[T],
+        items: Sequence[T],
         act: Callable[[T], Awaitable[None]],
         *,
         key: Callable[[T], str],
+        most: int | None = None,
     ) -> None:
-        """Call `act` with each item, some at a time; record failures, and continue."""
+        """Call `act` with each item, some at a time; record failures, and continue.
+
+        Args:
+            items: The items.
+            act: What is done with each.
+            key: The name under which a failure is recorded.
+            most: How many at a time, if fewer than the caller of the method allows.
+        """
+        self.expect(len(items))
+        await self._work(
+            items,
+            lambda item: self.one(key(item), partial(act, item)),
+            min(self._concurrency, most or self._concurrency),
+        )
+
+    async def groups(
+        self,
+        items: Sequence[T],
+        act: Callable[[Sequence[T]], Awaitable[None]],
+        *,
+        size: int,
+    ) -> None:
+        """Call `act` with groups of items, which accounts for each of them.
+
+        Args:
+            items: The items.
+            act: What is done with a group: it calls `one` or `passed` for each item.
+            size: How many are in a group, if so many may be at work.
+        """
+        self.expect(len(items))
+        size = min(size, self._concurrency)
+        parts = [items[at : at + size] for at in range(0, len(items), size)]
+        await self._work(parts, act, self._concurrency // size)
+
+    def expect(self, count: int) -> None:
+        """Note that so many items are to be done, for the progress."""
+        self._total = max(self._total, self._passed + count)
+
+    async def one(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
+        """Call `act`, which is what is done with one item; record its failure.
+
+        Raises:
+            ObjStoreError: If all others would fail in the same way.
+        """
+        failure: Exception | None = None
+        try:
+            await act()
+        except (ObjStoreError, OSError) as error:
+            failure = error
+        await self.passed(name, failure)
+
+    async def passed(self, name: str, failure: Exception | None = None) -> None:
+        """Record that one item is done, or its failure.
+
+        Raises:
+            ObjStoreError: The failure, if all others would fail in the same way.
+        """
+        if failure is not None:
+            if self._stops(failure):
+                raise failure
+            self.result.failed[name] = failure
+        self._passed += 1
+        if self._progress is not None:
+            await report(self._progress, self._passed, self._total)
+
+    @staticmethod
+    async def _work(
+        items: Sequence[T], act: Callable[[T], Awaitable[None]], at_once: int
+    ) -> None:
         waiting = iter(items)
-        done = 0
 
         async def work() -> None:
-            nonlocal done
             for item in waiting:
-                try:
-                    await act(item)
-                except (ObjStoreError, OSError) as error:
-                    if self._stops(error):
-                        raise
-                    self.result.failed[key(item)] = error
-                done += 1
-                if self._progress is not None:
-                    await report(self._progress, done, len(items))
+                await act(item)
 
-        workers = [
-            asyncio.ensure_future(work()) for _ in range(min(self._concurrency, len(items)))
-        ]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await together([work() for _ in range(min(at_once, len(items)))])
 
     def _stops(self, error: Exception) -> bool:
         """Whether each of the others would fail in the same way."""
@@ -134,3 +196,26 @@ def require_concurrency(bucket: str, concurrency: int) -> None:
     if type(concurrency) is not int or concurrency < 1:
         msg = f"Bucket '{bucket}': concurrency must be a number from 1, got {concurrency!r}."
         raise InvalidOptionError(msg, bucket=bucket)
+
+
+async def together(doing: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Wait for all of them; the first error ends the others."""
+    tasks = [asyncio.ensure_future(one) for one in doing]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def deleting(store: "ObjectStore", run: BulkRun) -> Callable[[ObjectInfo], Awaitable[None]]:
+    """How one object is deleted as it was listed."""
+
+    async def delete(info: ObjectInfo) -> None:
+        # Put again, or expired: either way, the listed version is gone.
+        with suppress(RevisionMismatchError, ObjectNotFoundError):
+            if await store.delete(info):
+                run.result.deleted.append(info.name)
+
+    return delete

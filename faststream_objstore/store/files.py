@@ -28,6 +28,9 @@ __all__ = (
 # thread costs as much as writing about 100 KiB.
 _BATCH = 1024 * 1024
 
+# Not `tempfile`: its files are private to the user whatever the umask says.
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
 
 class WriteTarget(Protocol):
     """A file open for binary writing, sync or async (such as those of aiofiles and anyio)."""
@@ -130,23 +133,29 @@ async def save(
         raise
 
 
-def save_now(path: Path, data: bytes) -> None:
-    """As `save`, of a content that is there, without giving way."""
-    temporary, descriptor = beside(path)
+def save_now(path: str, temporary: str, data: bytes) -> None:
+    """As `save`, of a content that is there, without giving way.
+
+    Args:
+        path: The file, which is nothing but a regular file, or missing.
+        temporary: The temporary file, in the same folder.
+        data: The content.
+    """
+    descriptor = _created(temporary, path)
     try:
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            rest: bytes | memoryview = data
+            while (written := os.write(descriptor, rest)) < len(rest):
+                rest = memoryview(rest)[written:]
         finally:
             os.close(descriptor)
         os.replace(temporary, path)  # noqa: PTH105 - half of the time is the path's
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        os.unlink(temporary)  # noqa: PTH108
         raise
 
 
-def require_replaceable(path: Path) -> None:
+def require_replaceable(path: Path | str) -> None:
     """Refuse a folder, and a device or a pipe, which a file moved there would destroy.
 
     Raises:
@@ -169,10 +178,13 @@ def beside(path: Path) -> tuple[Path, int]:
     require_replaceable(path)
     # File names may have 255 bytes, and a character may take four of them.
     temporary = path.with_name(f".{path.name[:50]}.{os.urandom(6).hex()}.part")
-    # Not `tempfile`: its files are private to the user whatever the umask says.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return temporary, _created(temporary, path)
+
+
+def _created(temporary: Path | str, path: Path | str) -> int:
+    """Create a temporary file and open it."""
     try:
-        return temporary, os.open(temporary, flags, 0o666)
+        return os.open(temporary, _CREATE, 0o666)
     except OSError as error:
         # Nobody knows the temporary name.
         error.filename = str(path)

@@ -3,15 +3,20 @@
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from ..exceptions import InvalidObjectNameError
+from .files import require_replaceable, save_now
 
-__all__ = ("Folder", "Found", "collisions", "relative", "walk")
+__all__ = ("Folder", "Found", "collisions", "read_all", "relative", "walk")
 
 _WINDOWS = os.name == "nt"
+
+# Bytes that are read at a time from a file that has more than it had.
+_MORE = 1024 * 1024
 
 
 def relative(name: str) -> tuple[str, ...]:
@@ -82,7 +87,10 @@ class Folder:
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.root: Path = path.resolve()
-        self._made: set[Path] = {self.root}
+        # By the names of folders below the root: the path, and what is in them, folded.
+        self._made: dict[str, tuple[str, frozenset[str]]] = {}
+        self._token = os.urandom(6).hex()
+        self._count = count()
 
     def place(self, name: str) -> Path:
         """Where the file of a name goes; the folders above it are made.
@@ -92,18 +100,59 @@ class Folder:
                 leads out of it.
             OSError: If a folder cannot be made.
         """
-        path = self.root.joinpath(*relative(name))
-        if path.parent not in self._made:
-            real = path.parent.resolve()
+        relative(name)
+        return Path(self._above(name)[0], name.rpartition("/")[2])
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write the file of a name, which appears complete or not at all.
+
+        Args:
+            name: The name, which is a path.
+            data: The content.
+
+        Raises:
+            InvalidObjectNameError: If a symbolic link in the folder leads out of it.
+            OSError: If it cannot be written.
+        """
+        above, there = self._above(name)
+        last = name.rpartition("/")[2]
+        path = f"{above}{os.sep}{last}"
+        # Of what has just been made, nothing need be asked.
+        if there and _folded(last) in there:
+            require_replaceable(path)
+        # File names may have 255 bytes, and a character may take four of them.
+        part = f"{above}{os.sep}.{last[:50]}.{self._token}{next(self._count)}.part"
+        save_now(path, part, data)
+
+    def write_all(self, files: Iterable[tuple[str, bytes]]) -> list[Exception | None]:
+        """Write files; the failure of each, if it could not be written."""
+        failures: list[Exception | None] = []
+        for name, data in files:
+            try:
+                self.write(name, data)
+            except (InvalidObjectNameError, OSError) as error:
+                failures.append(error)
+            else:
+                failures.append(None)
+        return failures
+
+    def _above(self, name: str) -> tuple[str, frozenset[str]]:
+        """The folder of a file, which is made, and what was in it before."""
+        parent = name.rpartition("/")[0]
+        known = self._made.get(parent)
+        if known is None:
+            path = self.root.joinpath(*parent.split("/"))
+            real = path.resolve()
             if not real.is_relative_to(self.root):
                 msg = (
                     f"{name!r} is not written: a symbolic link in {str(self.root)!r} leads to "
                     f"{str(real)!r}, out of the folder; remove the link."
                 )
                 raise InvalidObjectNameError(msg, name=name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(path.parent)
-        return path
+            path.mkdir(parents=True, exist_ok=True)
+            there = frozenset(map(_folded, os.listdir(path)))  # noqa: PTH208
+            known = self._made[parent] = (str(path), there)
+        return known
 
 
 class Found(NamedTuple):
@@ -117,9 +166,42 @@ class Found(NamedTuple):
     """
 
     name: str
-    path: Path
+    path: str
     size: int = 0
     problem: str = ""
+
+    @property
+    def filename(self) -> str:
+        """The last segment of its path."""
+        return self.name.rpartition("/")[2]
+
+    def read(self) -> bytes:
+        """Its content.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            data = os.read(descriptor, self.size + 1)
+            if len(data) != self.size:
+                # It has been written to since, or its file system gives less than it has.
+                while more := os.read(descriptor, _MORE):
+                    data += more
+            return data
+        finally:
+            os.close(descriptor)
+
+
+def read_all(files: Iterable[Found]) -> list[bytes | OSError]:
+    """The contents of files, or why one cannot be read."""
+    contents: list[bytes | OSError] = []
+    for file in files:
+        try:
+            contents.append(b"" if file.problem else file.read())
+        except OSError as error:
+            contents.append(error)
+    return contents
 
 
 def walk(root: Path) -> list[Found]:
@@ -131,39 +213,39 @@ def walk(root: Path) -> list[Found]:
     Raises:
         OSError: If a folder cannot be read.
     """
-    return sorted(_walk(root, root.resolve()))
+    real = root.resolve()
+    found: list[Found] = []
+    folders = [("", os.fspath(root))]
+    while folders:
+        above, path = folders.pop()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = above + entry.name
+                try:
+                    if entry.is_symlink():
+                        found.append(_linked(name, entry.path, real))
+                    elif entry.is_file():
+                        size = entry.stat(follow_symlinks=False).st_size
+                        found.append(Found(name, entry.path, size))
+                    elif entry.is_dir():
+                        folders.append((f"{name}/", entry.path))
+                    else:
+                        found.append(Found(name, entry.path, problem="not a regular file"))
+                except (OSError, RuntimeError) as error:
+                    # The second is what a link to itself is, before Python 3.13.
+                    found.append(Found(name, entry.path, problem=str(error)))
+    return sorted(found)
 
 
-def _refuse(error: OSError) -> None:
-    raise error
-
-
-def _walk(root: Path, real: Path) -> Iterator[Found]:
-    # In texts: of many small files, paths would be a third of what it takes to put them.
-    base = os.fspath(root)
-    for parent, folders, files in os.walk(base, onerror=_refuse):
-        above = os.path.relpath(parent, base).replace(os.sep, "/")
-        above = "" if above == "." else above + "/"
-        for name in folders + files:
-            full = os.path.join(parent, name)  # noqa: PTH118
-            found = Found(above + name, Path(full))
-            try:
-                status = os.lstat(full)
-                linked = stat.S_ISLNK(status.st_mode)
-                if linked:
-                    if not found.path.resolve().is_relative_to(real):
-                        yield found._replace(
-                            problem="a symbolic link that leads out of the folder"
-                        )
-                        continue
-                    status = found.path.stat()
-            except (OSError, RuntimeError) as error:
-                # The second is what a link to itself is, before Python 3.13.
-                yield found._replace(problem=str(error))
-                continue
-            if stat.S_ISREG(status.st_mode):
-                yield found._replace(size=status.st_size)
-            elif linked:
-                yield found._replace(problem="a symbolic link to a folder")
-            elif not stat.S_ISDIR(status.st_mode):
-                yield found._replace(problem="not a regular file")
+def _linked(name: str, path: str, real: Path) -> Found:
+    problem: str | None = None
+    if not Path(path).resolve().is_relative_to(real):
+        problem = "a symbolic link that leads out of the folder"
+    else:
+        status = Path(path).stat()
+        if stat.S_ISREG(status.st_mode):
+            return Found(name, path, status.st_size)
+        problem = "a symbolic link to something that is not a regular file"
+        if stat.S_ISDIR(status.st_mode):
+            problem = "a symbolic link to a folder"
+    return Found(name, path, problem=problem)

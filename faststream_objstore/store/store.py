@@ -15,6 +15,7 @@ from .archive import DumpVerbs
 from .begin import TransactionVerbs
 from .beside import BesideVerbs
 from .bulk import BulkVerbs
+from .dirs import DirVerbs
 from .expiry import Ttl, kept
 from .get import Version, newest, verified
 from .given import AnyMeta, Headers
@@ -39,6 +40,7 @@ class ObjectStore(
     RetireVerbs,
     SweepVerbs,
     BulkVerbs,
+    DirVerbs,
     DumpVerbs,
     BesideVerbs,
     WatchVerbs,

@@ -1,10 +1,11 @@
-"""Functions of many tasks that run in a few threads."""
+"""Blocking functions that run in a few threads."""
 
 import asyncio
 import threading
 
 import pytest
 
+from faststream_objstore.store import hops as module
 from faststream_objstore.store.hops import Hops
 from tests.store.support import soon
 
@@ -38,11 +39,10 @@ async def test_function_whose_caller_is_cancelled_before_it_begins_is_not_run() 
         started.release()
         assert go.wait(10)
 
-    blocking = [asyncio.ensure_future(hops.run(block)) for _ in range(4)]
+    blocking = asyncio.ensure_future(hops.run(block))
     try:
-        # Whatever runs now keeps the threads busy.
+        # It keeps the only thread busy.
         assert await soon(asyncio.to_thread(started.acquire, timeout=10))
-        await asyncio.sleep(0)
         dropped = asyncio.ensure_future(hops.run(lambda: ran.append("dropped")))
         kept = asyncio.ensure_future(hops.run(lambda: ran.append("kept")))
         await asyncio.sleep(0)
@@ -50,6 +50,30 @@ async def test_function_whose_caller_is_cancelled_before_it_begins_is_not_run() 
         await asyncio.gather(dropped, return_exceptions=True)
     finally:
         go.set()
-    await soon(asyncio.gather(*blocking, kept))
+    await soon(asyncio.gather(blocking, kept))
 
     assert ran == ["kept"]
+
+
+async def test_caller_that_comes_again_as_soon_as_its_function_has_ended_is_served() -> None:
+    hops = Hops()
+
+    async def again_and_again() -> int:
+        return sum([await hops.run(lambda: 1) for _ in range(20)])
+
+    assert await soon(asyncio.gather(again_and_again(), again_and_again())) == [20, 20]
+
+
+async def test_slow_disk_is_waited_for_in_several_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Each function counts as slow.
+    monkeypatch.setattr(module, "_SLOW_SECONDS", -1.0)
+    hops = Hops()
+    for _ in range(3):
+        await soon(hops.run(lambda: None))
+
+    # All of them have to run at the same time to end.
+    barrier = threading.Barrier(4)
+    await soon(asyncio.gather(*(hops.run(lambda: barrier.wait(10)) for _ in range(4))))
+

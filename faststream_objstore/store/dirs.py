@@ -1,0 +1,338 @@
+"""Folders of files as objects, and the other way round."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, cast
+
+from ..exceptions import (
+    InvalidObjectNameError,
+    InvalidOptionError,
+    ObjectChangedError,
+    ObjStoreError,
+    UnsupportedDataError,
+)
+from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
+from . import paths
+from .bulk_run import BulkRun, deleting, together
+from .expiry import life_of, settle
+from .handle import StoreHandle
+from .hops import Hops
+from .put import Progress
+
+if TYPE_CHECKING:
+    from .store import ObjectStore
+
+__all__ = ("DirVerbs",)
+
+_FAILURES = (ObjStoreError, OSError)
+
+# A file of one chunk is read or written in one go: opening it as a stream costs as much as the
+# rest of a small put.
+_SMALL = DEFAULT_CHUNK_SIZE
+# As many are read or written in one call of a thread.
+_TOGETHER = 16
+# Of larger ones, as many at a time.
+_LARGE_ONES = 16
+_HASHED_AT_ONCE = 1024 * 1024
+
+
+class DirVerbs(StoreHandle):
+    """The methods of `ObjectStore` for folders on disk; failures are those of `BulkVerbs`."""
+
+    @property
+    def _store(self) -> "ObjectStore":
+        # These call the public methods for one object, so that wrappers of those see the
+        # calls.
+        return cast("ObjectStore", self)
+
+    async def put_dir(
+        self,
+        path: str | PathLike[str],
+        prefix: str = "",
+        *,
+        concurrency: int = 64,
+        progress: Progress | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> BulkResult:
+        """Store all files below a folder, named by their paths within it.
+
+        Args:
+            path: The folder. Symbolic links that lead out of it are not followed.
+            prefix: What the names begin with; it ends with `/`.
+            concurrency: How many are put at a time; of files over 128 KiB, 16 at most.
+            progress: Called with the number of files done, and the total.
+            ttl: How long each object lives, as for `put`.
+
+        Returns:
+            What was put.
+
+        Raises:
+            InvalidOptionError: If `ttl` is invalid.
+            OSError: If the folder cannot be read.
+            BulkError: If some files could not be stored.
+
+        Example:
+            ```python
+            await store.put_dir("site", "www/")  # site/css/a.css is www/css/a.css
+            ```
+        """
+        self._require_folder(prefix)
+        run = BulkRun(self, concurrency, progress)
+        # Refused once, and not for each file.
+        name = f"{prefix}..."
+        await settle(await self._source(), name, life_of(self._bucket, name, ttl))
+        found = await asyncio.to_thread(paths.walk, Path(path))
+        await self._put_all(run, found, prefix, ttl=ttl)
+        return run.end("put")
+
+    async def get_dir(
+        self,
+        prefix: str,
+        path: str | PathLike[str],
+        *,
+        concurrency: int = 64,
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Write all objects below a prefix to files in a folder.
+
+        Each file appears complete and verified, or not at all. Nothing is written outside
+        the folder. Refused are names that are not paths below it (`..`, absolute paths,
+        NUL), names that differ from another one only in case, and names that lead out of it
+        through a symbolic link.
+
+        Args:
+            prefix: What the names begin with; it ends with `/`, or is empty for all.
+            path: The folder; created if it is missing.
+            concurrency: How many are fetched at a time; of objects over 128 KiB, 16 at most.
+            progress: Called with the number of objects done, and the total.
+
+        Returns:
+            What was fetched.
+
+        Raises:
+            BulkError: If some could not be fetched, or were refused.
+        """
+        self._require_folder(prefix)
+        run = BulkRun(self, concurrency, progress)
+        infos = await self._store.list(prefix=prefix)
+        folder = await asyncio.to_thread(paths.Folder, Path(path))
+        colliding = paths.collisions(info.name[len(prefix) :] for info in infos)
+        run.expect(len(infos))
+        small: list[ObjectInfo] = []
+        large: list[ObjectInfo] = []
+        for info in infos:
+            name = info.name[len(prefix) :]
+            try:
+                # Names that are not paths are reported first.
+                paths.relative(name)
+                if name in colliding:
+                    msg = (
+                        f"Bucket '{self._bucket}': {info.name!r} and "
+                        f"{prefix + colliding[name]!r} cannot both be files of one folder on "
+                        "every system; get them one by one."
+                    )
+                    raise InvalidObjectNameError(msg, bucket=self._bucket, name=info.name)
+            except InvalidObjectNameError as error:
+                await run.passed(info.name, error)
+            else:
+                # It is not known how large a link's target is.
+                is_small = info.size <= _SMALL and not info.is_link()
+                (small if is_small else large).append(info)
+        saving = _Saving(self._store, run, folder, prefix)
+        await run.groups(small, saving.group, size=_TOGETHER)
+        await run.each(large, saving.file, key=lambda info: info.name, most=_LARGE_ONES)
+        return run.end("fetched")
+
+    async def sync(
+        self,
+        path: str | PathLike[str],
+        prefix: str = "",
+        *,
+        delete: bool = False,
+        concurrency: int = 64,
+        progress: Progress | None = None,
+    ) -> BulkResult:
+        """Make the objects below a prefix match the files below a folder.
+
+        A file is sent if its object does not exist, or has another size or SHA-256.
+
+        Args:
+            path: The folder. Symbolic links that lead out of it are not followed.
+            prefix: What the names begin with; it ends with `/`.
+            delete: Delete the objects below the prefix that have no file. This is not done if
+                anything failed; objects that are put in the meantime stay.
+            concurrency: How many files are compared and put at a time; of files over
+                128 KiB, 16 at most.
+            progress: Called with the number of files done, and the total.
+
+        Returns:
+            What was put, what was already up to date, and what was deleted.
+
+        Raises:
+            OSError: If the folder cannot be read.
+            BulkError: If some files could not be stored, or objects deleted.
+        """
+        self._require_folder(prefix)
+        run = BulkRun(self, concurrency, progress)
+        found = await asyncio.to_thread(paths.walk, Path(path))
+        listed = {info.name: info for info in await self._store.list(prefix=prefix)}
+        await self._put_all(run, found, prefix, listed=listed)
+        if delete and not run.result.failed:
+            kept = {prefix + file.name for file in found}
+            extra = [info for name, info in listed.items() if name not in kept]
+            await run.each(extra, deleting(self._store, run), key=lambda info: info.name)
+        return run.end("synchronised")
+
+    async def _put_all(
+        self,
+        run: BulkRun,
+        found: list[paths.Found],
+        prefix: str,
+        *,
+        ttl: timedelta | float | None = None,
+        listed: Mapping[str, ObjectInfo] | None = None,
+    ) -> None:
+        """Put files; of those that are listed, the ones that differ."""
+        listed = listed or {}
+        hops = Hops()
+
+        async def put(file: paths.Found, data: bytes | OSError | None) -> None:
+            name = prefix + file.name
+            if file.problem:
+                msg = (
+                    f"Bucket '{self._bucket}': {str(file.path)!r} is not stored: "
+                    f"{file.problem}."
+                )
+                raise UnsupportedDataError(msg, bucket=self._bucket, name=name)
+            if isinstance(data, OSError):
+                raise data
+            if await _is_same(file, data, listed.get(name)):
+                run.result.unchanged.append(name)
+                return
+            if data is None:
+                info = await self._store.put_file(name, file.path, ttl=ttl)
+            else:
+                info = await self._store.put(name, data, filename=file.filename, ttl=ttl)
+            run.did(info.name, info.size)
+
+        async def put_group(files: Sequence[paths.Found]) -> None:
+            contents = await hops.run(partial(paths.read_all, files))
+            await together(
+                [
+                    run.one(prefix + file.name, partial(put, file, data))
+                    for file, data in zip(files, contents, strict=True)
+                ]
+            )
+
+        run.expect(len(found))
+        small = [file for file in found if file.size <= _SMALL]
+        large = [file for file in found if file.size > _SMALL]
+        await run.groups(small, put_group, size=_TOGETHER)
+        await run.each(
+            large,
+            lambda file: put(file, None),
+            key=lambda file: prefix + file.name,
+            most=_LARGE_ONES,
+        )
+
+    def _require_folder(self, prefix: str) -> None:
+        if not isinstance(prefix, str) or (prefix and not prefix.endswith("/")):
+            self._refuse(
+                f"prefix={prefix!r} is not a folder's; end it with '/', or give '' for all"
+            )
+
+    def _refuse(self, problem: str) -> NoReturn:
+        msg = f"Bucket '{self._bucket}': {problem}."
+        raise InvalidOptionError(msg, bucket=self._bucket)
+
+
+class _Saving:
+    """Objects as files of a folder, for `get_dir`."""
+
+    def __init__(
+        self, store: "ObjectStore", run: BulkRun, folder: paths.Folder, prefix: str
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._folder = folder
+        self._prefix = prefix
+        self._hops = Hops()
+
+    def _relative(self, info: ObjectInfo) -> str:
+        return info.name[len(self._prefix) :]
+
+    async def group(self, infos: Sequence[ObjectInfo]) -> None:
+        """Save small objects together."""
+        contents = await asyncio.gather(*map(self._content, infos), return_exceptions=True)
+        for content in contents:
+            if isinstance(content, BaseException) and not isinstance(content, _FAILURES):
+                raise content
+        written = iter(
+            await self._hops.run(
+                partial(
+                    self._folder.write_all,
+                    [
+                        (self._relative(info), content)
+                        for info, content in zip(infos, contents, strict=True)
+                        if isinstance(content, ObjectData)
+                    ],
+                )
+            )
+        )
+        for info, content in zip(infos, contents, strict=True):
+            if content is None:
+                await self._run.one(info.name, partial(self.file, info))
+                continue
+            failure: Exception | None
+            if isinstance(content, ObjectData):
+                failure = next(written)
+                if failure is None:
+                    self._run.did(info.name, len(content))
+            else:
+                failure = cast("Exception", content)
+            await self._run.passed(info.name, failure)
+
+    async def _content(self, info: ObjectInfo) -> ObjectData | None:
+        try:
+            # As it was listed: its metadata need not be read again.
+            return await self._store.get(info)
+        except ObjectChangedError:
+            return None
+
+    async def file(self, info: ObjectInfo) -> None:
+        """Save one object of any size: as it was listed, or its newest version."""
+        path = await asyncio.to_thread(self._folder.place, self._relative(info))
+        try:
+            got = await self._store.get_file(info, path)
+        except ObjectChangedError:
+            got = await self._store.get_file(info.name, path)
+        self._run.did(info.name, got.size)
+
+
+async def _is_same(file: paths.Found, data: bytes | None, info: ObjectInfo | None) -> bool:
+    if info is None or info.is_link() or info.sha256 is None:
+        return False
+    if data is not None:
+        return info.size == len(data) and hashlib.sha256(data).digest() == info.sha256
+    if info.size != file.size:
+        return False
+    # Beside the others, not in their way.
+    return await asyncio.to_thread(_sha256, Path(file.path)) == info.sha256
+
+
+def _sha256(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    for piece in _pieces(path):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_HASHED_AT_ONCE):
+            yield piece
