@@ -35,7 +35,7 @@ _FAILURES = (ObjStoreError, OSError)
 # rest of a small put.
 _SMALL = DEFAULT_CHUNK_SIZE
 # As many are read or written in one call of a thread.
-_TOGETHER = 16
+_TOGETHER = 32
 # Of larger ones, as many at a time.
 _LARGE_ONES = 16
 _HASHED_AT_ONCE = 1024 * 1024
