@@ -1,6 +1,5 @@
 """Operations on many objects: each independent, a few at a time, continuing after failures."""
 
-import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,

@@ -95,7 +95,7 @@ class BulkRun:
     async def groups(
         self,
         items: Sequence[T],
-        act: Callable[[Sequence[T]], Awaitable[None]],
+        act: Callable[[Sequence[T], asyncio.Semaphore], Awaitable[None]],
         *,
         size: int,
     ) -> None:
@@ -103,13 +103,17 @@ class BulkRun:
 
         Args:
             items: The items.
-            act: What is done with a group: it calls `one` or `passed` for each item.
-            size: How many are in a group, if so many may be at work.
+            act: What is done with a group. It calls `one` or `passed` for each item. It
+                holds the semaphore while it uses the bucket; another group may meanwhile
+                use the disk.
+            size: How many are in a group, if so many may be under way.
         """
         self.expect(len(items))
         size = min(size, self._concurrency)
         parts = [items[at : at + size] for at in range(0, len(items), size)]
-        await self._work(parts, act, self._concurrency // size)
+        at_once = self._concurrency // size
+        bucket = asyncio.Semaphore(at_once)
+        await self._work(parts, lambda part: act(part, bucket), at_once + 1)
 
     def expect(self, count: int) -> None:
         """Note that so many items are to be done, for the progress."""

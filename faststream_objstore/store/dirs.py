@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from ..backends.base import TOGETHER
 from ..exceptions import (
     InvalidObjectNameError,
     InvalidOptionError,
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ("DirVerbs",)
 
-_FAILURES = (ObjStoreError, OSError)
-
 # A file of one chunk is read or written in one go: opening it as a stream costs as much as the
 # rest of a small put.
 _SMALL = DEFAULT_CHUNK_SIZE
-# As many are read or written in one call of a thread.
+# As many are read from the disk in one call of a thread.
 _TOGETHER = 32
 # Of larger ones, as many at a time.
 _LARGE_ONES = 16
@@ -144,7 +143,7 @@ class DirVerbs(StoreHandle):
                 is_small = info.size <= _SMALL and not info.is_link()
                 (small if is_small else large).append(info)
         saving = _Saving(self._store, run, folder, prefix)
-        await run.groups(small, saving.group, size=_TOGETHER)
+        await run.groups(small, saving.group, size=TOGETHER)
         await run.each(large, saving.file, key=lambda info: info.name, most=_LARGE_ONES)
         return run.end("fetched")
 
@@ -220,14 +219,15 @@ class DirVerbs(StoreHandle):
                 info = await self._store.put(name, data, filename=file.filename, ttl=ttl)
             run.did(info.name, info.size)
 
-        async def put_group(files: Sequence[paths.Found]) -> None:
+        async def put_group(files: Sequence[paths.Found], bucket: asyncio.Semaphore) -> None:
             contents = await hops.run(partial(paths.read_all, files))
-            await together(
-                [
-                    run.one(prefix + file.name, partial(put, file, data))
-                    for file, data in zip(files, contents, strict=True)
-                ]
-            )
+            async with bucket:
+                await together(
+                    [
+                        run.one(prefix + file.name, partial(put, file, data))
+                        for file, data in zip(files, contents, strict=True)
+                    ]
+                )
 
         run.expect(len(found))
         small = [file for file in found if file.size <= _SMALL]
@@ -266,12 +266,10 @@ class _Saving:
     def _relative(self, info: ObjectInfo) -> str:
         return info.name[len(self._prefix) :]
 
-    async def group(self, infos: Sequence[ObjectInfo]) -> None:
+    async def group(self, infos: Sequence[ObjectInfo], bucket: asyncio.Semaphore) -> None:
         """Save small objects together."""
-        contents = await asyncio.gather(*map(self._content, infos), return_exceptions=True)
-        for content in contents:
-            if isinstance(content, BaseException) and not isinstance(content, _FAILURES):
-                raise content
+        async with bucket:
+            contents = await self._read(infos)
         written = iter(
             await self._hops.run(
                 partial(
@@ -294,15 +292,26 @@ class _Saving:
                 if failure is None:
                     self._run.did(info.name, len(content))
             else:
-                failure = cast("Exception", content)
+                failure = content
             await self._run.passed(info.name, failure)
 
-    async def _content(self, info: ObjectInfo) -> ObjectData | None:
-        try:
-            # As it was listed: its metadata need not be read again.
-            return await self._store.get(info)
-        except ObjectChangedError:
-            return None
+    async def _read(self, infos: Sequence[ObjectInfo]) -> list[ObjectData | Exception | None]:
+        """The content of each as it was listed; `None` for what has changed since."""
+        contents: list[ObjectData | Exception | None] = [
+            *await self._store._several(infos)  # noqa: SLF001 - observed, as `get` is
+        ]
+
+        async def read(index: int) -> None:
+            try:
+                # As it was listed: its metadata need not be read again.
+                contents[index] = await self._store.get(infos[index])
+            except ObjectChangedError:
+                pass
+            except (ObjStoreError, OSError) as error:
+                contents[index] = error
+
+        await together([read(at) for at, one in enumerate(contents) if one is None])
+        return contents
 
     async def file(self, info: ObjectInfo) -> None:
         """Save one object of any size: as it was listed, or its newest version."""

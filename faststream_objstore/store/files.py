@@ -151,7 +151,7 @@ def save_now(path: str, temporary: str, data: bytes) -> None:
             os.close(descriptor)
         os.replace(temporary, path)  # noqa: PTH105 - half of the time is the path's
     except BaseException:
-        os.unlink(temporary)  # noqa: PTH108
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 

@@ -15,6 +15,7 @@ from faststream_objstore.exceptions import (
     ObjectNotFoundError,
     UnsupportedDataError,
 )
+from faststream_objstore.store import paths
 from tests.store.support import MIB, everything, layout, pattern_bytes, soon, spied
 
 
@@ -212,6 +213,47 @@ async def test_folder_comes_back_as_it_was(
     assert contents(tmp_path / "new" / "copy") == contents(tree)
     assert (await store.get_info("www/css/a.css")).metadata == {"filename": "a.css"}
     assert await layout(backend) == dict(zip(expected, [1, 1, 8], strict=True))
+
+
+async def test_progress_of_a_folder_counts_small_and_large_files_together(
+    store: ObjectStore, tree: Path, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int | None]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        told.append((done, total))
+
+    await soon(store.put_dir(tree, progress=progress))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    told.clear()
+    await soon(store.get_dir("", tmp_path / "copy", progress=progress))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_file_that_grows_after_it_was_found_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one")
+    [found] = paths.walk(tmp_path)
+    path.write_bytes(b"one, two")
+
+    assert found.size == 3
+    assert found.read() == b"one, two"
+
+
+async def test_file_that_cannot_be_written_leaves_the_rest_and_no_part(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    for name in ("a/1", "b/1", "b/2"):
+        await store.put(name, b"content")
+    # A folder is where a file should be.
+    (tmp_path / "b" / "1").mkdir(parents=True)
+
+    with pytest.raises(BulkError) as raised:
+        await soon(store.get_dir("", tmp_path))
+    assert list(raised.value.result.failed) == ["b/1"]
+    assert isinstance(raised.value.result.failed["b/1"], IsADirectoryError)
+    assert raised.value.result.done == ["a/1", "b/2"]
+    assert contents(tmp_path) == {"a/1": b"content", "b/2": b"content"}
 
 
 async def test_prefix_of_a_folder_ends_with_a_slash(store: ObjectStore, tree: Path) -> None:

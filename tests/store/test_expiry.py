@@ -596,4 +596,7 @@ async def test_all_files_of_a_folder_can_be_put_with_a_ttl(
         assert info.expires == info.mtime + HOUR
     with pytest.raises(InvalidOptionError, match="ttl must be"):
         await soon(store.put_dir(tmp_path, "bad/", ttl=-1))
+    # Once, and not for each file.
+    with pytest.raises(InvalidOptionError, match=r"'bad/...': a ttl of 0:00:00.5"):
+        await soon(store.put_dir(tmp_path, "bad/", ttl=0.5))
     assert {one.name for one in await soon(store.list())} == {"in/small", "in/large"}
