@@ -12,17 +12,19 @@ import io
 import json
 import tarfile
 import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from ..backends.base import TOGETHER
 from ..exceptions import (
     InvalidObjectNameError,
     ObjectChangedError,
     ObjectNotFoundError,
     ObjStoreError,
 )
-from ..models import BulkResult, ObjectInfo, ObjectStoreStatus
+from ..models import BulkResult, ObjectData, ObjectInfo, ObjectStoreStatus
 from . import paths
 from .files import unwritten
 from .put import Progress, report
@@ -68,20 +70,30 @@ class Dump:
             fileobj=self._file, mode=self._mode, format=tarfile.PAX_FORMAT
         ) as tar:
             await asyncio.to_thread(_add_json, tar, "bucket.json", settings)
-            for number, listed in enumerate(infos, 1):
-                try:
-                    info = await self._add(tar, listed, number, apart)
-                except ObjectNotFoundError:
-                    # The object is gone, so it is not in the dump.
-                    info = None
-                except ObjStoreError as error:
-                    result.failed[listed.name] = error
-                    info = None
-                if info is not None:
-                    result.done.append(info.name)
-                    size += info.size
-                if progress is not None:
-                    await report(progress, number, len(infos))
+            for start in range(0, len(infos), TOGETHER):
+                some = infos[start : start + TOGETHER]
+                together = await self._store._several([one.name for one in some])  # noqa: SLF001
+                await asyncio.to_thread(_add_all, tar, together, start + 1, apart)
+                for number, (listed, data) in enumerate(
+                    zip(some, together, strict=True), start + 1
+                ):
+                    info: ObjectInfo | None
+                    try:
+                        if data is not None:
+                            info = data.info
+                        else:
+                            info = await self._add(tar, listed, number, apart)
+                    except ObjectNotFoundError:
+                        # The object is gone, so it is not in the dump.
+                        info = None
+                    except ObjStoreError as error:
+                        result.failed[listed.name] = error
+                        info = None
+                    if info is not None:
+                        result.done.append(info.name)
+                        size += info.size
+                    if progress is not None:
+                        await report(progress, number, len(infos))
             end = {"objects": len(result.done)}
             await asyncio.to_thread(_add_json, tar, "end.json", end)
         result = BulkResult(done=result.done, failed=result.failed, size=size)
@@ -100,21 +112,8 @@ class Dump:
                         await self._store.get(info, cast("IO[bytes]", content))
                 except ObjectChangedError:
                     continue
-                path = None if info.is_link() else _path_of(info.name, number, apart)
-                said = _said_of(info, path)
                 content.seek(0)
-
-                def write(
-                    said: dict[str, Any] = said,
-                    path: str | None = path,
-                    info: ObjectInfo = info,
-                    content: Any = content,
-                ) -> None:
-                    _add_json(tar, f"metadata/{number}.json", said)
-                    if path is not None:
-                        _add_file(tar, path, info, content)
-
-                await asyncio.to_thread(write)
+                await asyncio.to_thread(_add_object, tar, info, content, number, apart)
                 return info
         msg = (
             f"Bucket '{listed.bucket}', object {listed.name!r} changes faster than it can be "
@@ -159,7 +158,7 @@ def _seconds(time: timedelta | None) -> float | None:
     return None if time is None else time.total_seconds()
 
 
-def _path_of(name: str, number: int, apart: dict[str, str]) -> str:
+def _path_of(name: str, number: int, apart: Mapping[str, str]) -> str:
     try:
         paths.relative(name)
         name.encode()
@@ -191,6 +190,30 @@ def _said_of(info: ObjectInfo, path: str | None) -> dict[str, Any]:
         "revision": info.revision,
         "expires": info.expires and info.expires.isoformat(),
     }
+
+
+def _add_all(
+    tar: tarfile.TarFile,
+    together: Sequence[ObjectData | None],
+    first: int,
+    apart: Mapping[str, str],
+) -> None:
+    for number, data in enumerate(together, first):
+        if data is not None:
+            _add_object(tar, data.info, io.BytesIO(data), number, apart)
+
+
+def _add_object(
+    tar: tarfile.TarFile,
+    info: ObjectInfo,
+    content: Any,
+    number: int,
+    apart: Mapping[str, str],
+) -> None:
+    path = None if info.is_link() else _path_of(info.name, number, apart)
+    _add_json(tar, f"metadata/{number}.json", _said_of(info, path))
+    if path is not None:
+        _add_file(tar, path, info, content)
 
 
 def _add_json(tar: tarfile.TarFile, name: str, value: dict[str, Any]) -> None:
