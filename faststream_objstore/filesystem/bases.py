@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     class AsyncFileSystem(_Untyped):
         """Base of file systems."""
 
+        async def _cat(self, path: Any, **options: Any) -> Any: ...
+
         async def _get(self, rpath: Any, lpath: Any, **options: Any) -> Any: ...
 
         def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:

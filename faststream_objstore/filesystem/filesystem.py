@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 from nats.aio.client import Client
 
+from faststream_objstore.backends.base import TOGETHER
 from faststream_objstore.backends.jetstream.servers import without_users
 from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.filesystem.changes import ChangeVerbs
@@ -26,9 +28,10 @@ from faststream_objstore.filesystem.stores import (
     Stores,
     default_servers,
 )
-from faststream_objstore.models import ObjectInfo
+from faststream_objstore.models import ObjectData, ObjectInfo
 from faststream_objstore.store import ObjectStore, PutMode
 from faststream_objstore.store.paths import relative
+from faststream_objstore.store.together import each
 
 __all__ = ("ObjectStoreFileSystem",)
 
@@ -117,6 +120,51 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
             first = _limit(start, 0, size)
             stop = _limit(end, size or 0, size)
             return await store.get_range(name, first, stop) if first < stop else b""
+
+    async def _cat(
+        self,
+        path: Any,
+        recursive: bool = False,
+        on_error: str = "raise",
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Any:
+        paths = [] if options else await self._expand_path(path, recursive=recursive)
+        if len(paths) < 2:
+            return await super()._cat(
+                path, recursive=recursive, on_error=on_error, batch_size=batch_size, **options
+            )
+        found = await self._read_together(paths)
+        left = [one for one in paths if one not in found]
+        if left:
+            found |= await super()._cat(left, on_error=on_error, batch_size=batch_size)
+        return {one: found[one] for one in paths if one in found}
+
+    async def _read_together(self, paths: list[str]) -> dict[str, bytes]:
+        """The contents of paths that can be read together; the rest is left out."""
+        found: dict[str, bytes] = {}
+        # Sorted, so those of a bucket are next to each other.
+        for bucket, several in groupby(paths, lambda path: self.split(path)[0]):
+            every = list(several)
+            with suppress(OSError):
+                async with self._at(bucket) as (store, _):
+
+                    async def read(
+                        some: list[str], store: ObjectStore = store
+                    ) -> list[ObjectData | None]:
+                        names = [self.split(path)[1] for path in some]
+                        return await store._several(names)  # noqa: SLF001
+
+                    parts = [
+                        every[at : at + TOGETHER] for at in range(0, len(every), TOGETHER)
+                    ]
+                    for some, contents in zip(parts, await each(parts, read), strict=True):
+                        found |= {
+                            path: bytes(data)
+                            for path, data in zip(some, contents, strict=True)
+                            if data is not None
+                        }
+        return found
 
     async def read_version(self, details: dict[str, Any], start: int, end: int) -> bytes:
         """Bytes of exactly the version that `info` returned; for a link, of its target.

@@ -95,6 +95,41 @@ def test_what_is_not_there_is_said_as_of_files(fs: FS, bucket: str) -> None:
         fs.open(f"{bucket}/x", "ab")
 
 
+def test_many_files_are_read_as_each_alone_would_be(fs: FS, bucket: str) -> None:
+    wanted = {f"{bucket}/{number:03}": f"file {number}".encode() for number in range(70)}
+    wanted |= {f"{bucket}/empty": b"", f"{bucket}/large": pattern_bytes(MIB)}
+    other = f"{bucket}-other"
+    fs.mkdir(other)
+    wanted |= {f"{other}/{number}": b"elsewhere" for number in range(3)}
+    fs.pipe(wanted)
+
+    try:
+        assert fs.cat(list(wanted)) == wanted
+        assert fs.cat(f"{bucket}/00*") == {
+            f"{bucket}/00{number}": f"file {number}".encode() for number in range(10)
+        }
+        assert fs.cat(bucket, recursive=True, on_error="omit") == {
+            path: data for path, data in wanted.items() if path.startswith(f"{bucket}/")
+        }
+        first, *_, last = list(wanted)
+        missing = [f"{bucket}/missing", "no-such-bucket/missing", bucket]
+        with pytest.raises(FileNotFoundError):
+            fs.cat([first, missing[0], last])
+        with pytest.raises(FileNotFoundError):
+            fs.cat([first, missing[1], last])
+        omitted = fs.cat([first, *missing, last], on_error="omit")
+        assert omitted == {first: b"file 0", last: b"elsewhere"}
+        returned = fs.cat([first, *missing, last], on_error="return")
+        assert [type(returned[one]) for one in missing] == [
+            FileNotFoundError,
+            FileNotFoundError,
+            IsADirectoryError,
+        ]
+        assert fs.cat([first, last], start=2, end=6) == {first: b"le 0", last: b"sewh"}
+    finally:
+        fs.rm(other, recursive=True)
+
+
 def test_ranges_are_as_of_slices(fs: FS, bucket: str) -> None:
     path = f"{bucket}/x"
     content = pattern_bytes(300_000)

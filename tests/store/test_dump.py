@@ -141,6 +141,52 @@ async def test_any_tar_reads_it_and_nothing_lands_outside(
     assert [info.name for info in await again.list()] == [i.name for i in await store.list()]
 
 
+async def test_small_objects_are_read_together_and_come_back_with_the_others(
+    backend: Backend, create_bucket: CreateBucket, bucket_name: str, tmp_path: Path
+) -> None:
+    plain = ObjectStore.on(backend)
+    wanted = {f"{number:03}": f"content {number}".encode() for number in range(70)}
+    wanted |= {"empty": b"", "large": pattern_bytes(MIB)}
+    for name, data in wanted.items():
+        await plain.put(name, data, metadata={"of": name})
+    store, spy = spied(backend)
+
+    dumped = await soon(store.dump(tmp_path / "b.tar"))
+    # Metadata and contents of 64, and of the rest; all but the large one.
+    assert [one for one in spy.calls if "last" in one] == [
+        *["last_messages"] * 4,
+        "last_message",
+    ]
+
+    target = ObjectStore.on(await create_bucket(f"{bucket_name}-restored"))
+    assert await soon(target.restore(tmp_path / "b.tar")) == dumped
+    assert {one.info.name: one async for one in target.get_many(target.iter())} == wanted
+    assert all(one.metadata == {"of": one.name} for one in await target.list())
+
+
+async def test_small_object_that_is_replaced_while_it_is_dumped_is_whole(
+    backend: Backend, create_bucket: CreateBucket, bucket_name: str, tmp_path: Path
+) -> None:
+    store, spy = spied(backend)
+    for name in "abc":
+        await store.put(name, b"old")
+
+    async def then_replace() -> None:
+        async def replace_it() -> None:
+            await ObjectStore.on(backend).put("b", b"newer", description="newer")
+
+        # Between the metadata and the contents.
+        spy.before["last_messages"] = replace_it
+
+    spy.before["last_messages"] = then_replace
+    await soon(store.dump(tmp_path / "b.tar"))
+
+    target = ObjectStore.on(await create_bucket(f"{bucket_name}-restored"))
+    assert (await soon(target.restore(tmp_path / "b.tar"))).done == ["a", "b", "c"]
+    assert [await target.get(name) for name in "abc"] == [b"old", b"newer", b"old"]
+    assert (await target.get_info("b")).description == "newer"
+
+
 async def test_object_that_is_replaced_while_it_is_dumped_is_whole(
     backend: Backend, tmp_path: Path
 ) -> None:
