@@ -201,7 +201,7 @@ class Attached(BucketOwner):
                 check_publishers,
             )
 
-            check_publishers(broker)
+            check_publishers(broker, self._declared)
         connection = connection_of(broker)
         if connection is None:
             raise self._not_connected()

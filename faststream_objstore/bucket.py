@@ -17,6 +17,7 @@ from faststream_objstore.models import (
     Mirror,
     ObjectStoreConfig,
     Storage,
+    as_timedelta,
     validate_bucket_name,
 )
 
@@ -250,6 +251,17 @@ class Bucket(ChangeDecorators):
             description=description,
             include_in_schema=include_in_schema,
         )
+        least, given = self.config.object_ttl, as_timedelta(ttl)
+        if (
+            isinstance(least, timedelta)
+            and isinstance(given, timedelta)
+            and timedelta(0) < given < least
+        ):
+            msg = (
+                f"{publisher.declaration}: a ttl of {given} is less than the object_ttl of "
+                f"{least}, which is the least that objects of the bucket can have."
+            )
+            raise InvalidOptionError(msg, bucket=self.name)
         self.publishers.append(publisher)
         return publisher
 

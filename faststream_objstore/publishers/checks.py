@@ -1,6 +1,7 @@
 """Checks of object publishers, made before the first message."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from faststream.nats import NatsBroker
@@ -10,6 +11,7 @@ from faststream_objstore._faststream.publishing import (
     addressed_captures,
     published_by,
 )
+from faststream_objstore.bucket import Bucket
 from faststream_objstore.changes.subscriber import ChangeSubscriber
 from faststream_objstore.exceptions import (
     BucketNotDeclaredError,
@@ -21,8 +23,12 @@ from faststream_objstore.publishers.publisher import ObjectPublisher
 __all__ = ("check_publishers",)
 
 
-def check_publishers(broker: NatsBroker) -> None:
+def check_publishers(broker: NatsBroker, declared: Mapping[str, Bucket]) -> None:
     """Compare the publishers of a broker's handlers with what their subscribers receive.
+
+    Args:
+        broker: The broker.
+        declared: The buckets that are declared for it, by name.
 
     Raises:
         BucketNotDeclaredError: If a publisher's bucket belongs to no `Buckets`.
@@ -35,7 +41,7 @@ def check_publishers(broker: NatsBroker) -> None:
         for publisher in publishers:
             _require_attached(handler, publisher)
             _require_captures(handler, publisher)
-            _require_no_loop(handler, publisher)
+            _require_no_loop(handler, publisher, declared)
         _require_distinct(handler, publishers)
 
 
@@ -72,21 +78,45 @@ def _require_captures(handler: PublishedBy, publisher: ObjectPublisher) -> None:
             raise InvalidPatternError(msg, bucket=publisher.bucket)
 
 
-def _require_no_loop(handler: PublishedBy, publisher: ObjectPublisher) -> None:
+def _require_no_loop(
+    handler: PublishedBy, publisher: ObjectPublisher, declared: Mapping[str, Bucket]
+) -> None:
     subscriber: Any = handler.subscriber
     if not isinstance(subscriber, ChangeSubscriber):
         return
     options = subscriber.options
-    if options.bucket != publisher.bucket or options.event in {"delete", "expire"}:
+    if options.event in {"delete", "expire"}:
+        return
+    if not _arrives(publisher.bucket, options.bucket, declared):
         return
     name = publisher.template.fill(dict.fromkeys(publisher.template.placeholders, "x"))
     if options.names.match(name) is not None:
+        where = (
+            "in the same bucket"
+            if options.bucket == publisher.bucket
+            else f"in the bucket '{options.bucket}', which follows '{publisher.bucket}'"
+        )
         msg = (
             f"{publisher.declaration} of {handler.name}: a result such as {name!r} matches "
-            f"{options.pattern!r} in the same bucket, so each would fire the handler again, "
-            "for ever. Store results in another bucket, or narrow the pattern."
+            f"{options.pattern!r} {where}, so each would fire the handler again, for ever. "
+            "Store results in another bucket, or narrow the pattern."
         )
         raise InvalidPatternError(msg, bucket=publisher.bucket)
+
+
+def _arrives(written: str, heard: str, declared: Mapping[str, Bucket]) -> bool:
+    """Whether what is stored in one bucket of this domain arrives in another."""
+    waiting, seen = [heard], set[str]()
+    while waiting:
+        one = waiting.pop()
+        if one == written:
+            return True
+        if one in declared and one not in seen:
+            seen.add(one)
+            # A bucket in another domain may have the name of one in this.
+            origins = declared[one].config.origins
+            waiting += [origin.bucket for origin in origins if origin.domain is None]
+    return False
 
 
 def _require_distinct(handler: PublishedBy, publishers: list[ObjectPublisher]) -> None:

@@ -5,6 +5,7 @@ import inspect
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from faststream_objstore import (
     Bucket,
     Buckets,
     FromObject,
+    Mirror,
     ObjectInfo,
     ObjectReader,
     ObjectResponse,
@@ -720,6 +722,16 @@ async def test_name_that_asks_for_what_the_subject_does_not_capture_is_refused()
     assert "captures 'tenant', 'id'" in str(error.value)
 
 
+@pytest.mark.parametrize("ttl", [0.5, timedelta(seconds=59)])
+def test_a_ttl_below_the_buckets_least_is_refused_where_it_is_declared(ttl: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="is less than the object_ttl of 0:01:00"):
+        Bucket("thumbs", object_ttl=True).publisher("x", ttl=ttl)
+
+    Bucket("thumbs", object_ttl=True).publisher("x", ttl=60)
+    # What it allows is known when it is bound.
+    Bucket("thumbs", declare=False).publisher("x", ttl=ttl)
+
+
 async def test_handler_that_its_own_results_would_fire_is_refused() -> None:
     photos = Bucket("photos")
 
@@ -730,6 +742,35 @@ async def test_handler_that_its_own_results_would_fire_is_refused() -> None:
     with pytest.raises(InvalidPatternError, match="would fire the handler again, for ever"):
         async with in_memory(photos):
             pass
+
+
+async def test_handler_that_its_own_results_would_fire_through_a_follower_is_refused() -> None:
+    photos = Bucket("photos")
+    first = Bucket("first", sources=[Mirror("photos"), Mirror("scans")])
+    second = Bucket("second", mirror=Mirror("first"))
+
+    @second.on_put()
+    @photos.publisher("result")
+    async def thumbnail() -> None: ...
+
+    with pytest.raises(
+        InvalidPatternError,
+        match="bucket 'second', which follows 'photos', so each would fire",
+    ):
+        async with in_memory(photos, first, second):
+            pass
+
+
+async def test_results_may_go_into_a_bucket_with_the_name_of_an_origin_elsewhere() -> None:
+    photos = Bucket("photos")
+    mirror = Bucket("photos-hub", mirror=Mirror("photos", domain="hub"))
+
+    @mirror.on_put("**")
+    @photos.publisher("result.txt")
+    async def thumbnail() -> None: ...
+
+    async with in_memory(photos, mirror):
+        pass
 
 
 async def test_results_in_the_sources_bucket_are_fine_where_they_do_not_match() -> None:
