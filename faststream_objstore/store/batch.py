@@ -1,32 +1,24 @@
 """Metadata messages that are written together: either all of them, or none."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..backends.base import BATCH_LIMIT, Backend, MetadataWrite, WrongRevision
 from ..exceptions import (
-    ConnectionLostError,
     InvalidOptionError,
-    JetStreamNotEnabledError,
-    NotConnectedError,
     ObjStoreError,
-    PermissionDeniedError,
     StoreTimeoutError,
 )
 from ..messages import StoredMessage
 from ..models import ObjectInfo
 from . import expiry
+from .lost import until_known
 from .metadata import encoded, stored
 from .together import each
 
 __all__ = ("Write", "require_count", "write_all")
 
-# As for a single message (`metadata.write`): when sent again, compare-and-set reveals whether
-# the first attempt was stored.
-_ATTEMPTS = 5
-_TIMEOUTS = 2
-_PAUSE_SECONDS = 0.5
 # The batch's id, the position in it, the commit.
 _HEADER_BYTES = 96
 
@@ -84,39 +76,15 @@ async def write_all(
         info, data = encoded(backend, one.info, one.raw, more=_HEADER_BYTES)
         infos.append(info)
         batch.append(MetadataWrite(one.subject, data, one.replaces, ttl, info.deleted))
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            messages = await backend.publish_batch(batch)
-        except WrongRevision:
-            if attempt == 1:
-                raise
-            # Perhaps our own earlier attempt, whose answer was lost, was stored.
-            messages = await _found(backend, writes, batch)
-        except PermissionDeniedError as error:
-            if attempt == 1:
-                # It is not stored, and never will be.
-                raise
-            raise _unknown(backend, error) from error
-        except StoreTimeoutError as error:
-            lost = isinstance(error, ConnectionLostError)
-            if attempt >= (_ATTEMPTS if lost else _TIMEOUTS):
-                raise
-            continue
-        except NotConnectedError:
-            raise
-        except ObjStoreError as error:
-            if attempt == 1:
-                raise
-            if isinstance(error, JetStreamNotEnabledError) and attempt < _ATTEMPTS:
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            raise _unknown(backend, error) from error
-        return [
-            (stored(info, message, one.raw), message)
-            for one, info, message in zip(writes, infos, messages, strict=True)
-        ]
-    msg = "unreachable: the last attempt returns or raises"
-    raise AssertionError(msg)
+    messages = await until_known(
+        lambda: backend.publish_batch(batch),
+        lambda: _found(backend, writes, batch),
+        partial(_unknown, backend),
+    )
+    return [
+        (stored(info, message, one.raw), message)
+        for one, info, message in zip(writes, infos, messages, strict=True)
+    ]
 
 
 async def _found(

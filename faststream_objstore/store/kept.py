@@ -17,7 +17,8 @@ from .. import wire
 from ..backends.base import Backend
 from ..models import ObjectInfo
 from .lifetime import with_age
-from .metadata import Entry, remove_chunks
+from .metadata import Entry
+from .removal import remove_chunks
 
 __all__ = ("MOST", "Plan", "carried", "plan", "settle")
 

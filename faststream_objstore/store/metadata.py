@@ -5,62 +5,44 @@ again, through the stream's leader, and decides again; a writer that replaces a 
 that version's chunks, and only after its own write is acknowledged.
 """
 
-import asyncio
-import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 from typing import Any, NamedTuple
 
 from .. import wire
-from ..backends.base import Backend, WrongRevision
+from ..backends.base import Backend
 from ..backends.origins import localized
 from ..exceptions import (
     BadObjectMetaError,
-    ConnectionLostError,
-    InvalidObjectNameError,
     InvalidOptionError,
-    JetStreamNotEnabledError,
-    NotConnectedError,
     ObjectDeletedError,
     ObjectNotFoundError,
     ObjStoreError,
-    PermissionDeniedError,
     StoreTimeoutError,
 )
-from ..logs import log
 from ..messages import StoredMessage
 from ..models import ObjectInfo, new_info
 from . import expiry
 from .lifetime import Lifetimes
+from .lost import until_known
 
 __all__ = (
     "Entry",
     "Move",
     "encoded",
     "entry_of",
-    "fence",
     "find",
     "marker",
     "new_nuid",
     "noted",
     "read",
-    "remove_chunks",
     "require",
     "require_fits",
     "stored",
     "subject_of",
     "write",
 )
-
-# A write without an answer is sent again: compare-and-set makes that safe, and afterwards the
-# outcome is known.
-_WRITE_ATTEMPTS = 5
-# But a full timeout is only waited for this many times.
-_TIMEOUTS = 2
-# A server that has just started needs a moment until its streams are back.
-_PAUSE_SECONDS = 0.5
 
 # A generous estimate of the headers of a metadata message, which the server counts too.
 _HEADER_BYTES = 128
@@ -301,50 +283,33 @@ async def write(
     """
     info, data = encoded(backend, info, raw)
     (ttl,) = await expiry.seconds_left(backend, (raw,)) if wire.has_expiry(raw) else (0,)
-    for attempt in range(2 if again else 1, _WRITE_ATTEMPTS + 1):
-        try:
-            message = await backend.publish_metadata(
-                subject,
-                data,
-                expected_sequence=replaces,
-                ttl=ttl,
-                marker=info.deleted,
+
+    async def send() -> StoredMessage:
+        return await backend.publish_metadata(
+            subject, data, expected_sequence=replaces, ttl=ttl, marker=info.deleted
+        )
+
+    async def found() -> StoredMessage:
+        current = await backend.last_message(subject, leader=True)
+        if current is None or current.data != data:
+            msg = (
+                f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was "
+                "lost and the object has changed since; whether the write came before is not "
+                "known. Read the object, and write again if needed."
             )
-        except WrongRevision:
-            if attempt == 1:
-                raise
-            # Perhaps our own earlier attempt, whose answer was lost, was stored.
-            current = await backend.last_message(subject, leader=True)
-            if current is None or current.data != data:
-                msg = (
-                    f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a "
-                    "write was lost and the object has changed since; whether the write "
-                    "came before is not known. Read the object, and write again if needed."
-                )
-                raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
-            message = current
-        except PermissionDeniedError as error:
-            if attempt == 1:
-                # It is not stored, and never will be.
-                raise
-            raise _unknown(backend, info, error) from error
-        except StoreTimeoutError as error:
-            lost = isinstance(error, ConnectionLostError)
-            if attempt >= (_WRITE_ATTEMPTS if lost else _TIMEOUTS):
-                raise
-            continue
-        except NotConnectedError:
-            raise
-        except ObjStoreError as error:
-            if attempt == 1:
-                raise
-            if isinstance(error, JetStreamNotEnabledError) and attempt < _WRITE_ATTEMPTS:
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            raise _unknown(backend, info, error) from error
-        return stored(info, message, raw), message
-    msg = "unreachable: the last attempt returns or raises"
-    raise AssertionError(msg)
+            raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
+        return current
+
+    def unknown(error: ObjStoreError) -> StoreTimeoutError:
+        msg = (
+            f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was "
+            f"lost, and the next attempt failed ({error}); read the object, and write again "
+            "if needed."
+        )
+        return StoreTimeoutError(msg, bucket=backend.bucket, name=info.name)
+
+    message = await until_known(send, found, unknown, again=again)
+    return stored(info, message, raw), message
 
 
 def encoded(
@@ -374,15 +339,6 @@ def encoded(
         data = wire.metadata_json(info)
     _require_size(backend, info, len(data), more=more)
     return info, data
-
-
-def _unknown(backend: Backend, info: ObjectInfo, error: ObjStoreError) -> StoreTimeoutError:
-    """This attempt was refused, but an earlier one without an answer may be stored."""
-    msg = (
-        f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was lost, "
-        f"and the next attempt failed ({error}); read the object, and write again if needed."
-    )
-    return StoreTimeoutError(msg, bucket=backend.bucket, name=info.name)
 
 
 def stored(
@@ -422,82 +378,3 @@ def marker(info: ObjectInfo, nuid: str | None = None) -> ObjectInfo:
         expires=None,
         expired=False,
     )
-
-
-async def remove_chunks(backend: Backend, replaced: Entry, *, by: int) -> None:
-    """Remove the chunks of a version that the caller has replaced.
-
-    The change itself is done, so a failure here is logged and not raised: the chunks are then
-    unreachable until `sweep` removes them.
-
-    Args:
-        backend: The bucket.
-        replaced: The version.
-        by: The revision that replaced it.
-    """
-    info = replaced.live
-    if info is None or info.is_link() or not info.nuid:
-        return
-    try:
-        if replaced.move is None or not await _is_needed(
-            backend, info.nuid, replaced.move, by=by
-        ):
-            await backend.purge(wire.chunk_subject(backend.bucket, info.nuid))
-    except ObjStoreError as error:
-        text = (
-            f"Bucket '{backend.bucket}': chunks of the replaced version of {info.name!r} are "
-            f"left behind until sweep() removes them: {error}"
-        )
-        log(backend, logging.WARNING, text)
-
-
-async def _is_needed(backend: Backend, nuid: str, move: Move, *, by: int) -> bool:
-    """Whether the other name of a move has these chunks, or may have passed them on."""
-    other = await _settled(backend, move, since=by)
-    # A writer that replaced the other name after this one checks this name and removes the
-    # chunks, unless it has moved them to a third name.
-    return other.holds(nuid) or other.revision > by
-
-
-async def fence(backend: Backend, nuid: str, move: Move, *, since: int) -> bool:
-    """Make sure that a noted move never writes its new name.
-
-    Args:
-        backend: The bucket.
-        nuid: The chunks of the version that is moved.
-        move: The note.
-        since: The revision that has the note.
-
-    Returns:
-        Whether that is certain; `False` if the other name already has the chunks.
-    """
-    return not (await _settled(backend, move, since=since)).holds(nuid)
-
-
-async def _settled(backend: Backend, move: Move, *, since: int) -> Entry:
-    """What the other name of a move holds, once no write of the move can follow.
-
-    A server that answers with an older state than that of revision `since` could make it look
-    as if the other name did not have the chunks.
-    """
-    try:
-        subject = subject_of(backend, move.other)
-    except InvalidObjectNameError:
-        # Not written by this package: nothing can be stored under that name.
-        return Entry()
-    while True:
-        other = await find(backend, subject, leader=True, since=since)
-        if (
-            other.revision != move.awaited
-            or other.live is not None
-            # Not written by this package.
-            or other.error is not None
-        ):
-            return other
-        # The rename may be about to write the new name. If the revision there changes, its
-        # write is refused; it then reads again, and sees what has become of the old name.
-        known = other.info or ObjectInfo(name=move.other, bucket=backend.bucket)
-        gone = marker(known)
-        with suppress(WrongRevision):
-            await write(backend, subject, gone, replaces=other.revision, raw=other.raw)
-            return other

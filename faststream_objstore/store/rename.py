@@ -4,7 +4,7 @@ There are three writes, each compare-and-set: a note under the old name, the new
 marker under the old name. So no failure loses the object: a failure between the last two
 leaves it under both names, each with a note, and renaming again completes the move. While a
 note exists, a writer that replaces one of the names checks the other one before it removes
-the chunks (`metadata.remove_chunks`), so a live object has its chunks at every moment.
+the chunks (`removal.remove_chunks`), so a live object has its chunks at every moment.
 
 A version is only in one move at a time: a second rename first completes the noted move or, if
 the new name is not written yet, makes sure that it never will be. A rename that is overtaken
@@ -32,16 +32,15 @@ from .metadata import (
     Entry,
     Move,
     encoded,
-    fence,
     find,
     marker,
     new_nuid,
     noted,
-    remove_chunks,
     require,
     subject_of,
     write,
 )
+from .removal import fence, remove_chunks
 
 __all__ = ("Change", "Mark", "rename", "settle")
 

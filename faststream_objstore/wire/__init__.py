@@ -14,11 +14,9 @@ from .chunks import (
 )
 from .metadata import (
     MOVE_NOTE,
-    headers_of,
     info_of,
     is_marker,
     load_json,
-    metadata_json,
     metadata_subject,
     metadata_wildcard,
     name_of,
@@ -59,6 +57,7 @@ from .streams import (
     stream_name,
 )
 from .times import parse_time
+from .writing import headers_of, metadata_json
 
 __all__ = (
     "MOVE_NOTE",

@@ -25,7 +25,7 @@ from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import api, backend, conditional, snapshot
 from faststream_objstore.exceptions import StoreTimeoutError
 from faststream_objstore.models import ObjectInfo
-from faststream_objstore.store import amend, metadata, put
+from faststream_objstore.store import amend, metadata, put, removal
 
 __all__ = ("REVERTS", "apply")
 
@@ -64,7 +64,7 @@ def _moved_chunks() -> None:
     async def is_needed(*args: Any, **kwargs: Any) -> bool:
         return False
 
-    metadata._is_needed = is_needed
+    removal._is_needed = is_needed
 
 
 def _list_markers() -> None:

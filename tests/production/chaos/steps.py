@@ -20,7 +20,7 @@ from faststream_objstore import wire
 from faststream_objstore.backends.base import WrongRevision
 from faststream_objstore.backends.jetstream import JetStreamBackend
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
-from faststream_objstore.store import kept, metadata, rename, sweep
+from faststream_objstore.store import kept, removal, rename, sweep
 
 UNDER: ContextVar[str] = ContextVar("under", default="")
 """The call that is under way, as `process.number`."""
@@ -133,7 +133,7 @@ def record(path: Path) -> None:
 
 def _record_why() -> None:
     removed, aborted, swept = (
-        metadata.remove_chunks,
+        removal.remove_chunks,
         JetStreamUpload._remove,
         sweep._remove_orphans,
     )
@@ -155,7 +155,7 @@ def _record_why() -> None:
         with _because("it was swept"):
             return await swept(backend, orphans, before_ns)
 
-    for module in (metadata, kept, rename):
+    for module in (removal, kept, rename):
         module.__dict__["remove_chunks"] = remove_chunks
     JetStreamUpload._remove = remove  # type: ignore[method-assign]
     sweep.__dict__["_remove_orphans"] = remove_orphans
