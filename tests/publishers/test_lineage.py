@@ -1,7 +1,8 @@
 """What a result is made from, and what becomes of it when that changes, in memory."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -44,11 +45,15 @@ class Thumbnails:
         self.calls.append(info)
         return self.returned(info)
 
-    def entered(self) -> Any:
-        return in_memory(self.sources, self.results)
-
-    async def stores(self, service: Service) -> tuple[ObjectStore, ObjectStore]:
-        return await service.store(self.sources), await service.store(self.results)
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[tuple[Service, ObjectStore, ObjectStore]]:
+        """The service in memory, with the stores of the sources and of the results."""
+        async with in_memory(self.sources, self.results) as service:
+            yield (
+                service,
+                await service.store(self.sources),
+                await service.store(self.results),
+            )
 
 
 # Lineage
@@ -56,8 +61,7 @@ class Thumbnails:
 
 async def test_result_says_what_it_was_made_from() -> None:
     made = Thumbnails(rebuild="v2")
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         info = await sources.put("cat.png", b"cat")
         backend = await service.buckets._attached.backend_of("sources")
         result = await results.get_info("cat.webp")
@@ -115,8 +119,7 @@ async def test_late_result_of_an_older_version_is_not_stored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("cat.png", b"1")
         old = await change_of(service, made.sources, "cat.png")
         newest = await sources.put("cat.png", b"2")
@@ -142,8 +145,7 @@ async def test_late_stream_of_an_older_version_is_not_read() -> None:
         return pieces()
 
     made.returned = stream
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         first = await sources.put("cat.png", b"1")
         old = await change_of(service, made.sources, "cat.png")
         second = await sources.put("cat.png", b"2")
@@ -156,12 +158,11 @@ async def test_late_stream_of_an_older_version_is_not_read() -> None:
 async def test_result_of_a_replaced_version_is_stored_while_there_is_no_newer() -> None:
     # A source that is overwritten faster than its handler works has a result all the same.
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         made.returned = lambda _: None
         await sources.put("cat.png", b"1")
         old = await change_of(service, made.sources, "cat.png")
-        backend = await service.buckets._attached.backend_of("results")
+        backend: Any = await service.buckets._attached.backend_of("results")
         await backend.purge(wire.metadata_subject("results", "cat.webp"))
         backend._server._subscribers.clear()
         await sources.put("cat.png", b"2")
@@ -174,8 +175,7 @@ async def test_result_of_a_replaced_version_is_stored_while_there_is_no_newer() 
 
 async def test_newer_version_without_a_result_takes_the_older_result_away() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("cat.png", b"1")
         old = await change_of(service, made.sources, "cat.png")
         made.returned = lambda _: None
@@ -189,8 +189,7 @@ async def test_newer_version_without_a_result_takes_the_older_result_away() -> N
 
 async def test_sources_that_share_a_result_replace_each_other_by_revision() -> None:
     made = Thumbnails(pattern="{user}/{stem}.png", name="{user}")
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("ann/1.png", b"")
         old = await change_of(service, made.sources, "ann/1.png")
         second = await sources.put("ann/2.png", b"")
@@ -209,8 +208,7 @@ async def test_sources_that_share_a_result_replace_each_other_by_revision() -> N
 
 async def test_result_of_a_bucket_that_was_made_again_replaces_that_of_the_old_one() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         for _ in range(5):
             await sources.put("cat.png", b"1")
         old = await change_of(service, made.sources, "cat.png")
@@ -231,8 +229,7 @@ async def test_result_of_a_bucket_that_was_made_again_replaces_that_of_the_old_o
 async def test_object_of_somebody_else_is_replaced_by_a_result() -> None:
     # As thumbnails that were made by hand, before there was a publisher.
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await results.put("cat.webp", b"by hand")
         info = await sources.put("cat.png", b"1")
         assert await results.get("cat.webp") == b"%d" % info.revision
@@ -244,8 +241,7 @@ async def test_object_of_somebody_else_is_replaced_by_a_result() -> None:
 @pytest.mark.parametrize("event", ["put", "change"])
 async def test_result_goes_with_its_source(event: str) -> None:
     made = Thumbnails(event)
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         await sources.delete("cat.png")
 
@@ -259,8 +255,7 @@ async def test_result_goes_with_its_source(event: str) -> None:
 
 async def test_result_is_named_anew_when_its_source_is_renamed() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         await sources.rename("cat.png", "dog.png")
         assert await names(results) == ["dog.webp"]
@@ -270,8 +265,7 @@ async def test_result_is_named_anew_when_its_source_is_renamed() -> None:
 
 async def test_results_that_do_not_follow_stay() -> None:
     made = Thumbnails(follow=False)
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         info = await sources.put("cat.png", b"1")
         late = await change_of(service, made.sources, "cat.png")
         await sources.delete("cat.png")
@@ -285,8 +279,7 @@ async def test_results_that_do_not_follow_stay() -> None:
 
 async def test_late_result_of_a_deleted_source_does_not_come_back() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("cat.png", b"1")
         late = await change_of(service, made.sources, "cat.png")
         await sources.delete("cat.png")
@@ -296,8 +289,7 @@ async def test_late_result_of_a_deleted_source_does_not_come_back() -> None:
 
 async def test_swept_marker_brings_no_late_result_back() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("cat.png", b"1")
         late = await change_of(service, made.sources, "cat.png")
         await sources.delete("cat.png")
@@ -315,8 +307,7 @@ async def test_swept_marker_brings_no_late_result_back() -> None:
 
 async def test_late_deletion_leaves_the_result_of_a_newer_put() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("cat.png", b"1")
         await sources.delete("cat.png")
         deletion = await change_of(service, made.sources, "cat.png")
@@ -329,8 +320,7 @@ async def test_what_somebody_else_has_put_since_is_left_alone_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         await results.put("cat.webp", b"retouched")
         with caplog.at_level(logging.WARNING, "faststream_objstore"):
@@ -344,8 +334,7 @@ async def test_what_somebody_else_has_put_since_is_left_alone_and_logged(
 
 async def test_result_of_another_bucket_is_somebody_elses() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         info = await results.get_info("cat.webp")
         assert info.metadata is not None
@@ -359,8 +348,7 @@ async def test_result_of_another_bucket_is_somebody_elses() -> None:
 async def test_result_under_a_name_of_the_handlers_is_not_followed() -> None:
     made = Thumbnails()
     made.returned = lambda _: ObjectResponse(b"x", name="chosen")
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         await sources.delete("cat.png")
         assert await names(results) == ["chosen"]
@@ -368,8 +356,7 @@ async def test_result_under_a_name_of_the_handlers_is_not_followed() -> None:
 
 async def test_handler_that_hears_of_deletions_stores_no_result_of_them() -> None:
     made = Thumbnails("change")
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         await sources.delete("cat.png")
         assert await names(results) == []
@@ -379,8 +366,7 @@ async def test_handler_that_hears_of_deletions_stores_no_result_of_them() -> Non
 
 async def test_handler_of_deletions_alone_stores_what_it_makes_of_them() -> None:
     made = Thumbnails("delete", name="{stem}.obituary")
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         await sources.delete("cat.png")
         assert await names(results) == ["cat.obituary"]
@@ -391,8 +377,7 @@ async def test_handler_of_deletions_alone_stores_what_it_makes_of_them() -> None
 async def test_on_change_without_follow_stores_what_it_makes_of_a_deletion() -> None:
     made = Thumbnails("change", follow=False)
     made.returned = lambda info: b"gone" if info.deleted else b"there"
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await sources.put("cat.png", b"1")
         await sources.delete("cat.png")
         assert await results.get("cat.webp") == b"gone"
@@ -403,8 +388,7 @@ async def test_on_change_without_follow_stores_what_it_makes_of_a_deletion() -> 
 
 async def test_publish_with_a_source_is_stored_as_a_result_of_it() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         made.returned = lambda _: None
         old = await sources.put("cat.png", b"1")
         newest = await sources.put("cat.png", b"2")
@@ -428,8 +412,7 @@ async def test_publish_with_a_source_is_stored_as_a_result_of_it() -> None:
 @pytest.mark.parametrize("again", [{"deliveries": 2}, {"replayed": True}])
 async def test_repeated_change_whose_result_is_there_is_not_handled(again: Any) -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, _ = await made.stores(service)
+    async with made.entered() as (service, sources, _):
         await sources.put("cat.png", b"1")
         await made.subscriber.deliver(
             await change_of(service, made.sources, "cat.png", **again)
@@ -439,8 +422,7 @@ async def test_repeated_change_whose_result_is_there_is_not_handled(again: Any) 
 
 async def test_change_that_comes_for_the_first_time_is_not_looked_up() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, _ = await made.stores(service)
+    async with made.entered() as (service, sources, _):
         await sources.put("cat.png", b"1")
         await made.subscriber.deliver(await change_of(service, made.sources, "cat.png"))
     assert len(made.calls) == 2
@@ -449,8 +431,7 @@ async def test_change_that_comes_for_the_first_time_is_not_looked_up() -> None:
 async def test_repeated_change_that_has_no_result_is_not_handled() -> None:
     made = Thumbnails()
     made.returned = lambda _: None
-    async with made.entered() as service:
-        sources, _ = await made.stores(service)
+    async with made.entered() as (service, sources, _):
         await sources.put("cat.png", b"1")
         again = await change_of(service, made.sources, "cat.png", deliveries=2)
         await made.subscriber.deliver(again)
@@ -459,8 +440,7 @@ async def test_repeated_change_that_has_no_result_is_not_handled() -> None:
 
 async def test_result_that_was_deleted_by_hand_is_made_again() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         info = await sources.put("cat.png", b"1")
         await results.delete("cat.webp")
         again = await change_of(service, made.sources, "cat.png", replayed=True)
@@ -471,8 +451,7 @@ async def test_result_that_was_deleted_by_hand_is_made_again() -> None:
 
 async def test_result_of_another_version_does_not_count() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("cat.png", b"1")
         result = await results.get_info("cat.webp")
         assert result.metadata is not None
@@ -490,8 +469,7 @@ async def test_result_of_another_version_does_not_count() -> None:
 
 async def test_results_of_another_rebuild_are_made_anew() -> None:
     made = Thumbnails(rebuild="v1")
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (service, sources, results):
         await sources.put("cat.png", b"1")
         again = await change_of(service, made.sources, "cat.png", replayed=True)
         made.publisher.rebuild = "v2"
@@ -506,10 +484,9 @@ async def test_handler_that_does_more_than_objects_is_called_again() -> None:
     made = Thumbnails()
     made.calls.clear()
     handler: Any = made.subscriber.calls[0].handler
-    async with made.entered() as service:
+    async with made.entered() as (service, sources, _):
         told = service.broker.publisher("told")
         told(handler)
-        sources, _ = await made.stores(service)
         await sources.put("cat.png", b"1")
         again = await change_of(service, made.sources, "cat.png", deliveries=2)
         await made.subscriber.deliver(again)
@@ -518,9 +495,8 @@ async def test_handler_that_does_more_than_objects_is_called_again() -> None:
 
 async def test_replayed_deletion_takes_a_result_along_and_leaves_no_new_marker() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
-        backend = await service.buckets._attached.backend_of("sources")
+    async with made.entered() as (service, sources, results):
+        backend: Any = await service.buckets._attached.backend_of("sources")
         await sources.put("cat.png", b"1")
         subscribers = backend._server._subscribers
         delivers = dict(subscribers)
@@ -541,8 +517,7 @@ async def test_replayed_deletion_takes_a_result_along_and_leaves_no_new_marker()
 
 async def test_paths_of_a_deletion_that_do_not_match_are_nobodys() -> None:
     made = Thumbnails()
-    async with made.entered() as service:
-        sources, results = await made.stores(service)
+    async with made.entered() as (_, sources, results):
         await results.put("cat.webp", b"")
         await sources.put("cat.jpg", b"")
         await sources.delete("cat.jpg")
