@@ -29,7 +29,7 @@ from faststream_objstore.backends.jetstream.batch import publish_batch
 from faststream_objstore.backends.jetstream.budget import Share
 from faststream_objstore.backends.jetstream.conditional import publish_metadata
 from faststream_objstore.backends.jetstream.deposed import newest_since
-from faststream_objstore.backends.jetstream.multi_last import MultiLast
+from faststream_objstore.backends.jetstream.multi_last import MultiLast, direct_message
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
@@ -172,7 +172,10 @@ class JetStreamBackend:
             )
             headers = reply.headers or {}
             if "Nats-Sequence" in headers:
-                return self._read(headers, reply.data, subject, asked)
+                try:
+                    return direct_message(headers, reply.data, subject)
+                except UNREADABLE as error:
+                    raise unreadable(asked, self.bucket, error) from error
             return await self._without_message(subject, headers)
         finally:
             if share is not None:
@@ -189,25 +192,7 @@ class JetStreamBackend:
             # The bucket may be gone, which is what a single request finds out.
             first = await self.last_message(subjects[0])
             return {} if first is None else {subjects[0]: first}
-        return {
-            subject: self._read(headers, data, subject, self._direct_get)
-            for subject, (headers, data) in found.items()
-        }
-
-    def _read(
-        self, headers: Mapping[str, str], data: bytes, subject: str, asked: str
-    ) -> StoredMessage:
-        try:
-            return StoredMessage(
-                subject,
-                data,
-                int(headers["Nats-Sequence"]),
-                parse_time(headers["Nats-Time-Stamp"]),
-                size=len(data),
-                reason="" if data else headers.get(MARKER_REASON, ""),
-            )
-        except UNREADABLE as error:
-            raise unreadable(asked, self.bucket, error) from error
+        return found
 
     async def _without_message(
         self, subject: str, headers: Mapping[str, str]
@@ -232,15 +217,11 @@ class JetStreamBackend:
 
     async def _newest_since(self, subject: str, since: int) -> StoredMessage | None:
         try:
-            found = await newest_since(
+            return await newest_since(
                 self._api, self.bucket, subject, since, timeout=self.timeout
             )
         except (PermissionDeniedError, StoreAPIError):
             return await self._leader_get(subject)
-        if found is None:
-            return None
-        headers, data = found
-        return self._read(headers, data, subject, self._direct_get)
 
     async def _leader_get(self, subject: str) -> StoredMessage | None:
         try:

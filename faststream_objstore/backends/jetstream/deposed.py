@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from faststream_objstore.backends.base import MetadataWrite, StoredMessage
 from faststream_objstore.backends.jetstream.api import JetStreamAPI, Pauses, reading
-from faststream_objstore.backends.jetstream.multi_last import Answer, Headers, multi_last
+from faststream_objstore.backends.jetstream.multi_last import Answer, multi_last
 from faststream_objstore.exceptions import (
     NotConnectedError,
     StoreAPIError,
@@ -71,11 +71,8 @@ async def _is_removed(
 
 async def newest_since(
     api: JetStreamAPI, bucket: str, subject: str, since: int, *, timeout: float
-) -> tuple[Headers, bytes] | None:
+) -> StoredMessage | None:
     """The newest message of a subject, from a server that has stored `since`.
-
-    Returns:
-        The headers and the body of the message; `None` if there is none.
 
     Raises:
         PermissionDeniedError: If the user may not ask that.

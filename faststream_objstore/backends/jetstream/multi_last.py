@@ -7,12 +7,15 @@ removed while the server is sending, or there is more than `max_bytes`.
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
+from faststream_objstore.backends.base import StoredMessage
 from faststream_objstore.backends.jetstream.api import (
+    MARKER_REASON,
     JetStreamAPI,
     UnreadableError,
     reading,
@@ -24,11 +27,9 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
     StoreTimeoutError,
 )
-from faststream_objstore.wire import stream_name
+from faststream_objstore.wire import parse_time, stream_name
 
-__all__ = ("Answer", "Headers", "MultiLast", "multi_last")
-
-Headers = Mapping[str, str]
+__all__ = ("Answer", "MultiLast", "direct_message", "multi_last")
 
 # nats-server 2.11 has such requests too. But it looks into every block of the stream between
 # the oldest and the newest of the messages, and reads those that it has not read lately: 12
@@ -44,6 +45,13 @@ _REFUSED_SECONDS = 60.0
 _DENIED_SECONDS = 3600.0
 _NOBODY_SECONDS = 1.0
 
+# The headers that a server adds to each message, at the end; parsing all of the headers takes
+# six times as long.
+_ADDED = re.compile(
+    rb"\r\nNats-Subject: (\S+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: (\S+)"
+    rb"(?:\r\nNats-Num-Pending: \d+\r\nNats-Last-Sequence: \d+)\r\n\r\n\Z"
+)
+
 # What a message takes besides its body: its subject, its headers, and those of the answer.
 _OVERHEAD_BYTES = 1024
 # What the metadata of an object is expected to take, with its overhead.
@@ -54,14 +62,14 @@ class Answer(NamedTuple):
     """The answer to one request.
 
     Attributes:
-        found: The headers and the body of each message, by its subject.
+        found: The messages, by subject.
         status: The status at its end; `None` if it was cut off.
         is_lost: Whether it was cut off because the connection was lost.
         pending: How many messages were left out.
         upto: Up to which sequence the server has looked; 0 if it had no message.
     """
 
-    found: dict[str, tuple[Headers, bytes]]
+    found: dict[str, StoredMessage]
     status: str | None
     is_lost: bool = False
     pending: int = 0
@@ -96,12 +104,11 @@ async def multi_last(
     loop = asyncio.get_running_loop()
     asked = f"{api.prefix}.DIRECT.GET.{stream_name(bucket)}"
     ended: asyncio.Future[Msg | PermissionDeniedError | None] = loop.create_future()
-    messages: list[tuple[Headers, bytes]] = []
+    messages: list[Msg] = []
 
     def hear(message: Msg) -> None:
-        headers = message.headers
-        if headers is not None and "Status" not in headers:
-            messages.append((headers, message.data))
+        if message.data or status_of(message) is None:
+            messages.append(message)
         elif not ended.done():
             ended.set_result(message)
 
@@ -129,7 +136,7 @@ async def multi_last(
     if isinstance(end, PermissionDeniedError):
         raise end
     with reading(asked, bucket):
-        found = {headers["Nats-Subject"]: (headers, data) for headers, data in messages}
+        found = {one.subject: one for one in map(_stored, messages)}
         if end is None:
             return Answer(found, None, is_lost)
         said = end.headers or {}
@@ -139,6 +146,35 @@ async def multi_last(
             pending=int(said.get("Nats-Num-Pending", 0)),
             upto=int(said.get("Nats-UpTo-Sequence", 0)),
         )
+
+
+def _stored(message: Msg) -> StoredMessage:
+    # A lane's message has its header block.
+    head: bytes | None = getattr(message, "head", None)
+    data = message.data
+    if head is not None and data and (added := _ADDED.search(head)) is not None:
+        subject, sequence, time = added.groups()
+        return StoredMessage(
+            subject.decode(), data, int(sequence), parse_time(time.decode()), size=len(data)
+        )
+    headers = message.headers or {}
+    return direct_message(headers, data, headers["Nats-Subject"])
+
+
+def direct_message(headers: Mapping[str, str], data: bytes, subject: str) -> StoredMessage:
+    """A message in the answer to a direct get.
+
+    Raises:
+        KeyError, ValueError: If it is malformed.
+    """
+    return StoredMessage(
+        subject,
+        data,
+        int(headers["Nats-Sequence"]),
+        parse_time(headers["Nats-Time-Stamp"]),
+        size=len(data),
+        reason="" if data else headers.get(MARKER_REASON, ""),
+    )
 
 
 class MultiLast:
@@ -168,7 +204,7 @@ class MultiLast:
 
     async def get(
         self, subjects: Sequence[str], *, size: int, timeout: float
-    ) -> dict[str, tuple[Headers, bytes]]:
+    ) -> dict[str, StoredMessage]:
         """The newest messages of the subjects, as far as they can be had together.
 
         Args:
@@ -177,10 +213,9 @@ class MultiLast:
             timeout: Seconds that a request may wait for its turn.
 
         Returns:
-            The headers and the body of each message, by its subject. What is missing may exist
-            nonetheless.
+            The messages, by subject. What is missing may exist nonetheless.
         """
-        found: dict[str, tuple[Headers, bytes]] = {}
+        found: dict[str, StoredMessage] = {}
         left = subjects
         while left and self.is_possible:
             each = _OVERHEAD_BYTES if size else _METADATA_BYTES
