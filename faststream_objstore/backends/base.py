@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from ..messages import StoredMessage
 from ..models import Mirror
+from .early import EarlyMessage
 
 __all__ = (
     "BATCH_LIMIT",
@@ -24,6 +25,7 @@ __all__ = (
     "ChunkUpload",
     "ConsumerState",
     "Deliver",
+    "EarlyMessage",
     "MessageStream",
     "MetadataWrite",
     "Room",
@@ -315,6 +317,17 @@ class Backend(Protocol):
 
         Raises:
             BucketNotFoundError: If the bucket is gone.
+        """
+
+    def early_message(self, subject: str, *, size: int) -> EarlyMessage | None:
+        """Request the newest message of a subject before it is certain that it is needed.
+
+        Args:
+            subject: The subject.
+            size: The bytes that are expected.
+
+        Returns:
+            The request; `None` if that would not be faster, or is not possible now.
         """
 
     async def publish_metadata(

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from .. import wire
-from ..backends.base import Backend, MessageStream, StoredMessage
+from ..backends.base import Backend, EarlyMessage, MessageStream, StoredMessage
 from ..backends.origins import localized, named
 from ..exceptions import (
     BucketNotFoundError,
@@ -246,8 +246,15 @@ def require_size(info: ObjectInfo, max_size: int | None) -> None:
         raise ObjectTooLargeError(msg, bucket=info.bucket, name=info.name)
 
 
-async def content(version: Version, progress: Progress | None = None) -> ObjectData:
+async def content(
+    version: Version, progress: Progress | None = None, early: EarlyMessage | None = None
+) -> ObjectData:
     """Read the whole content, verified.
+
+    Args:
+        version: The version.
+        progress: Called after each chunk.
+        early: A chunk that was requested early.
 
     Raises:
         ObjectChangedError, IncompleteObjectError, DigestMismatchError: If it is not
@@ -256,7 +263,7 @@ async def content(version: Version, progress: Progress | None = None) -> ObjectD
     """
     info = version.info
     if info.chunks == 1:
-        only = await only_chunk(version)
+        only = await only_chunk(version, early)
         if progress is not None:
             await report(progress, len(only), info.size)
         return ObjectData(only, info)
@@ -288,10 +295,14 @@ async def content(version: Version, progress: Progress | None = None) -> ObjectD
     return data
 
 
-async def only_chunk(version: Version) -> bytes:
+async def only_chunk(version: Version, early: EarlyMessage | None = None) -> bytes:
     """Read the content of a one-chunk object: one round trip, nothing to clean up."""
     info = version.info
-    message = await version.last_chunk()
+    message = None
+    if early is not None and early.subject == version.subject:
+        message = await early.message()
+    if message is None:
+        message = await version.last_chunk()
     if message is None:
         raise await version.lost("its only chunk is missing")
     return verified_chunk(info, message)

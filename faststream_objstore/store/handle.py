@@ -6,6 +6,7 @@ from ..backends.base import Backend
 from ..backends.origins import read_only
 from ..messages import StoredMessage
 from ..models import ObjectInfo, validate_bucket_name
+from .again import ReadAgain
 from .provenance import Origin
 
 __all__ = ("StoreHandle", "announce")
@@ -31,6 +32,7 @@ class StoreHandle:
         self._bucket = validate_bucket_name(bucket)
         self._source = source
         self._origin = Origin() if origin is None else origin
+        self._read_again = ReadAgain()
 
     @property
     def bucket(self) -> str:

@@ -66,11 +66,26 @@ class ReadVerbs(StoreHandle):
                 await files.write_into(writeinto, reader, reader.info, progress)
                 return ObjectData(b"", reader.info)
 
+        backend = await self._source()
+        again = self._read_again
+        early = again.request(backend, name, max_size) if isinstance(name, str) else None
+
         async def read(version: Version) -> ObjectData:
             require_size(version.info, max_size)
-            return await content(version, progress)
+            return await content(version, progress, early)
 
-        return await newest(await self._source(), name, read, show_deleted=show_deleted)
+        try:
+            data = await newest(backend, name, read, show_deleted=show_deleted)
+        except BaseException:
+            if isinstance(name, str):
+                again.forget(name)
+            raise
+        finally:
+            if early is not None:
+                early.close()
+        if isinstance(name, str):
+            again.saw(name, data.info)
+        return data
 
     def open(
         self,

@@ -8,9 +8,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nats.aio.msg import Msg
+
 from faststream_objstore.backends.base import (
     ConsumerState,
     Deliver,
+    EarlyMessage,
     MetadataWrite,
     StoredMessage,
     StreamState,
@@ -29,10 +32,12 @@ from faststream_objstore.backends.jetstream.batch import publish_batch
 from faststream_objstore.backends.jetstream.budget import Share
 from faststream_objstore.backends.jetstream.conditional import publish_metadata
 from faststream_objstore.backends.jetstream.deposed import newest_since
+from faststream_objstore.backends.jetstream.early import JetStreamEarlyMessage
 from faststream_objstore.backends.jetstream.multi_last import MultiLast, direct_message
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.backends.jetstream.stream import JetStreamMessages
 from faststream_objstore.backends.jetstream.upload import JetStreamUpload
+from faststream_objstore.backends.jetstream.waiting import REPEAT_SECONDS
 from faststream_objstore.exceptions import (
     InvalidOptionError,
     PermissionDeniedError,
@@ -170,13 +175,9 @@ class JetStreamBackend:
             reply = await connection.request(
                 asked, timeout=self.timeout, bucket=self.bucket, repeat=True
             )
-            headers = reply.headers or {}
-            if "Nats-Sequence" in headers:
-                try:
-                    return direct_message(headers, reply.data, subject)
-                except UNREADABLE as error:
-                    raise unreadable(asked, self.bucket, error) from error
-            return await self._without_message(subject, headers)
+            return self._direct_message(reply, subject) or await self._without_message(
+                subject, reply.headers or {}
+            )
         finally:
             if share is not None:
                 share.release(size)
@@ -193,6 +194,34 @@ class JetStreamBackend:
             first = await self.last_message(subjects[0])
             return {} if first is None else {subjects[0]: first}
         return found
+
+    def early_message(self, subject: str, *, size: int) -> EarlyMessage | None:
+        """Request the newest message of a subject before it is needed; see `Backend`."""
+        if not self._direct:
+            return None
+        connection = self._api.connection
+        share = connection.singles(size)
+        if not share.take(size):
+            return None
+        asked = self._direct_get + subject
+        timeout = min(self.timeout, REPEAT_SECONDS)
+        begun = connection.begin(asked, timeout=timeout, bucket=self.bucket)
+        if begun is None:
+            share.release(size)
+            return None
+        return JetStreamEarlyMessage(
+            subject, connection, begun, share, size, self._direct_message
+        )
+
+    def _direct_message(self, reply: Msg, subject: str) -> StoredMessage | None:
+        """The message in the answer to a direct get; `None` if it has none."""
+        headers = reply.headers
+        if headers is None or "Nats-Sequence" not in headers:
+            return None
+        try:
+            return direct_message(headers, reply.data, subject)
+        except UNREADABLE as error:
+            raise unreadable(self._direct_get + subject, self.bucket, error) from error
 
     async def _without_message(
         self, subject: str, headers: Mapping[str, str]

@@ -6,17 +6,24 @@ import math
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from faststream_objstore.backends.jetstream.begun import BegunRequests, Reply
 from faststream_objstore.backends.jetstream.budget import Budget, Share
 from faststream_objstore.backends.jetstream.errors import REFUSALS, ConnectionErrors, in_bucket
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
-from faststream_objstore.backends.jetstream.waiting import Answer, LateReplies, Waiting
+from faststream_objstore.backends.jetstream.waiting import (
+    REPEAT_SECONDS,
+    Answer,
+    LateReplies,
+    Waiting,
+    retrieve,
+)
 from faststream_objstore.backends.jetstream.window import window_of
 from faststream_objstore.exceptions import (
     NotConnectedError,
@@ -30,7 +37,6 @@ Receive = Callable[[Msg], None]
 ReceiveAll = Callable[[Sequence[Msg]], None]
 Destination = Callable[[int], "memoryview | None"]
 Denied = Callable[[PermissionDeniedError], None]
-_Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError | None]"
 
 # nats-py suspends inside `publish` only if more than 2 MiB (its default) are waiting to be
 # sent, and while it is suspended it swallows a cancellation. Below half of that, `publish` is
@@ -49,19 +55,11 @@ _SMALL_UNDER_WAY_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 1024 * 1024
 
 
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled():
-        task.exception()
-
-
 def status_of(message: Msg) -> str | None:
     """The status of a message without data: `"503"`, `"404"`."""
     headers = message.headers
     return headers.get("Status") if headers else None
 
-
-# The first pause before a request that nobody has answered is sent again.
-_REPEAT_SECONDS = 1.0
 
 _unsubscribing: set["asyncio.Task[None]"] = set()
 
@@ -85,7 +83,7 @@ def _undo(undone: list[Callable[[], None]]) -> None:
         undo()
 
 
-class Connection(ConnectionErrors):
+class Connection(ConnectionErrors, BegunRequests):
     """A NATS client; replies come over one wildcard subscription, routed by token.
 
     nats-py's own `request` creates a NUID, a task and three closures for each call. Here a
@@ -113,15 +111,17 @@ class Connection(ConnectionErrors):
         return connection
 
     def __init__(self, client: Client) -> None:
+        super().__init__()
         self.client = client
-        self._large = Budget(_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
-        self._small = Budget(_SMALL_UNDER_WAY_BYTES, lambda: client.stats["reconnects"])
+        reconnects = self._counting_reconnects(client)
+        self._large = Budget(_UNDER_WAY_BYTES, reconnects)
+        self._small = Budget(_SMALL_UNDER_WAY_BYTES, reconnects)
         self._round_trip, self._round_trip_of = math.inf, 0
         self._large_singles, self._small_singles = self._large.share(), self._small.share()
         self._inbox = client.new_inbox() + "."
         self._tokens = itertools.count()
         self._routes: dict[str, Receive] = {}
-        self._replies: dict[str, tuple[_Reply, str, str | None]] = {}
+        self._replies: dict[str, tuple[Reply, str, str | None]] = {}
         self._watched_routes: dict[str, tuple[str, str | None, Denied]] = {}
         # Keyed by the subject in lower case, as in the server's refusals.
         self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
@@ -135,6 +135,11 @@ class Connection(ConnectionErrors):
             self._hear_refusals(weakref.WeakMethod(self._refused_subject))
         ]
         weakref.finalize(self, _undo, self._undone).atexit = False
+
+    @staticmethod
+    def _counting_reconnects(client: Client) -> Callable[[], int]:
+        """A function that returns `reconnects`, without this object."""
+        return lambda: client.stats["reconnects"]
 
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
         return hear_refusals(self.client, heard)
@@ -209,7 +214,7 @@ class Connection(ConnectionErrors):
             if self._subscribing is None:
                 self._subscribing = asyncio.ensure_future(self._subscribe_replies(bucket))
                 # All the tasks that wait for it may be cancelled.
-                self._subscribing.add_done_callback(_retrieve)
+                self._subscribing.add_done_callback(retrieve)
             # nats-py may swallow a cancellation while it subscribes, and other tasks wait too.
             await asyncio.shield(self._subscribing)
 
@@ -344,13 +349,13 @@ class Connection(ConnectionErrors):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         waiting = self._waiting
-        patience = _REPEAT_SECONDS if repeat else timeout
+        patience = REPEAT_SECONDS if repeat else timeout
         token = ""
         try:
             if self._subscription is None:
                 await self.open_replies(bucket=bucket)
             while True:
-                future: _Reply = loop.create_future()
+                future: Reply = loop.create_future()
                 # The first reply counts, whichever of the repeated requests it answers.
                 token = token if repeat and token else str(next(self._tokens))
                 self._replies[token] = future, subject, bucket

@@ -7,9 +7,12 @@ from typing import Any, Protocol, TypeVar
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-__all__ = ("Answer", "LateReplies", "Waiting", "wait_for")
+__all__ = ("REPEAT_SECONDS", "Answer", "LateReplies", "Waiting", "retrieve", "wait_for")
 
 _T = TypeVar("_T")
+
+REPEAT_SECONDS = 1.0
+"""The first pause before a request that nobody has answered is sent again."""
 
 # How soon a lost connection is noticed while waiting for an answer.
 _LOOK_SECONDS = 0.25
@@ -31,6 +34,12 @@ async def wait_for(future: "asyncio.Future[_T]", seconds: float) -> _T | None:
         return await future
     finally:
         timer.cancel()
+
+
+def retrieve(task: "asyncio.Future[Any]") -> None:
+    """Take note of a failure that is reported in another way."""
+    if not task.cancelled():
+        task.exception()
 
 
 class LateReplies:

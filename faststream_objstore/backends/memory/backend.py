@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from ... import wire
 from ...exceptions import BucketNotFoundError, InvalidOptionError, ObjStoreError
 from ...models import Mirror
-from ..base import ConsumerState, Deliver, MetadataWrite, StoredMessage, StreamState
+from ..base import (
+    ConsumerState,
+    Deliver,
+    EarlyMessage,
+    MetadataWrite,
+    StoredMessage,
+    StreamState,
+)
 from .reader import MemoryReader
 from .stream import MAX_PAYLOAD, Stream, matcher
 
@@ -156,6 +163,15 @@ class MemoryBackend:
         stream = await self._stream()
         found = {subject: stream.last(subject) for subject in subjects}
         return {subject: one for subject, one in found.items() if one is not None}
+
+    def early_message(
+        self,
+        subject: str,  # noqa: ARG002 - nothing takes long
+        *,
+        size: int,  # noqa: ARG002
+    ) -> EarlyMessage | None:
+        """Always `None`: nothing would be faster."""
+        return None
 
     async def publish_metadata(
         self,

@@ -274,7 +274,7 @@ async def test_a_request_on_a_lane_that_is_lost_is_asked_again_at_once(
 
 
 class Mute:
-    def __call__(self, data: bytes) -> None:
+    def __call__(self, data: bytes, *, with_next: bool = False) -> None:
         """Send nothing."""
 
 

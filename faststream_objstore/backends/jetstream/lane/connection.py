@@ -80,6 +80,22 @@ class LaneConnection(Connection):
         except nats.errors.ConnectionClosedError as error:
             raise self._refused(error, bucket) from error
 
+    def _publish_with_next(
+        self,
+        subject: str,
+        reply: str,
+        bucket: str | None,  # noqa: ARG002 - nothing is refused
+    ) -> bool:
+        if self._protocol.paused is not None or self._protocol.is_lost:
+            return False
+        self.lane.send(subject, b"", reply, None, with_next=True)
+        return True
+
+    @staticmethod
+    def _counting_reconnects(client: Client) -> Callable[[], int]:
+        protocol = cast("Lane", client)._protocol  # noqa: SLF001
+        return lambda: int(protocol.is_lost)
+
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
         listeners = cast("Lane", self.client).error_listeners
 

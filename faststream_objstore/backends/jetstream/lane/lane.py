@@ -118,10 +118,19 @@ class Lane:
         payload: bytes | bytearray | memoryview,
         reply: str,
         headers: Mapping[str, str] | None,
+        *,
+        with_next: bool = False,
     ) -> None:
         """Send a message, whether there is room for it or not.
 
         The payload may be reused at once unless it is `bytes`, or a view of `bytes`.
+
+        Args:
+            subject: The subject.
+            payload: The body.
+            reply: The reply subject, or an empty string.
+            headers: The headers.
+            with_next: Whether another message is about to follow; for small ones.
 
         Raises:
             nats.errors.ConnectionClosedError: If the lane is lost.
@@ -138,7 +147,7 @@ class Lane:
         else:
             command = f"PUB {subject} {reply} {size}\r\n".encode()
         if size < _SMALL_BYTES:
-            protocol.write(b"".join((command, payload, _CRLF)))
+            protocol.write(b"".join((command, payload, _CRLF)), with_next=with_next)
         else:
             protocol.write_body(command, _lasting(payload))
 

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from .headers import Headers
+
 __all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
 
 # How much one `recv` reads while no large body is being received: many small messages, or
@@ -24,8 +26,6 @@ _SPARE_BYTES = 256 * 1024
 _TOGETHER_BYTES = 1024 * 1024
 
 _CRLF = b"\r\n"
-_STATUS_LINE = b"NATS/1.0"
-_SPACE = " \t\n\r\x0b\f"
 
 
 class LaneMessage(NamedTuple):
@@ -44,10 +44,9 @@ class LaneMessage(NamedTuple):
     head: bytes | None = None
 
     @property
-    def headers(self) -> dict[str, str] | None:
+    def headers(self) -> Headers | None:
         """Its headers, one value each; also `Status` and `Description` of a status line."""
-        # Parsed when they are needed: those of a list's messages never are.
-        return None if self.head is None else _headers_of(self.head)
+        return None if self.head is None else Headers(self.head)
 
 
 # A named tuple made by its class takes twice as long.
@@ -88,7 +87,8 @@ class LaneProtocol(asyncio.BufferedProtocol):
         self._on_info = on_info
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._resumed: asyncio.Future[None] | None = None
+        self.paused: asyncio.Future[None] | None = None
+        """What to await (shielded) before writing more."""
         self.is_lost: bool = False
         """Whether the connection is lost, or being closed."""
         # Commands that are sent together at the end of this turn of the event loop, and their
@@ -137,8 +137,8 @@ class LaneProtocol(asyncio.BufferedProtocol):
         self.is_lost = True
         self._body = None
         self._unsent = []
-        if self._resumed is not None and not self._resumed.done():
-            self._resumed.set_result(None)
+        if self.paused is not None and not self.paused.done():
+            self.paused.set_result(None)
         for pong in self.pongs:
             if not pong.done():
                 pong.cancel()
@@ -150,30 +150,33 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
-        if self._resumed is None:
-            self._resumed = asyncio.get_running_loop().create_future()
+        if self.paused is None:
+            self.paused = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
         """The transport's buffer has room again."""
-        resumed, self._resumed = self._resumed, None
+        resumed, self.paused = self.paused, None
         if resumed is not None and not resumed.done():
             resumed.set_result(None)
 
     # Writing
 
-    @property
-    def paused(self) -> "asyncio.Future[None] | None":
-        """What to await (shielded) before writing more."""
-        return self._resumed
+    def write(self, data: bytes, *, with_next: bool = False) -> None:
+        """Send a command: at once, or with the others of this turn of the event loop.
 
-    def write(self, data: bytes) -> None:
-        """Send a command: at once, or with the others of this turn of the event loop."""
-        if self._at_once and not self._unsent and self._transport is not None:
-            self._at_once = False
-            if not (self.is_lost or self._transport.is_closing()):
-                self._transport.write(data)
+        Args:
+            data: The command.
+            with_next: Whether another command is about to follow.
+        """
+        if not self._at_once or with_next or self._transport is None:
+            self._add((data,), len(data))
             return
-        self._add((data,), len(data))
+        self._at_once = False
+        if self._unsent:
+            self._add((data,), len(data))
+            self._send()
+        elif not (self.is_lost or self._transport.is_closing()):
+            self._transport.write(data)
 
     def write_body(self, command: bytes, body: bytes | memoryview) -> None:
         """Send a command with a large body; without copying it from Python 3.12 on.
@@ -411,23 +414,7 @@ _NOBODY: tuple[Receive, Destination | None] = (_drop, None)
 
 
 def _require_head(raw: bytes) -> bytes:
-    if not raw.startswith(_STATUS_LINE):
+    if not Headers.begin(raw):
         msg = "a header block without NATS/1.0"
         raise ValueError(msg)
     return raw
-
-
-def _headers_of(raw: bytes) -> dict[str, str]:
-    """Parse a header block, one value per key; the last one wins, as in nats-py."""
-    first, *lines = raw.decode(errors="surrogateescape").split("\r\n")
-    headers: dict[str, str] = {}
-    if len(first) > len(_STATUS_LINE):
-        code, _, described = first[len(_STATUS_LINE) :].strip().partition(" ")
-        headers["Status"] = code
-        if described.strip():
-            headers["Description"] = described.strip()
-    for line in lines:
-        key, colon, value = line.partition(":")
-        if colon:
-            headers[key] = value.strip(_SPACE)
-    return headers
