@@ -34,7 +34,7 @@ from faststream_objstore.fields import LiveSource
 from faststream_objstore.models import Mirror, ObjectData, ObjectInfo
 from faststream_objstore.store import ObjectStore, metadata
 from faststream_objstore.store.lag import lag_of
-from faststream_objstore.store.listing import parsed
+from faststream_objstore.store.scan import parsed
 
 __all__ = ("LiveObjects", "LiveValue")
 

@@ -13,7 +13,7 @@ from faststream_objstore.backends.base import Backend, Server, StreamState
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, reading
 from faststream_objstore.exceptions import ObjStoreError, StoreAPIError
-from faststream_objstore.store.listing import entries
+from faststream_objstore.store.scan import entries
 
 if TYPE_CHECKING:
     from faststream_objstore.binding import Attached

@@ -14,7 +14,7 @@ from ..exceptions import InvalidOptionError, StoreTimeoutError
 from ..models import ObjectInfo
 from ..settling import run_to_completion
 from .handle import StoreHandle
-from .listing import present
+from .scan import present
 
 __all__ = ("ObjectWatch", "ObjectWatcher", "WatchVerbs")
 

@@ -23,6 +23,7 @@ from .metadata import (
     notes_rename,
     nuid_in,
     options_of,
+    subject_start,
     unbodied,
 )
 from .notes import (
@@ -96,6 +97,7 @@ __all__ = (
     "replaced_in",
     "stream_config",
     "stream_name",
+    "subject_start",
     "unbodied",
     "with_content_age",
     "with_content_at",

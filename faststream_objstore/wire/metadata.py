@@ -31,6 +31,7 @@ __all__ = (
     "notes_rename",
     "nuid_in",
     "options_of",
+    "subject_start",
     "unbodied",
 )
 
@@ -83,6 +84,15 @@ def metadata_subject(bucket: str, name: str, *, limit: int | None = None) -> str
         )
         raise InvalidObjectNameError(msg, bucket=bucket, name=name)
     return subject
+
+
+def subject_start(bucket: str, prefix: str) -> str:
+    """What the metadata subjects of all names with a prefix begin with, as far as it shows.
+
+    Base64 encodes three bytes at a time, so up to two bytes of the prefix are not in it.
+    """
+    raw = prefix.encode(errors="surrogatepass")
+    return f"$O.{bucket}.M.{_base64(raw[: len(raw) // 3 * 3])}"
 
 
 def name_of(subject: str) -> str | None:
