@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeAlias, overload
 from ..models import ObjectInfo
 from ..pattern import name_filter
 from .handle import StoreHandle
-from .pages import Metadata, matching_names
 from .scan import entries, everything
 
 if TYPE_CHECKING:
@@ -95,18 +94,21 @@ class ListVerbs(StoreHandle):
             include_deleted = not ignore_deletes
         backend = await self._source()
         matches = name_filter(prefix, pattern)
-        if matches is None and not delimiter and limit is None and after is None:
+        if delimiter is None and matches is None:
             found = await everything(backend, None)
-            infos = [
+            return [
                 found[name]
                 for name in sorted(found)
                 if include_deleted or not found[name].deleted
             ]
-            return infos if delimiter is None else Listing(objects=infos)
+        from .pages import Metadata, matching_names  # noqa: PLC0415 - as above
+
         names, total = await matching_names(backend, prefix or "", matches)
         metadata = Metadata(backend, total, matches, include_deleted=include_deleted)
         if delimiter is None:
             return [info for info in await metadata.of(names) if info is not None]
+        from .folders import fold  # noqa: PLC0415 - as above
+
         return await fold(
             names,
             metadata.of,

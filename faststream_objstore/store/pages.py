@@ -89,7 +89,7 @@ class Metadata:
         backend = self._backend
         subjects = [wire.metadata_subject(backend.bucket, name) for name in names]
         found = await newest(backend, subjects)
-        return {info.name: info for _, info in await present(backend, found.values())}
+        return {info.name: info for info in await present(backend, found.values())}
 
 
 async def newest(backend: Backend, subjects: Sequence[str]) -> dict[str, StoredMessage]:

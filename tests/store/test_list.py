@@ -10,7 +10,7 @@ from faststream_objstore.backends.base import Backend
 from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
-from tests.store.support import Audit, Bench, everything, soon, write_raw
+from tests.store.support import Audit, Bench, everything, soon, spied, write_raw
 
 NAMES = [
     "a",
@@ -239,6 +239,53 @@ async def test_a_list_of_many_is_whole(store: ObjectStore) -> None:
     await soon(asyncio.gather(*(store.put(f"{n:04}", b"") for n in range(1100))))
 
     assert names_of(await soon(store.list())) == [f"{n:04}" for n in range(1100)]
+
+
+async def test_page_of_a_large_bucket_reads_the_metadata_of_that_page(
+    backend: Backend,
+) -> None:
+    store, spy = spied(backend)
+    for number in range(8):
+        await soon(asyncio.gather(*(store.put(f"d{number}/{n:02}", b"") for n in range(50))))
+    spy.calls.clear()
+
+    page = await soon(store.list(prefix="d3/", delimiter="/", limit=10))
+    assert names_of(page.objects) == [f"d3/{n:02}" for n in range(10)]
+    assert names_of(await soon(store.list(prefix="d3/4"))) == [
+        f"d3/{n}" for n in range(40, 50)
+    ]
+    assert (await soon(store.list(delimiter="/"))).folders == [f"d{n}/" for n in range(8)]
+    assert "messages" not in spy.calls
+    # Of half of the bucket, it comes with all of it.
+    assert len(await soon(store.list(pattern="*/*"))) == 400
+    assert spy.calls.count("messages") == 1
+
+
+async def test_pages_leave_out_what_was_deleted_and_what_does_not_parse(
+    store: ObjectStore, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(store, "a/1", "a/2", "b/1", "c", "d")
+    for name in ("a/1", "b/1", "c"):
+        await soon(store.delete(name))
+    await write_raw(backend, "bad", b"not json")
+
+    page = await soon(store.list(delimiter="/", limit=2))
+    assert (names_of(page.objects), page.folders, page.after) == (["d"], ["a/"], None)
+    page = await soon(store.list(delimiter="/", include_deleted=True))
+    assert (names_of(page.objects), page.folders) == (["c", "d"], ["a/", "b/"])
+    assert "object 'bad'" in caplog.text
+    await soon(store.delete("bad"))
+
+
+async def test_list_with_a_prefix_of_any_text_finds_the_names_that_begin_with_it(
+    store: ObjectStore,
+) -> None:
+    await fill(store, "ä", "äb", "äbc", "ab", "abcd", "abcde")
+
+    for prefix in ("a", "ab", "abc", "abcd", "abcdef", "ä", "äb", "\ud800"):
+        listed = names_of(await soon(store.list(prefix=prefix)))
+        expected = ("ab", "abcd", "abcde", "ä", "äb", "äbc")
+        assert listed == [one for one in expected if one.startswith(prefix)]
 
 
 async def test_delimiter_gives_pages_of_objects_and_folders(store: ObjectStore) -> None:
