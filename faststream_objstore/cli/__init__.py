@@ -1,7 +1,9 @@
 """The command `objstore` (extra `cli`)."""
 
 import io
+import os
 import sys
+from pathlib import Path
 
 __all__ = ("main",)
 
@@ -17,6 +19,9 @@ def main() -> None:
             "The command objstore needs typer and rich; install them with "
             "pip install 'faststream-objstore[cli]'."
         )
+    if sys.stderr is None:
+        # It is closed; `print` would take the standard output instead.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the program ends
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown escaped.
         if isinstance(stream, io.TextIOWrapper):

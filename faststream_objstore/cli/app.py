@@ -1,7 +1,6 @@
 """The commands: thin, each one verb of a store."""
 
 import os
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from faststream_objstore.cli.operation import add_operation
 from faststream_objstore.cli.output import (
     as_json,
     bar,
+    content_output,
     emit,
     line_of,
     printable,
@@ -21,6 +21,7 @@ from faststream_objstore.cli.output import (
 )
 from faststream_objstore.cli.session import Address, Session, run, usage
 from faststream_objstore.cli.stdin import reading_stdin
+from faststream_objstore.store.files import unwritten
 
 __all__ = ("app",)
 
@@ -164,10 +165,13 @@ def get(
     async def one() -> None:
         async with session.store(at.bucket) as store:
             if file == "-":
+                output = content_output()
                 async with store.open(at.name) as reader:
                     async for chunk in reader:
-                        sys.stdout.buffer.write(chunk)
-                sys.stdout.buffer.flush()
+                        rest = memoryview(chunk)
+                        while rest:
+                            rest = unwritten(output, rest, output.write(rest))
+                output.flush()
                 return
             path = Path(file or Path(at.name).name)
             if path.is_dir():

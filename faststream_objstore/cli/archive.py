@@ -1,13 +1,12 @@
 """The commands for a bucket as a file."""
 
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from faststream_objstore.cli.output import bar, say
+from faststream_objstore.cli.output import bar, content_output, say
 from faststream_objstore.cli.session import Address, Session, run, usage
 from faststream_objstore.cli.stdin import reading_stdin
 from faststream_objstore.store import ObjectStore
@@ -37,8 +36,9 @@ def dump(
         async with context.obj.store(bucket) as store:
             with bar(bucket, objects=True, quiet=json) as progress:
                 if file == "-":
-                    await store.dump(sys.stdout.buffer, progress=progress)
-                    sys.stdout.buffer.flush()
+                    output = content_output()
+                    await store.dump(output, progress=progress)
+                    output.flush()
                     return
                 done = await store.dump(file, progress=progress)
         say(done, "dumped", json=json)

@@ -1,10 +1,12 @@
 """Output of commands: lines for people, JSON for scripts, a bar for what takes long."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +22,17 @@ from rich.progress import (
 from faststream_objstore.models import BulkResult, ObjectInfo
 from faststream_objstore.store.put import Progress as Report
 
-__all__ = ("as_json", "bar", "emit", "line_of", "printable", "say", "size_of")
+__all__ = (
+    "as_json",
+    "bar",
+    "content_output",
+    "emit",
+    "flushed",
+    "line_of",
+    "printable",
+    "say",
+    "size_of",
+)
 
 
 def printable(text: str) -> str:
@@ -29,6 +41,32 @@ def printable(text: str) -> str:
         one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
         for one in text
     )
+
+
+def content_output() -> IO[bytes]:
+    """The standard output, for content.
+
+    Raises:
+        OSError: If it is closed; what is printed for people is dropped then.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "stdout")
+    return sys.stdout.buffer
+
+
+def flushed() -> bool:
+    """Whether the standard output has taken everything; if not, it takes nothing more.
+
+    Otherwise the interpreter would try it again when it exits, and report that too.
+    """
+    if sys.stdout is None:
+        return True
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def as_json(info: ObjectInfo) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The basis of a command: the server, the store of an address, and error reporting."""
 
 import asyncio
-import os
 import re
 import signal
 import sys
@@ -18,7 +17,7 @@ from nats.aio.client import Client
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.servers import connect, without_secrets
-from faststream_objstore.cli.output import printable
+from faststream_objstore.cli.output import flushed, printable
 from faststream_objstore.exceptions import BucketNotFoundError, BulkError, ObjStoreError
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
@@ -146,16 +145,18 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
 
     try:
         asyncio.run(awaited())
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BulkError as error:
         for name, why in error.result.failed.items():
             print(printable(f"{name}: {why}"), file=sys.stderr)
         raise typer.Exit(1) from None
     except BrokenPipeError:
-        # The reader of the output has closed it; nothing can be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output has closed it.
+        flushed()
         raise typer.Exit(1) from None
     except (ObjStoreError, nats.errors.Error, OSError) as error:
+        flushed()
         fail(str(error))
     except asyncio.CancelledError:
         fail(ends[0] if ends else "interrupted")

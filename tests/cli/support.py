@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,18 @@ class Program:
             cwd=self.folder,
             env=self.environment,
             input=given,
+            capture_output=True,
+            timeout=90,
+            check=False,
+        )
+
+    def shell(self, command: str, before: str = "") -> "subprocess.CompletedProcess[bytes]":
+        """Run a command of the program as a shell does, with its redirections."""
+        return subprocess.run(
+            ["sh", "-c", f"{before} {shlex.join(COMMAND)} {command}"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=90,
             check=False,

@@ -446,3 +446,37 @@ async def test_address_names_several_servers_and_an_encoded_password(
         assert (await asyncio.to_thread(program, "ls")) == "box\n"
         said = await asyncio.to_thread(program.failing, "ls", "other")
         assert "p%40ss" not in said
+
+
+@pytest.mark.parametrize(
+    "command, code, stderr",
+    [
+        ("ls {bucket}", 0, ""),
+        ("status {bucket} --json", 0, ""),
+        ("get {bucket}/x copy", 0, ""),
+        # Content that nobody gets is a failure.
+        ("get {bucket}/x -", 1, "[Errno 9] Bad file descriptor: 'stdout'\n"),
+        ("dump {bucket} -", 1, "[Errno 9] Bad file descriptor: 'stdout'\n"),
+    ],
+)
+def test_output_that_is_closed_is_no_crash(
+    objstore: Program, bucket: str, command: str, code: int, stderr: str
+) -> None:
+    objstore("put", "-", f"{bucket}/x", given=b"1")
+    done = objstore.shell(command.format(bucket=bucket) + " >&-")
+    assert (done.returncode, done.stderr.decode()) == (code, stderr)
+
+
+def test_message_does_not_go_where_the_output_goes(objstore: Program, bucket: str) -> None:
+    done = objstore.shell(f"get {bucket}/missing - 2>&-")
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_output_that_cannot_be_written_is_told_once(objstore: Program, bucket: str) -> None:
+    # A file may not grow beyond a block of 1 KiB: as a disk that is full.
+    (objstore.folder / "many").mkdir()
+    for number in range(60):
+        (objstore.folder / "many" / f"{number:060}").touch()
+    objstore("put", "many", f"{bucket}/many/")
+    done = objstore.shell(f"ls {bucket} -r > out", before="trap '' XFSZ; ulimit -f 1;")
+    assert (done.returncode, done.stderr.decode()) == (1, "[Errno 27] File too large\n")
