@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from faststream_objstore._faststream.introspection import required_captures
-from faststream_objstore._faststream.processing import ProcessingSubscriber
+from faststream_objstore._faststream.processing import ProcessingSubscriber, call_directly
 
 __all__ = (
     "PlainSubscriber",
@@ -150,11 +150,14 @@ class PlainSubscriber(ProcessingSubscriber):
         """
 
     def _build_fastdepends_model(self) -> None:
-        if self._outer_config.fd_config.get_dependent is None:
+        config = self._outer_config.fd_config
+        if config.get_dependent is None:
             super()._build_fastdepends_model()
         else:
             self._build_without_fastapi()
         for call in self.calls:
+            if config.use_fastdepends or config.get_dependent is not None:
+                call_directly(call)
             # A user's own parser may supply any value.
             if call.item_parser is None:
                 self.require_captures(call.name, required_captures(call.dependant))

@@ -81,7 +81,7 @@ class ChangeLoop:
             log=log,
         )
         self._puller = Puller(
-            self._connection, options.bucket, room=self._room, receive=self._receive
+            server.api, options.bucket, room=self._room, receive=self._receive
         )
         self._prefetch = Prefetch(options.max_workers) if prefetch else None
         self._waiting: dict[int, tuple[Msg, Receipt]] = {}
@@ -93,6 +93,7 @@ class ChangeLoop:
         self._returned: dict[int, int] = {}
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._context = contextvars.copy_context()
         self._backoff = Backoff(
             log,
             lost=f"{self._title}: not receiving changes",
@@ -223,7 +224,10 @@ class ChangeLoop:
 
     def _begin(self) -> None:
         while len(self._workers) < self._options.max_workers and (first := self._next()):
-            worker = asyncio.create_task(self._work(first), name=self._title)
+            # A lane calls this in the context of whatever has opened it.
+            worker = self._context.run(
+                asyncio.create_task, self._work(first), name=self._title
+            )
             self._workers.add(worker)
             worker.add_done_callback(self._ended)
         if self._waiting:

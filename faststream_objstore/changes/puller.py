@@ -3,10 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from faststream_objstore.backends.jetstream.api import JetStreamAPI
 from faststream_objstore.backends.jetstream.connection import Connection, status_of
 from faststream_objstore.backends.jetstream.pulling import PullRequests
 from faststream_objstore.backends.jetstream.waiting import wait_for
@@ -29,15 +32,47 @@ _DRAIN_SECONDS = 2.0
 _CHECK_SECONDS = 2.0
 _CHECK = "check"
 
+# From so many messages at a time, requests go over a lane.
+_LANE_BATCH = 64
+
 # The server's description, in lower case, if the consumer is not where it was.
 _GONE = ("consumer deleted", "consumer is push", "leadership change", "shutdown")
 
 
-class Puller:
-    """Pull requests and their answers (ADR-13), over a separate subscription.
+class _Channel:
+    """A connection over which messages are requested, and what has not arrived over it yet.
 
     Args:
-        connection: The NATS connection.
+        connection: The connection.
+        client: What acknowledges its messages.
+    """
+
+    __slots__ = ("client", "connection", "inbox", "requests", "subscription")
+
+    def __init__(self, connection: Connection, client: Any) -> None:
+        self.connection = connection
+        self.client = client
+        self.inbox: str = connection.client.new_inbox()
+        self.requests = PullRequests()
+        self.subscription: Subscription | None = None
+
+    async def close(self) -> None:
+        """End the subscription; messages that are on their way are still received."""
+        subscription, self.subscription = self.subscription, None
+        if subscription is not None:
+            await self.connection.drain(subscription, _DRAIN_SECONDS)
+
+
+class Puller:
+    """Pull requests and their answers (ADR-13), over separate subscriptions.
+
+    While there is a backlog that quick handlers take in large batches, these are requested
+    over the lane, if there is one: its messages cost half as much. All that has been requested
+    over one connection arrives before anything is requested over the other one, so the order
+    is that of the stream. What was on its way over a lane that is lost is redelivered.
+
+    Args:
+        api: The requests to JetStream, and with them its connections.
         bucket: The bucket that errors name.
         room: How many more to request, given how many are on their way, and whether some
             are available at once.
@@ -50,20 +85,22 @@ class Puller:
 
     def __init__(
         self,
-        connection: Connection,
+        api: JetStreamAPI,
         bucket: str,
         *,
         room: Callable[[int, bool], int],
         receive: Callable[[Msg], None],
     ) -> None:
-        self._connection = connection
+        self._api = api
+        self._connection = api.ordinary
         self._bucket = bucket
         self.backlog: int = 0
         self._room = room
         self._receive = receive
-        self._inbox = connection.client.new_inbox()
-        self._subscription: Subscription | None = None
-        self._requests = PullRequests()
+        self._ordinary = _Channel(self._connection, self._connection.client)
+        self._lane: _Channel | None = None
+        # Whether requests wait until everything has arrived over the other connection.
+        self._held = False
         self._heard = 0.0
         self._lost: str | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -95,7 +132,7 @@ class Puller:
         # Malformed JSON is answered at once with status 400, and consumes no message. (Text
         # that is not JSON at all would request one message.)
         await self._connection.publish(
-            next_subject, b"{", reply=f"{self._inbox}.{_CHECK}", bucket=self._bucket
+            next_subject, b"{", reply=f"{self._ordinary.inbox}.{_CHECK}", bucket=self._bucket
         )
         try:
             denied = await wait_for(self._checking, _CHECK_SECONDS)
@@ -105,14 +142,23 @@ class Puller:
             raise denied
 
     async def _subscribe(self, next_subject: str) -> None:
-        if self._subscription is not None:
+        channel = self._ordinary
+        if channel.subscription is not None:
             return
         self._unwatch = [
             self._connection.watch(subject, self._denied, bucket=self._bucket)
-            for subject in (f"{self._inbox}.*", next_subject)
+            for subject in (f"{channel.inbox}.*", next_subject)
         ]
-        self._subscription = await self._connection.subscribe(
-            f"{self._inbox}.*", self._on_messages, bucket=self._bucket
+        await self._listen(channel)
+
+    async def _listen(self, channel: _Channel) -> None:
+        def receive(messages: Sequence[Msg]) -> None:
+            self._heard = asyncio.get_running_loop().time()
+            for message in messages:
+                self._on_message(channel, message)
+
+        channel.subscription = await channel.connection.subscribe(
+            f"{channel.inbox}.*", receive, bucket=self._bucket
         )
 
     def _denied(self, error: PermissionDeniedError) -> None:
@@ -131,8 +177,10 @@ class Puller:
             Why it cannot continue: the consumer is gone, or the connection was lost.
         """
         await self._subscribe(next_subject)
-        self._requests.clear()
+        await self._leave_lane()
+        self._ordinary.requests.clear()
         self.backlog = 0
+        self._held = False
         self._lost = None
         self._next_subject = next_subject
         try:
@@ -151,30 +199,71 @@ class Puller:
                 return "the connection was lost"
             if self._connection.client.is_closed:
                 return "the connection is closed"
-            self._requests.end_overdue(loop.time())
+            self._ordinary.requests.end_overdue(loop.time())
+            if self._lane is not None:
+                self._lane.requests.end_overdue(loop.time())
+                if self._lane.connection.reconnects or not (
+                    self.backlog or self._lane.requests
+                ):
+                    await self._leave_lane()
+            self._held = False
             connected = self._connection.client.is_connected
             await self.refill()
             await wait_for(wake, _TICK_SECONDS)
             silent = loop.time() - self._heard
-            if connected and self._requests and silent > _MISSED_SECONDS:
+            if connected and self._awaited and silent > _MISSED_SECONDS:
                 return "the server has gone silent"
         return self._lost
 
     @property
+    def _awaited(self) -> int:
+        """How many requested messages have not arrived yet."""
+        lane = self._lane
+        missing = self._ordinary.requests.missing
+        return missing if lane is None else missing + lane.requests.missing
+
+    @property
     def wanted(self) -> int:
-        """How many more messages there is room for."""
-        return self._room(self._requests.missing, self.backlog > 0)
+        """How many more messages to request now."""
+        return 0 if self._held else self._room(self._awaited, self.backlog > 0)
 
     async def refill(self) -> None:
         """Request as many messages as there is room for."""
         wanted = self.wanted
         if wanted <= 0 or not self._next_subject or not self._connection.client.is_connected:
             return
+        channel = self._channel_for(wanted)
+        if channel is None:
+            self._held = True
+            return
         try:
-            await self._ask(self._next_subject, wanted)
+            await self._ask(channel, self._next_subject, wanted)
         except ObjStoreError as error:
-            self._lost = str(error)
+            if channel is self._ordinary:
+                self._lost = str(error)
             self._stop_waiting()
+
+    def _channel_for(self, batch: int) -> _Channel | None:
+        """Where to request them; `None` until all have arrived over the other connection."""
+        lane = self._lane
+        if lane is not None and lane.requests:
+            return lane if self.backlog and not lane.connection.reconnects else None
+        if batch >= _LANE_BATCH and self.backlog:
+            connection = self._api.lane_soon(self.backlog)
+            if connection is not None:
+                if self._ordinary.requests:
+                    return None
+                if lane is None or lane.connection is not connection:
+                    lane = self._lane = _Channel(
+                        connection, _Acknowledging(connection, self._connection.client)
+                    )
+                return lane
+        return self._ordinary
+
+    async def _leave_lane(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            await lane.close()
 
     def wake(self) -> None:
         """Check again, because there may be more room."""
@@ -189,22 +278,14 @@ class Puller:
         """End the subscription; messages that are on their way are still received."""
         while self._unwatch:
             self._unwatch.pop()()
-        subscription, self._subscription = self._subscription, None
-        if subscription is None:
-            return
-        if self._connection.client.is_connected:
-            draining = asyncio.ensure_future(
-                subscription.drain()  # type: ignore[no-untyped-call]
-            )
-            await asyncio.wait((draining,), timeout=_DRAIN_SECONDS)
-            if draining.done() and not draining.cancelled() and not draining.exception():
-                return
-            draining.cancel()
-        await self._connection.unsubscribe(subscription)
+        await self._leave_lane()
+        await self._ordinary.close()
 
-    async def _ask(self, next_subject: str, batch: int) -> None:
+    async def _ask(self, channel: _Channel, next_subject: str, batch: int) -> None:
+        if channel.subscription is None:
+            await self._listen(channel)
         now = asyncio.get_running_loop().time()
-        if not self._requests:
+        if not self._awaited:
             self._heard = now
         if self.backlog:
             # More than there are free workers. If such a request were kept for long, later
@@ -214,41 +295,96 @@ class Puller:
         else:
             expires = _EXPIRES_SECONDS
             how = {"idle_heartbeat": _HEARTBEAT_SECONDS * _NANOSECONDS}
-        token = self._requests.add(batch, now + expires + _GRACE_SECONDS)
-        await self._connection.publish(
+        token = channel.requests.add(batch, now + expires + _GRACE_SECONDS)
+        await channel.connection.publish(
             next_subject,
             json.dumps(
                 {"batch": batch, "expires": round(expires * _NANOSECONDS), **how}
             ).encode(),
-            reply=f"{self._inbox}.{token}",
+            reply=f"{channel.inbox}.{token}",
             bucket=self._bucket,
         )
 
-    def _on_messages(self, messages: Sequence[Msg]) -> None:
-        for message in messages:
-            self._on_message(message)
-
-    def _on_message(self, message: Msg) -> None:
-        self._heard = asyncio.get_running_loop().time()
+    def _on_message(self, channel: _Channel, message: Msg) -> None:
+        requests = channel.requests
         # A message from the stream has its own subject, a status has the inbox's subject.
-        if not message.subject.startswith(self._inbox):
-            self._requests.settle()
+        if not message.subject.startswith(channel.inbox):
+            requests.settle()
+            if channel is not self._ordinary:
+                message = _LaneMsg(channel.client, message)
             self._receive(message)
+            if self._held and not requests:
+                self._answered()
             return
-        token = message.subject[len(self._inbox) + 1 :]
+        token = message.subject[len(channel.inbox) + 1 :]
         if token == _CHECK:
             self._checked(None)
             return
         status, headers = status_of(message), message.headers or {}
-        if status == "100" or token not in self._requests:
+        if status == "100" or token not in requests:
             return
         described = headers.get("Description", "")
         # A request for available messages may end without a report of how many are missing.
         ended = status in {"404", "408"} or "Nats-Pending-Messages" in headers
         if ended and not any(one in described.lower() for one in _GONE):
-            self._requests.end(token)
+            requests.end(token)
             self.backlog = 0
-            self.wake()
+            self._answered()
         else:
             self._lost = f"{status} {described or 'no responders'}".strip()
             self._stop_waiting()
+
+    def _answered(self) -> None:
+        self._held = False
+        self.wake()
+
+
+class _Acknowledging:
+    """Stands in for the client of a lane's messages, which are acknowledged over the lane.
+
+    A lane sends many acknowledgements in one write, and needs a third of the client's time for
+    each. When it is lost, or cannot send more at once, the client takes its place.
+
+    Args:
+        lane: The lane.
+        client: The client.
+    """
+
+    def __init__(self, lane: Connection, client: Client) -> None:
+        self._lane = lane
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Publish; see `Client`."""
+        if headers or reply or not self._lane.publish_now(subject, payload):
+            await self._client.publish(subject, payload, reply, headers)
+
+
+class _LaneMsg(Msg):
+    """A message that has arrived over a lane.
+
+    Args:
+        client: What acknowledges it.
+        message: The lane's message. Its headers are parsed when they are asked for.
+    """
+
+    def __init__(self, client: Any, message: Msg) -> None:
+        self._client = client
+        self.subject = message.subject
+        self.reply = message.reply
+        self.data = message.data
+        self._received = message
+
+    @property
+    def headers(self) -> dict[str, str] | None:  # type: ignore[override]
+        """Its headers."""
+        return self._received.headers

@@ -470,8 +470,8 @@ class ChangeSubscriber(PlainSubscriber):
         if info.headers:
             headers = {key: values[0] for key, values in info.headers.items() if values}
         return IdentifiedMessage(
-            raw_message=change,
-            body=change.data,
+            change,
+            change.data,
             path=change.path,
             headers=headers,
             correlation_id=headers.get("correlation_id"),

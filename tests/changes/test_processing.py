@@ -1,5 +1,6 @@
 """A change goes through middlewares, context and publishers as any message does."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from faststream import BaseMiddleware
 from faststream.nats import NatsBroker, NatsMessage, TestNatsBroker
+from pydantic import ValidationError
 
 from faststream_objstore import Bucket, Buckets, ObjectInfo, ObjectStore
 from faststream_objstore._faststream import processing
@@ -19,6 +21,7 @@ def _either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Whatever holds for our way of processing holds for FastStream's own."""
     if request.param != "ours":
         monkeypatch.setattr(processing, "_KNOWN_VERSIONS", frozenset())
+        monkeypatch.setattr(processing, "_KNOWN_DEPENDS", frozenset())
 
 
 @pytest.fixture
@@ -198,3 +201,42 @@ async def test_correlation_id_stays_the_same_and_goes_on_to_what_is_published() 
     assert len(ids) == 6
     assert len(set(ids[:3])) == len(set(ids[3:])) == 1
     assert ids[0] != ids[3]
+
+
+async def test_result_is_validated_before_it_is_published() -> None:
+    bucket, broker = Bucket("b"), NatsBroker(logger=None)
+    buckets = Buckets(broker, bucket)
+    sizes: list[object] = []
+
+    @broker.publisher("sizes")
+    @bucket.on_put()
+    async def handle(info: ObjectInfo) -> int:
+        return info.name  # type: ignore[return-value]
+
+    @broker.subscriber("sizes")
+    async def receive(size: Any) -> None:
+        sizes.append(size)
+
+    async with TestNatsBroker(broker):
+        store = await buckets.open("b")
+        await store.put("3", b"")
+        with pytest.raises(ValidationError, match="valid integer"):
+            await store.put("a", b"")
+
+    assert sizes == [3]
+
+
+async def test_plain_function_runs_in_a_thread() -> None:
+    bucket = Bucket("b")
+    threads: list[int] = []
+
+    @bucket.on_put()
+    def handle(info: ObjectInfo) -> None:
+        assert info.name == "a"
+        threads.append(threading.get_ident())
+
+    async with entered(bucket) as store:
+        await store.put("a", b"")
+
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()

@@ -296,6 +296,14 @@ class JetStreamAPI:
             return None
         return await self._lanes.open(size=size, messages=messages)
 
+    def lane_soon(self, messages: int) -> Connection | None:
+        """The lane, if it is open; otherwise many messages have one opened, for later.
+
+        Args:
+            messages: How many messages are to be read.
+        """
+        return None if self._lanes is None else self._lanes.soon(messages)
+
     async def call(
         self,
         verb: str,

@@ -435,6 +435,10 @@ class Connection(ConnectionErrors, BegunRequests):
         except REFUSALS as error:
             raise self._refused(error, bucket) from error
 
+    def publish_now(self, subject: str, payload: bytes) -> bool:  # noqa: ARG002 - for a lane
+        """Publish a small message if that needs no waiting; returns whether it did."""
+        return False
+
     def _size_of(
         self,
         payload: bytes | bytearray | memoryview,
@@ -500,3 +504,20 @@ class Connection(ConnectionErrors, BegunRequests):
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription; does nothing if the connection is gone."""
         await _unsubscribe(subscription)
+
+    async def drain(self, subscription: Subscription, seconds: float) -> None:
+        """Remove a subscription; messages that are on their way are still received.
+
+        Args:
+            subscription: The subscription.
+            seconds: How long to wait for them.
+        """
+        if self.client.is_connected:
+            draining = asyncio.ensure_future(
+                subscription.drain()  # type: ignore[no-untyped-call]
+            )
+            await asyncio.wait((draining,), timeout=seconds)
+            if draining.done() and not draining.cancelled() and not draining.exception():
+                return
+            draining.cancel()
+        await self.unsubscribe(subscription)

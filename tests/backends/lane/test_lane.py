@@ -15,7 +15,7 @@ from nats.aio.client import Client
 
 from faststream_objstore import ObjectStore
 from faststream_objstore.backends.jetstream.connection import Connection
-from faststream_objstore.backends.jetstream.lane import Lanes, handshake, keeper
+from faststream_objstore.backends.jetstream.lane import Lane, Lanes, handshake, keeper
 from faststream_objstore.testing import NatsServer
 from tests.store.support import soon
 
@@ -276,6 +276,23 @@ async def test_a_request_on_a_lane_that_is_lost_is_asked_again_at_once(
 class Mute:
     def __call__(self, data: bytes, *, with_next: bool = False) -> None:
         """Send nothing."""
+
+
+async def test_subscription_that_is_drained_receives_what_was_sent_before() -> None:
+    async with serving() as (_, client, _):
+        lane = await Lane.open(client)
+        received: list[bytes | memoryview] = []
+        sid = lane.listen("x", lambda messages: received.extend(one.data for one in messages))
+        for number in range(100):
+            lane.send("x", str(number).encode(), "", None)
+        await soon(lane.drain(sid, 60))
+        lane.send("x", b"too late", "", None)
+        await soon(lane.flush())
+        lane.close()
+        # Without a connection there is nothing to wait for.
+        await soon(lane.drain(sid, 60))
+
+    assert received == [str(number).encode() for number in range(100)]
 
 
 async def test_an_idle_lane_is_closed_and_opened_again(

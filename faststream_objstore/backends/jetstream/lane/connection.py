@@ -96,6 +96,15 @@ class LaneConnection(Connection):
         protocol = cast("Lane", client)._protocol  # noqa: SLF001
         return lambda: int(protocol.is_lost)
 
+    def publish_now(self, subject: str, payload: bytes) -> bool:
+        """Publish a small message if that needs no waiting; returns whether it did."""
+        if self._protocol.paused is not None or self._protocol.is_lost:
+            return False
+        self._protocol.write(
+            b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload)
+        )
+        return True
+
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
         listeners = cast("Lane", self.client).error_listeners
 
@@ -128,3 +137,7 @@ class LaneConnection(Connection):
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription; does nothing if the lane is lost."""
         self.lane.unlisten(cast("str", subscription))
+
+    async def drain(self, subscription: Subscription, seconds: float) -> None:
+        """Remove a subscription when what is on its way has been received."""
+        await self.lane.drain(cast("str", subscription), seconds)

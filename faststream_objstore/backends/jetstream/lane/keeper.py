@@ -89,6 +89,15 @@ class Lanes:
                 self._begin(now)
         return None
 
+    def soon(self, messages: int) -> LaneConnection | None:
+        """The lane, if it is open; otherwise many messages have one opened, for later."""
+        lane = self.current
+        if lane is not None:
+            self._steps += 1
+        elif messages >= _MANY_MESSAGES:
+            self._begin(asyncio.get_running_loop().time())
+        return lane
+
     def opens(self, size: int) -> bool:
         """Whether `open` would open a lane for a transfer of so many bytes."""
         return size >= _LARGE_BYTES and self.current is None

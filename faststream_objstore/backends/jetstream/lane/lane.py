@@ -172,6 +172,21 @@ class Lane:
         if self._protocol.listeners.pop(sid, None) is not None:
             self._protocol.write(f"UNSUB {sid}\r\n".encode())
 
+    async def drain(self, sid: str, seconds: float) -> None:
+        """Unsubscribe; messages that the server has sent before are still received.
+
+        Args:
+            sid: The subscription's id.
+            seconds: How long to wait for them.
+        """
+        protocol = self._protocol
+        if not protocol.is_lost:
+            pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            protocol.pongs.append(pong)
+            protocol.write(f"UNSUB {sid}\r\nPING\r\n".encode())
+            await asyncio.wait((pong,), timeout=seconds)
+        protocol.listeners.pop(sid, None)
+
     async def flush(self) -> None:
         """Return when the server has received what was sent.
 
