@@ -133,6 +133,21 @@ ROWS = (
         more=False,
     ),
     _row(
+        "1 KiB get p50 for the first time, vs nats-py",
+        "get_first",
+        "nats-py",
+        at_least=None,
+        aim=None,
+        more=False,
+    ),
+    _row(
+        "64-way 1 KiB get for the first time, vs nats-py",
+        "get_first_many",
+        "nats-py",
+        at_least=None,
+        aim=None,
+    ),
+    _row(
         "1 KiB put p50, vs nats-py", "put_small", "nats-py", at_least=0.8, aim=0.5, more=False
     ),
     _row("64-way 1 KiB get, vs nats-py", "get_many_1k", "nats-py", at_least=7, aim=9),

@@ -56,6 +56,8 @@ MEASURES: dict[str, tuple[str, str]] = {
     "put_small": ("put 1 KiB, p50", "ms"),
     "get_small": ("get 1 KiB, p50", "ms"),
     "put_many_1k": ("put 1 KiB, 64 at a time", "ops/s"),
+    "get_first": ("get 1 KiB for the first time, p50", "ms"),
+    "get_first_many": ("get 1 KiB for the first time, 64 at a time", "ops/s"),
     "get_many_1k": ("get 1 KiB, 64 at a time", "ops/s"),
     "put_many_100k": ("put 100 KiB, 64 at a time", "ops/s"),
     "get_many_100k": ("get 100 KiB, 64 at a time", "ops/s"),
@@ -344,6 +346,13 @@ async def _small(bench: Bench, peer: str) -> dict[str, float]:
     return {"put_small": _p50(put), "get_small": _p50(got)}
 
 
+async def _first(bench: Bench, peer: str) -> dict[str, float]:
+    driver, count = await bench.near(peer), bench.sizes.calls
+    async with bench.bucket() as bucket:
+        got = await driver("get_first", bucket=bucket, size=KIB, count=count, workers=64)
+    return {"get_first": _p50(got), "get_first_many": float(got["rate"])}
+
+
 async def _many(bench: Bench, peer: str, *, size: int, count: int) -> tuple[float, float]:
     driver = await bench.near(peer)
     load = {"size": size, "count": count, "workers": 64, "seconds": bench.sizes.many_seconds}
@@ -514,6 +523,7 @@ STEPS = (
     Step("publish", (RAW,), _publish),
     Step("tls", (OURS, LANELESS, "nats-py"), _tls),
     Step("small", BOTH, _small),
+    Step("first", (OURS, LANELESS, "nats-py"), _first),
     Step("many-1k", BOTH, _many_1k),
     Step("many-100k", BOTH, _many_100k),
     Step("far", ALL, _far),

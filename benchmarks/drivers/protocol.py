@@ -136,6 +136,26 @@ class Client(Driver, ABC):
             most=self.most_gets,
         )
 
+    async def do_get_first(
+        self, bucket: str, size: int, count: int, workers: int
+    ) -> dict[str, Any]:
+        """Gets of objects that were not read before: the latency of each, and the rate.
+
+        `count` are read one after the other, and then `count` others by `workers` tasks.
+        """
+        store, data = await self.open(bucket), self._bytes(size)
+        for i in range(-_WARM_UP_CALLS, 2 * count + workers):
+            await self.put(store, f"first-{i}", data)
+        one = await _latencies(count, lambda i: self.get(store, f"first-{i}"))
+        many = await _rate(
+            lambda i: self.get(store, f"first-{count + i}"),
+            count=count,
+            workers=workers,
+            seconds=0,
+            most=count,
+        )
+        return {**one, **many}
+
     async def do_list(self, bucket: str, count: int) -> dict[str, Any]:
         """Seconds of a list of a bucket with `count` objects."""
         store = await self.open(bucket)
