@@ -66,7 +66,7 @@ class ChangeSpecification(OwnChannel, NatsSubscriberSpecification):
             calls,
         )
         self.options = options
-        self.siblings = siblings
+        self.siblings: Callable[[], Sequence[OwnChannel]] = siblings
 
     @property
     def name(self) -> str:

@@ -57,7 +57,7 @@ class ResultSpecification(OwnChannel, NatsPublisherSpecification):
         self._bucket = bucket
         self._template = template
         self._follow = follow
-        self.siblings = siblings
+        self.siblings: Callable[[], Sequence[OwnChannel]] = siblings
 
     @property
     def name(self) -> str:
