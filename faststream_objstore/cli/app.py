@@ -3,7 +3,7 @@
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,11 +16,14 @@ from faststream_objstore.cli.output import (
     emit,
     line_of,
     printable,
+    reasons_in,
+    said_of,
     say,
     size_of,
 )
 from faststream_objstore.cli.session import Address, Session, run, usage
 from faststream_objstore.cli.stdin import reading_stdin
+from faststream_objstore.models import BulkResult
 from faststream_objstore.store.files import unwritten
 
 __all__ = ("app",)
@@ -183,7 +186,7 @@ def get(
         else:
             print(f"{printable(str(path))}: {size_of(found.size)}")
 
-    run(folder if at.is_folder else one)
+    run(folder if at.is_folder else one, failed=said_of if json else None)
 
 
 @app.command()
@@ -246,7 +249,7 @@ def put(
             said = f"{at.bucket}/{stored.name}: {size_of(stored.size)}"
             print(printable(f"{said}, revision {stored.revision}"))
 
-    run(folder if is_dir else one)
+    run(folder if is_dir else one, failed=said_of if json else None)
 
 
 @app.command()
@@ -280,7 +283,7 @@ def cp(
         if json:
             emit(as_json(copied))
 
-    run(work)
+    run(work, failed=said_of if json else None)
 
 
 @app.command()
@@ -332,7 +335,7 @@ def rm(
                     prefix=prefix, pattern=pattern, concurrency=concurrency, progress=progress
                 )
         if json:
-            emit({"deleted": deleted})
+            emit({"deleted": deleted, "failed": {}})
         else:
             print(f"{deleted} deleted")
 
@@ -354,7 +357,7 @@ def rm(
     if not prefix and not pattern:
         usage("an empty prefix would be all; --pattern '**' says so")
     Address.of_bucket(addresses[0])
-    run(many)
+    run(many, failed=_count_deleted if json else None)
 
 
 @app.command()
@@ -385,7 +388,11 @@ def sync(
                 )
         say(done, "stored", json=json)
 
-    run(work)
+    run(work, failed=said_of if json else None)
+
+
+def _count_deleted(result: BulkResult) -> dict[str, Any]:
+    return {"deleted": len(result.deleted), "failed": reasons_in(result)}
 
 
 def _named(target: Address, source: Address) -> str:

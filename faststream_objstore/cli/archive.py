@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from faststream_objstore.cli.output import bar, content_output, say
+from faststream_objstore.cli.output import bar, content_output, said_of, say
 from faststream_objstore.cli.session import Address, Session, run, usage
 from faststream_objstore.cli.stdin import reading_stdin
 from faststream_objstore.store import ObjectStore
@@ -43,7 +43,7 @@ def dump(
                 done = await store.dump(file, progress=progress)
         say(done, "dumped", json=json)
 
-    run(work)
+    run(work, failed=said_of if json else None)
 
 
 def restore(
@@ -89,7 +89,7 @@ def restore(
         async with session.connected() as server:
             await put(ObjectStore.on(await bind_bucket(server, config)))
 
-    run(work)
+    run(work, failed=said_of if json else None)
 
 
 def add_archive(app: typer.Typer) -> None:

@@ -30,6 +30,8 @@ __all__ = (
     "flushed",
     "line_of",
     "printable",
+    "reasons_in",
+    "said_of",
     "say",
     "size_of",
 )
@@ -114,20 +116,26 @@ def line_of(info: ObjectInfo) -> str:
     return f"{info.size:>12}  {when:<16}  {printable(info.name + arrow)}"
 
 
-def _said_of(result: BulkResult) -> dict[str, Any]:
+def said_of(result: BulkResult) -> dict[str, Any]:
     """The result for many objects, as scripts receive it."""
     return {
         "done": result.done,
         "unchanged": result.unchanged,
         "deleted": result.deleted,
+        "failed": reasons_in(result),
         "size": result.size,
     }
+
+
+def reasons_in(result: BulkResult) -> dict[str, str]:
+    """What failed, and why."""
+    return {name: str(why) for name, why in result.failed.items()}
 
 
 def say(done: BulkResult, what: str, *, json: bool) -> None:
     """Print the result for many objects."""
     if json:
-        emit(_said_of(done))
+        emit(said_of(done))
         return
     said = f"{len(done.done)} {what}, {size_of(done.size)}"
     if done.unchanged:

@@ -17,9 +17,17 @@ from nats.aio.client import Client
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.servers import connect, without_secrets
-from faststream_objstore.cli.output import flushed, printable
-from faststream_objstore.exceptions import BucketNotFoundError, BulkError, ObjStoreError
-from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.cli.output import emit, flushed, printable
+from faststream_objstore.exceptions import (
+    BucketNotFoundError,
+    BulkError,
+    InvalidBucketNameError,
+    InvalidLinkError,
+    InvalidObjectNameError,
+    InvalidOptionError,
+    ObjStoreError,
+)
+from faststream_objstore.models import BulkResult, ObjectStoreConfig, validate_bucket_name
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 
@@ -34,8 +42,12 @@ class Address(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> "Address":
-        """Read an address, with `objstore://` or without it."""
+        """Read an address, with `objstore://` or without it; a usage error if it is none."""
         bucket, _, name = text.removeprefix("objstore://").partition("/")
+        try:
+            validate_bucket_name(bucket)
+        except InvalidBucketNameError as error:
+            usage(str(error))
         return cls(bucket, name)
 
     @classmethod
@@ -102,10 +114,10 @@ class Session:
             yield ObjectStore.on(found)
 
 
-def fail(message: str) -> NoReturn:
-    """Exit with one line on stderr, and the exit code 1."""
+def fail(message: str, *, code: int = 1) -> NoReturn:
+    """Exit with one line on stderr, and the exit code."""
     print(printable(message), file=sys.stderr)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def usage(message: str) -> NoReturn:
@@ -113,11 +125,28 @@ def usage(message: str) -> NoReturn:
     raise typer.BadParameter(message)
 
 
-def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False) -> None:
+# What the user got wrong; other errors come from the state of the server or of the disk.
+_MISTAKES = (
+    InvalidBucketNameError,
+    InvalidLinkError,
+    InvalidObjectNameError,
+    InvalidOptionError,
+)
+
+
+def run(
+    work: Callable[[], Awaitable[None]],
+    *,
+    failed: Callable[[BulkResult], Any] | None = None,
+    until_interrupted: bool = False,
+) -> None:
     """Run a command to its end; a failure is one line on stderr, and the exit code 1.
+
+    An argument that cannot work is exit code 2.
 
     Args:
         work: The command.
+        failed: The JSON to print if some of many objects failed.
         until_interrupted: Whether Ctrl-C is the normal way to end it.
     """
     ends: list[str] = []
@@ -148,6 +177,8 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except BulkError as error:
+        if failed is not None:
+            emit(failed(error.result))
         for name, why in error.result.failed.items():
             print(printable(f"{name}: {why}"), file=sys.stderr)
         raise typer.Exit(1) from None
@@ -155,6 +186,9 @@ def run(work: Callable[[], Awaitable[None]], *, until_interrupted: bool = False)
         # The reader of the output has closed it.
         flushed()
         raise typer.Exit(1) from None
+    except _MISTAKES as error:
+        flushed()
+        fail(str(error), code=2)
     except (ObjStoreError, nats.errors.Error, OSError) as error:
         flushed()
         fail(str(error))

@@ -1,6 +1,7 @@
 """The program `objstore`, on a real server."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -117,7 +118,7 @@ def test_objects_are_copied_moved_and_deleted(objstore: Program, bucket: str) ->
     objstore("rm", f"{bucket}-two/third")
     assert "deleted before" in objstore("rm", f"{bucket}-two/third")
     assert objstore("rm", bucket, "--prefix", "all/c") == "1 deleted\n"
-    assert objstore.values("rm", bucket, "--pattern", "**") == [{"deleted": 2}]
+    assert objstore.values("rm", bucket, "--pattern", "**") == [{"deleted": 2, "failed": {}}]
     assert "no object 'nothing'" in objstore.failing("rm", f"{bucket}/nothing")
 
 
@@ -136,6 +137,7 @@ def test_folders_are_stored_fetched_and_kept_in_step(
             "done": [],
             "unchanged": ["www/css/a.css"],
             "deleted": ["www/index.html"],
+            "failed": {},
             "size": 0,
         }
     ]
@@ -153,6 +155,45 @@ def test_what_is_refused_is_named_and_the_rest_is_fetched(
     assert len(said.splitlines()) == 1
     assert (tmp_path / "deep" / "folder" / "first").read_bytes() == b"first"
     assert not (tmp_path / "up").exists()
+
+
+def test_json_says_what_failed_and_what_was_done(
+    objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    objstore("put", "-", f"{bucket}/../../up", given=b"x")
+    done = objstore.run("get", bucket, "deep/folder", "--json")
+    assert done.returncode == 1
+    [said] = map(json.loads, done.stdout.splitlines())
+    assert "first" in said["done"]
+    assert list(said["failed"]) == ["../../up"]
+    assert "it leads out of the folder" in said["failed"]["../../up"]
+    assert len(done.stderr.splitlines()) == 1
+
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "good").write_text("good")
+    (tmp_path / "tree" / "bad").symlink_to("/etc/passwd")
+    for command in (("put", "tree", f"{bucket}/in/"), ("sync", "tree", f"{bucket}/in/")):
+        done = objstore.run(*command, "--json")
+        said = json.loads(done.stdout)
+        assert (done.returncode, list(said["failed"])) == (1, ["in/bad"])
+        assert said["done"] + said["unchanged"] == ["in/good"]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("ls", "BUCKET", "--pattern", "{"), "the pattern '{'"),
+        (("put", "-", "BUCKET/x", "--ttl", "-1"), "ttl must be"),
+        (("put", "-", f"BUCKET/{'x' * 5000}"), "use a shorter name"),
+        (("cp", "BUCKET/", "BUCKET/"), "onto the same names"),
+    ],
+)
+def test_value_that_the_bucket_cannot_take_is_one_line_and_exit_code_two(
+    objstore: Program, bucket: str, arguments: tuple[str, ...], said: str
+) -> None:
+    error = objstore.failing(*(one.replace("BUCKET", bucket) for one in arguments), code=2)
+    assert said in error
+    assert len(error.splitlines()) == 1
 
 
 def test_bucket_is_dumped_and_restored(objstore: Program, bucket: str) -> None:
@@ -276,7 +317,6 @@ def test_watch_ends_when_it_is_terminated(objstore: Program, bucket: str) -> Non
         (("get", "no-such-bucket/x", "y"), "Bucket 'no-such-bucket' does not exist"),
         (("put", "no/such/file", "new/x", "--create"), "No such file or directory"),
         (("sync", "no/such/folder", "new/"), "Not a directory"),
-        (("put", "-", "a bucket/x", "--create"), "'a bucket' is not a bucket name"),
         (
             ("--server", "nats://127.0.0.1:1", "ls"),
             "No NATS server can be used at nats://127.0.0.1:1",
@@ -304,6 +344,10 @@ def test_failure_is_one_line_and_the_exit_code_one(
         (("sweep", "bucket", "--older-than", "soon"), "is not a time"),
         (("serve", "bucket", "--writable", "--host", "0.0.0.0"), "--host 127.0.0.1"),
         (("status", "bucket/x"), "is not a bucket"),
+        (("put", "-", "a bucket/x", "--create"), "'a bucket' is not a bucket name"),
+        (("status", "a.b"), "'a.b' is not a bucket name"),
+        (("ls", "/x"), "'' is not a bucket name"),
+        (("cp", "bucket/x", "b.c/x"), "'b.c' is not a bucket name"),
     ],
 )
 def test_command_line_that_cannot_work_is_exit_code_two(
