@@ -115,6 +115,7 @@ def test_declaring_buckets_loads_nothing_that_serving_them_takes() -> None:
     }
     assert {name for name in loaded if name.startswith("backends.")} == {
         "backends.base",
+        "backends.early",
         "backends.origins",
     }
     assert {name for name in loaded if name.startswith("changes.")} == {
