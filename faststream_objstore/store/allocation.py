@@ -2,8 +2,7 @@
 
 An instance of a subclass of `bytes` can otherwise only be made as a copy of finished bytes:
 twice the memory, and for 256 MiB a quarter of the time of a read, because fresh memory costs
-as much as the network does. Huge pages make it cheaper: the kernel is entered once for each
-2 MiB instead of for each 4 KiB, and what reads the memory misses the TLB less often.
+as much as the network does.
 """
 # What is used of CPython's C API: PyBytes objects may be filled while nobody else has them
 # (`PyBytes_FromStringAndSize`, `PyBytes_AsString`), and `PyObject_GC_NewVar` allocates an
@@ -13,7 +12,6 @@ import gc
 import sys
 from collections.abc import Callable
 from functools import cache
-from types import ModuleType
 
 from ..models import ObjectData, ObjectInfo
 
@@ -21,11 +19,6 @@ __all__ = ("allocate",)
 
 # The layouts that are known; anything else is copied.
 _KNOWN = (3, 10) <= sys.version_info[:2] <= (3, 13) and sys.implementation.name == "cpython"
-
-# Where the kernel gives huge pages only to those who ask ("madvise", the default of most
-# distributions), memory of this size is worth the call; numpy begins here too.
-_HUGE_FROM = 4 * 1024 * 1024
-_HUGE_PAGE = 2 * 1024 * 1024
 
 _Allocate = Callable[[int], "tuple[ObjectData, memoryview]"]
 
@@ -70,7 +63,6 @@ def _made() -> _Allocate | None:
         ("_PyObject_GC_NewVar", ctypes.pythonapi)
     )
     track = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("PyObject_GC_Track", ctypes.pythonapi))
-    advise = _advice(ctypes)
 
     def allocated(size: int) -> tuple[ObjectData, memoryview]:
         if size > sys.maxsize - basic - word:
@@ -82,34 +74,10 @@ def _made() -> _Allocate | None:
         # The final NUL, and the pointer to the attributes where that stands at the end.
         end = id(data) + (basic + size + word - 1) // word * word
         ctypes.memset(start + size, 0, end - start - size)
-        if size >= _HUGE_FROM:
-            advise(start, start + size)
         track(data)
         return data, memoryview((ctypes.c_char * size).from_address(start)).cast("B")
 
     return allocated
-
-
-def _advice(ctypes: ModuleType) -> Callable[[int, int], None]:
-    """What asks for huge pages between two addresses; it does nothing where there are none."""
-    try:
-        from mmap import MADV_HUGEPAGE  # noqa: PLC0415 - for those who read large objects
-
-        madvise = ctypes.CDLL(None).madvise
-    except (ImportError, AttributeError):
-        return lambda _start, _end: None
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
-    def advise(start: int, end: int) -> None:
-        # Only whole pages between the two: the memory around them belongs to others.
-        start = (start + _HUGE_PAGE - 1) // _HUGE_PAGE * _HUGE_PAGE
-        end = end // _HUGE_PAGE * _HUGE_PAGE
-        if start < end:
-            # Advice that the kernel refuses, because it was built without huge pages, changes
-            # nothing.
-            madvise(start, end - start, MADV_HUGEPAGE)
-
-    return advise
 
 
 def _holds(allocated: _Allocate) -> bool:
@@ -134,7 +102,4 @@ def _holds(allocated: _Allocate) -> bool:
         )
         if not alike:
             return False
-    # With the advice; not all of it, which would take milliseconds.
-    data, view = allocated(_HUGE_FROM)
-    view[0], view[_HUGE_FROM // 2], view[-1] = b"abc"
-    return (len(data), data[0], data[_HUGE_FROM // 2], data[-1]) == (_HUGE_FROM, *b"abc")
+    return True

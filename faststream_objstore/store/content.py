@@ -9,6 +9,7 @@ from ..exceptions import ObjectTooLargeError
 from ..models import ObjectData, ObjectInfo
 from .allocation import allocate
 from .digest import INLINE, BufferDigest, LargeSHA256
+from .fresh import PAGED_FROM, FreshMemory
 
 __all__ = ("Content", "room_for")
 
@@ -16,6 +17,8 @@ __all__ = ("Content", "room_for")
 # the end, so that not much is left to hash when the last chunk has arrived.
 _LEAST, _LEAST_AT_END = 4 * 1024 * 1024, 512 * 1024
 _MOST = 32 * 1024 * 1024
+# How far ahead of what has arrived the same thread has the kernel provide memory.
+_AHEAD = 16 * 1024 * 1024
 
 
 class Content(Protocol):
@@ -79,6 +82,10 @@ class _InPlace:
         self._sha256 = LargeSHA256()
         self._hashed = 0
         self._hashing: asyncio.Future[None] | None = None
+        self._fresh: FreshMemory | None = None
+        if info.size >= PAGED_FROM:
+            self._fresh = FreshMemory(self._view)
+            self._hash_beside()  # nothing so far, but memory for what is on its way
 
     @property
     def room(self) -> Room | None:
@@ -116,7 +123,12 @@ class _InPlace:
         start, self._hashed = self._hashed, min(self.filled, self._hashed + _MOST)
         loop = asyncio.get_running_loop()
         # The thread holds on to the data through this object.
-        self._hashing = loop.run_in_executor(None, self._hash, start, self._hashed)
+        self._hashing = loop.run_in_executor(None, self._work, start, self._hashed)
+
+    def _work(self, start: int, end: int) -> None:
+        if self._fresh is not None:
+            self._fresh.provide(self.filled, self.filled + _AHEAD)
+        self._hash(start, end)
 
     def _hash(self, start: int, end: int) -> None:
         self._sha256.update(self._view[start:end])
