@@ -683,6 +683,34 @@ async def test_a_stream_without_direct_get_is_asked_through_its_leader(
     assert not opened._direct
 
 
+@pytest.mark.parametrize("vanished", [20, 60_000])
+async def test_subjects_that_vanish_between_two_answers_hide_no_others(
+    backend: JetStreamBackend, monkeypatch: pytest.MonkeyPatch, vanished: int
+) -> None:
+    # The server tells of 100,000 subjects at a time, in this order.
+    subjects = sorted(wire.metadata_subject(backend.bucket, f"{i:06}") for i in range(100_010))
+    client = backend._api.ordinary.client
+    for subject in subjects[:-1]:
+        await client.publish(subject)
+    await soon(backend.publish_metadata(subjects[-1], b"", expected_sequence=0))
+    call, removed = backend._call, 0
+
+    async def call_and_remove(verb: str, body: dict[str, Any]) -> dict[str, Any]:
+        nonlocal removed
+        answer = await call(verb, body)
+        if verb == "STREAM.INFO" and not removed:
+            everything = wire.metadata_wildcard(backend.bucket)
+            purge = {"filter": everything, "seq": vanished + 1}
+            removed = (await call("STREAM.PURGE", purge))["purged"]
+        return answer
+
+    monkeypatch.setattr(backend, "_call", call_and_remove)
+    found = await soon(backend.subjects(wire.metadata_wildcard(backend.bucket)), 60)
+
+    assert removed == vanished
+    assert set(subjects[vanished:]) <= set(found)
+
+
 async def test_an_update_keeps_settings_that_this_package_does_not_know(
     backend: JetStreamBackend,
 ) -> None:

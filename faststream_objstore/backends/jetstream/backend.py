@@ -61,6 +61,9 @@ _CONTROL_LINE_REST = 96
 _DRIFT = 1000
 _SET_NS = 1_000_000_000
 
+# What the server tells in one answer.
+_MOST_SUBJECTS = 100_000
+
 
 class JetStreamBackend:
     """One bucket's stream.
@@ -414,7 +417,7 @@ class JetStreamBackend:
     async def subjects(self, subject: str) -> dict[str, int]:
         """The matching subjects, each with its number of messages."""
         result: dict[str, int] = {}
-        offset = 0
+        offset, back = 0, 1
         while True:
             info = await self._call(
                 "STREAM.INFO", {"subjects_filter": subject, "offset": offset}
@@ -423,10 +426,18 @@ class JetStreamBackend:
                 if "config" in info:
                     self._heed(info["config"])
                 page = info["state"].get("subjects") or {}
-                result |= page
-                offset += len(page)
-                if not page or offset >= info.get("total", 0):
-                    return result
+                total = info.get("total", 0)
+            if offset and min(page, default="") not in result:
+                # The answers are in order, and each begins with subjects of the one before.
+                # So many have vanished since then that others are before it now.
+                back = min(back * 10, _MOST_SUBJECTS // 2)
+                offset = max(0, offset - back)
+                continue
+            result |= page
+            offset += len(page)
+            if not page or offset >= total:
+                return result
+            offset = max(0, offset - back)
 
     async def state(self) -> StreamState:
         """The stream's configuration and size."""
