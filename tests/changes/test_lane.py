@@ -14,7 +14,7 @@ from faststream_objstore import Bucket, Buckets, ObjectInfo
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.lane import LaneConnection, Lanes, keeper
 from faststream_objstore.changes import loop as change_loop
-from faststream_objstore.changes import puller
+from faststream_objstore.changes import prefetch, puller
 from faststream_objstore.testing import NatsServer
 
 from .support import Names, Seen, running, soon, store_of
@@ -29,7 +29,9 @@ ACK_WAIT = 600
 
 @pytest.fixture(autouse=True)
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lane for far fewer changes than usual."""
+    """A lane for far fewer changes than usual, however slow the machine makes the handlers."""
+    monkeypatch.setattr(prefetch, "_WORTH_SECONDS", 60)
+    monkeypatch.setattr(prefetch, "_MOST", 32)
     monkeypatch.setattr(keeper, "_MANY_MESSAGES", 20)
     monkeypatch.setattr(puller, "_LANE_BATCH", 8)
 
