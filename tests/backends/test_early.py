@@ -136,6 +136,26 @@ async def test_nothing_is_requested_early_that_is_too_large_for_the_caller(line:
     assert line.asked.count(chunk_subject(info.bucket, info.nuid)) == 2
 
 
+async def test_few_are_requested_early_while_many_others_wait(line: Line) -> None:
+    names = [f"cat-{number}" for number in range(30)]
+    for name in names:
+        await soon(line.store.put(name, name.encode()))
+        for _ in range(2):
+            await soon(line.store.get(name))
+    wanted = {metadata_subject(line.backend.bucket, name) for name in names}
+    await until(lambda: all(line.asked.count(one) >= 2 for one in wanted))
+    line.asked.clear()
+    line.proxy.stall()
+
+    getting = asyncio.gather(*map(line.store.get, names))
+    await until(lambda: wanted <= set(line.asked))
+    # On a lane, two requests of each of the first four; then there are eight.
+    assert 30 < len(line.asked) <= 34
+    line.proxy.go_on()
+
+    assert await soon(getting) == [name.encode() for name in names]
+
+
 async def test_a_get_that_is_cancelled_leaves_nothing(line: Line) -> None:
     info = await soon(line.store.put("cat", b"a cat"))
     for _ in range(2):

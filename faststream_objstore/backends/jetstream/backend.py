@@ -203,6 +203,8 @@ class JetStreamBackend:
         if not self._direct:
             return None
         connection = self._api.connection
+        if connection.is_crowded:
+            return None
         share = connection.singles(size)
         if not share.take(size):
             return None

@@ -19,6 +19,8 @@ Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError | None]"
 Begun: TypeAlias = tuple[str, Reply]
 """A request: the last token of its reply subject, and what will be its answer."""
 
+_MANY_WAITING = 8
+
 
 class BegunRequests:
     """The part of a `Connection` that begins requests."""
@@ -32,6 +34,15 @@ class BegunRequests:
 
     def __init__(self) -> None:
         self._publishing: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether many requests are waiting for their answers.
+
+        They wait for the server and for this process rather than for round trips, so to begin
+        requests early would only cost time.
+        """
+        return len(self._replies) >= _MANY_WAITING
 
     def begin(self, subject: str, *, timeout: float, bucket: str | None) -> Begun | None:
         """Publish an empty request, on a lane together with what is published next.

@@ -1,6 +1,7 @@
 """The header block of a message, parsed as far as it is looked at."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 __all__ = ("Headers",)
@@ -8,6 +9,12 @@ __all__ = ("Headers",)
 _STATUS_LINE = b"NATS/1.0"
 _SPACE = " \t\n\r\x0b\f"
 _STATUS, _DESCRIPTION = "Status", "Description"
+
+
+@lru_cache(maxsize=64)
+def _line(key: str) -> bytes:
+    """What the line of a key begins with, and the end of the line before."""
+    return f"\r\n{key}:".encode(errors="surrogateescape")
 
 
 class Headers(Mapping[str, str]):
@@ -45,7 +52,7 @@ class Headers(Mapping[str, str]):
 
     def _find(self, key: str) -> str | None:
         block = self._block
-        line = f"\r\n{key}:".encode(errors="surrogateescape")
+        line = _line(key)
         at = block.rfind(line)
         if at >= 0:
             begin = at + len(line)
