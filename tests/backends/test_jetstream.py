@@ -885,7 +885,8 @@ async def test_the_pages_of_a_long_answer_are_joined(nats_client: Client) -> Non
             {"total": 3, "offset": 0, "streams": ["OBJ_b", "OBJ_a"]},
             {"total": 3, "offset": 2, "streams": ["KV_x"]},
             {"total": 3, "offset": 0, "state": {"subjects": {"x": 1, "y": 2}}},
-            {"total": 3, "offset": 2, "state": {"subjects": {"z": 3}}},
+            # It is asked from the last one on, to see whether others have vanished.
+            {"total": 3, "offset": 1, "state": {"subjects": {"y": 2, "z": 3}}},
             {"total": 0, "offset": 0, "state": {}},
         ]
     )
@@ -902,7 +903,7 @@ async def test_the_pages_of_a_long_answer_are_joined(nats_client: Client) -> Non
     backend = JetStreamBackend(server, "b")
     assert await soon(backend.subjects(">")) == {"x": 1, "y": 2, "z": 3}
     assert await soon(backend.subjects(">")) == {}
-    assert asked == [0, 2, 0, 2, 0, 2, 0]
+    assert asked == [0, 2, 0, 2, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
