@@ -185,7 +185,7 @@ class ChangeSubscriber(PlainSubscriber):
             )
             await loop.start()
             self._loop = loop
-            # For FastStream's stop to wait for handlers; the loop's own does that.
+            # FastStream's stop would wait here for handlers; the loop's stop does that.
             self.lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
 
     async def stop(self) -> None:

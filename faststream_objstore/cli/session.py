@@ -142,7 +142,7 @@ def run(
 ) -> None:
     """Run a command to its end; a failure is one line on stderr, and the exit code 1.
 
-    An argument that cannot work is exit code 2.
+    The exit code is 2 if an argument is invalid.
 
     Args:
         work: The command.

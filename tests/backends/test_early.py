@@ -1,8 +1,7 @@
 """Chunks that are requested with the metadata: one round trip, and nothing is left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
 
 import nats
 import pytest
@@ -13,20 +12,15 @@ from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamSe
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.lane import Lanes, keeper
 from faststream_objstore.exceptions import ObjectTooLargeError
-from faststream_objstore.models import ObjectStoreConfig
+from faststream_objstore.models import ObjectData, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import chunk_subject, metadata_subject, stream_config
+from tests.store.support import soon
 
 from .proxy import Proxy, between
 
 pytestmark = pytest.mark.timeout(60)
-
-T = TypeVar("T")
-
-
-async def soon(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, 20)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -57,6 +51,18 @@ class Line:
         # Requests of a connection arrive in order.
         await until(lambda: end in self.asked)
         self.asked.clear()
+
+    async def stalled_get(self) -> "asyncio.Future[ObjectData]":
+        """Begin a get of `cat`, which was read twice before; no answer to it comes."""
+        info = await soon(self.store.put("cat", b"a cat"))
+        for _ in range(2):
+            assert await soon(self.store.get("cat")) == b"a cat"
+        await self.forget()
+        self.proxy.stall()
+        getting = asyncio.ensure_future(self.store.get("cat"))
+        # Both requests have reached the server.
+        await until(lambda: set(self.asked) == self.subjects("cat", info.nuid))
+        return getting
 
     def subjects(self, name: str, nuid: str) -> set[str]:
         bucket = self.backend.bucket
@@ -96,15 +102,7 @@ async def line(
 
 
 async def test_an_object_that_did_not_change_is_read_in_one_round_trip(line: Line) -> None:
-    info = await soon(line.store.put("cat", b"a cat"))
-    for _ in range(2):
-        assert await soon(line.store.get("cat")) == b"a cat"
-    await line.forget()
-    line.proxy.stall()
-
-    getting = asyncio.ensure_future(line.store.get("cat"))
-    # Both have reached the server, and no answer has come.
-    await until(lambda: set(line.asked) == line.subjects("cat", info.nuid))
+    getting = await line.stalled_get()
     assert not getting.done()
     line.proxy.go_on()
 
@@ -162,13 +160,7 @@ async def test_few_are_requested_early_while_many_others_wait(line: Line) -> Non
 
 
 async def test_a_get_that_is_cancelled_leaves_nothing(line: Line) -> None:
-    info = await soon(line.store.put("cat", b"a cat"))
-    for _ in range(2):
-        await soon(line.store.get("cat"))
-    await line.forget()
-    line.proxy.stall()
-    getting = asyncio.ensure_future(line.store.get("cat"))
-    await until(lambda: set(line.asked) == line.subjects("cat", info.nuid))
+    getting = await line.stalled_get()
 
     getting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -181,13 +173,7 @@ async def test_a_get_that_is_cancelled_leaves_nothing(line: Line) -> None:
 
 
 async def test_a_get_survives_a_lost_connection(line: Line) -> None:
-    info = await soon(line.store.put("cat", b"a cat"))
-    for _ in range(2):
-        await soon(line.store.get("cat"))
-    await line.forget()
-    line.proxy.stall()
-    getting = asyncio.ensure_future(line.store.get("cat"))
-    await until(lambda: set(line.asked) == line.subjects("cat", info.nuid))
+    getting = await line.stalled_get()
 
     line.proxy.cut()
 

@@ -197,20 +197,25 @@ async def test_a_service_misses_nothing_while_the_link_is_cut_under_writes(
         await eventually(has_followed)
 
 
+def service_that_requires_settings(joined: Domains) -> NatsBroker:
+    """A broker at the edge with a new mirror, and a handler that keeps an object of it."""
+    broker = NatsBroker(joined.edge.url)
+    Buckets(broker, Bucket("photos-eu", mirror=ORIGIN))
+
+    @broker.subscriber("theme")
+    async def theme(settings: Annotated[bytes, LiveObject("photos-eu", "settings")]) -> bytes:
+        return settings
+
+    return broker
+
+
 async def test_a_service_that_starts_with_a_new_mirror_waits_for_what_it_requires(
     joined: Domains, hub: Client, photos: ObjectStore
 ) -> None:
     for number in range(100):
         await soon(photos.put(f"object-{number}", pattern_bytes(200 * KIB)))
     await soon(photos.put("settings", b"dark"))
-    eu = Bucket("photos-eu", mirror=ORIGIN)
-    broker = NatsBroker(joined.edge.url)
-    Buckets(broker, eu)
-
-    @broker.subscriber("theme")
-    async def theme(settings: Annotated[bytes, LiveObject("photos-eu", "settings")]) -> bytes:
-        return settings
-
+    broker = service_that_requires_settings(joined)
     async with broker:
         await soon(broker.start())
         answer = await soon(broker.request(b"", "theme", timeout=10))
@@ -221,14 +226,7 @@ async def test_a_service_does_not_start_without_what_neither_mirror_nor_origin_h
     joined: Domains, photos: ObjectStore
 ) -> None:
     await soon(photos.put("other", b"x"))
-    eu = Bucket("photos-eu", mirror=ORIGIN)
-    broker = NatsBroker(joined.edge.url)
-    Buckets(broker, eu)
-
-    @broker.subscriber("theme")
-    async def theme(settings: Annotated[bytes, LiveObject("photos-eu", "settings")]) -> bytes:
-        return settings
-
+    broker = service_that_requires_settings(joined)
     with pytest.raises(ObjectNotFoundError, match="put it into the bucket 'photos' in the"):
         await soon(broker.start())
     await broker.stop()
