@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import time
 from typing import Any
 
 import nats
+import nats.errors
 from nats.aio.msg import Msg
 
 from benchmarks.drivers.protocol import KIB, Driver, serve
@@ -47,7 +49,13 @@ class Raw(Driver):
             "allow_rollup_hdrs": True,
             "allow_direct": True,
         }
-        return await self._api(f"STREAM.CREATE.OBJ_{bucket}", config)
+        for _ in range(10):
+            # Servers that have just joined a cluster leave the first request unanswered; to
+            # repeat it changes nothing.
+            with contextlib.suppress(nats.errors.TimeoutError):
+                return await self._api(f"STREAM.CREATE.OBJ_{bucket}", config, timeout=5)
+        msg = f"no server creates {bucket}"
+        raise RuntimeError(msg)
 
     async def do_delete(self, bucket: str) -> dict[str, Any]:
         """Delete a bucket."""
@@ -126,9 +134,11 @@ class Raw(Driver):
         if refused:
             raise RuntimeError(refused[0])
 
-    async def _api(self, verb: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    async def _api(
+        self, verb: str, body: dict[str, Any] | None, timeout: float = 60
+    ) -> dict[str, Any]:
         payload = b"" if body is None else json.dumps(body).encode()
-        reply = await self._client.request(f"$JS.API.{verb}", payload, timeout=60)
+        reply = await self._client.request(f"$JS.API.{verb}", payload, timeout=timeout)
         answer: dict[str, Any] = json.loads(reply.data)
         if "error" in answer:
             raise RuntimeError(answer["error"]["description"])
