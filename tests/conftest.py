@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import nats
 import pytest
 from nats.aio.client import Client
@@ -14,6 +15,10 @@ from faststream_objstore.backends.jetstream.lane import keeper
 from faststream_objstore.testing import NatsServer
 
 _numbers = itertools.count(1)
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faststream_objstore import wire
@@ -622,7 +622,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON, st.booleans())
 def test_json_is_read_alike_with_and_without_pydantic(value: object, escaped: bool) -> None:
     data = json.dumps(value, ensure_ascii=escaped).encode()

@@ -152,7 +152,7 @@ def everybody(*_: object) -> bool:
     return True
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(
     method=st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "POST", "get", "X"]),
     path=paths,
@@ -190,7 +190,7 @@ def test_no_request_is_answered_with_500(
     asyncio.run(run())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(asked=ranges)
 def test_what_a_range_gives_is_a_part_of_the_object(asked: str) -> None:
     async def run() -> None:

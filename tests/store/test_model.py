@@ -720,7 +720,6 @@ def test_transactions_are_the_same_on_both_backends_and_a_dict(
     machine.settings = settings(
         max_examples=EXAMPLES // 3,
         stateful_step_count=STEPS,
-        deadline=None,
         suppress_health_check=[*HealthCheck],
         database=None,
         print_blob=True,
@@ -742,7 +741,6 @@ def test_both_backends_and_a_dict_agree_on_random_operations(
     machine.settings = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
-        deadline=None,
         # Neither a slow machine nor a slow server is a finding.
         suppress_health_check=[*HealthCheck],
         database=None,

@@ -105,7 +105,7 @@ CONVERSATION = (
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 250_000), min_size=1, max_size=8))
 def test_messages_are_the_same_whatever_pieces_they_come_in(pieces: list[int]) -> None:
     first, second = Inbox(room=len(LARGE)), Inbox()
