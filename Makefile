@@ -56,14 +56,15 @@ PYTEST := pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # What has failed, once more and one after the other: on a busy machine a test that waits for
 # a server or a browser may not get its turn in time. What fails twice, fails.
-AGAIN := pytest --last-failed --last-failed-no-failures none -rfE
+AGAIN := pytest --last-failed --last-failed-no-failures none --tb=short -rfE
 
 test: $(READY)
 	$(BIN) -m $(PYTEST)
 
 coverage: $(READY)
 	$(BIN) -m coverage erase
-	$(BIN) -m coverage run -m $(PYTEST) || $(BIN) -m coverage run -m $(AGAIN)
+	$(BIN) -m coverage run -m $(PYTEST) || \
+		{ echo "==> once more, what has failed:"; $(BIN) -m coverage run -m $(AGAIN); }
 	$(BIN) -m coverage combine --quiet
 	$(BIN) -m coverage report
 	$(BIN) .ci/branches.py 90
