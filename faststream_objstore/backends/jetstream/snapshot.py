@@ -2,7 +2,7 @@
 
 A consumer for the last message of each subject follows the stream's order. While others
 overwrite messages, it never reaches an end: messages that it had yet to deliver are gone,
-    and reappear further on. So the walk ends once it has passed the messages that existed at
+and reappear further on. So the walk ends once it has passed the messages that existed at
     its start, and any subjects that it has not seen by then are read by name.
 
 A replica that lags may also still have the delete marker of an object that has been put again.
@@ -10,6 +10,7 @@ So if it lacks messages that the stream's leader had, the leader is asked about 
 """
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from faststream_objstore import wire
@@ -18,6 +19,38 @@ from faststream_objstore.backends.base import StoredMessage
 __all__ = ("Snapshot",)
 
 _AT_A_TIME = 32
+# Subjects are compressed in blocks of this size, and take a tenth of the memory of a set then.
+_BLOCK_BYTES = 256 * 1024
+
+
+class _Subjects:
+    """The subjects that were seen, which may be many, and which hardly ever matter."""
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._newest: list[str] = []
+        self._newest_bytes = 0
+
+    def add(self, subjects: Iterable[str]) -> None:
+        """Take note of some."""
+        # No subject contains a line feed.
+        text = "\n".join(subjects)
+        self._newest.append(text)
+        self._newest_bytes += len(text)
+        if self._newest_bytes >= _BLOCK_BYTES:
+            block = "\n".join(self._newest).encode()
+            self._blocks.append(zlib.compress(block, 1))
+            self._newest, self._newest_bytes = [], 0
+
+    def missing_in(self, subjects: Iterable[str]) -> set[str]:
+        """Those of other subjects that were not seen."""
+        missing = set(subjects)
+        for block in self._blocks:
+            text = zlib.decompress(block).decode()
+            missing.difference_update(text.split("\n"))
+        for text in self._newest:
+            missing.difference_update(text.split("\n"))
+        return missing
 
 
 class Snapshot:
@@ -34,7 +67,7 @@ class Snapshot:
         self,
         until: int,
         *,
-        subjects: Callable[[], Awaitable[Iterable[str]]],
+        subjects: Callable[[], Awaitable[Sequence[str]]],
         newest: Callable[[str], Awaitable[StoredMessage | None]],
         last: Callable[[], Awaitable[int]],
     ) -> None:
@@ -42,7 +75,7 @@ class Snapshot:
         self._subjects = subjects
         self._newest = newest
         self._last = last
-        self._seen: set[str] = set()
+        self._seen = _Subjects()
         self._markers: dict[str, int] = {}
         self._met = 0
         self.passed: bool = False
@@ -54,7 +87,7 @@ class Snapshot:
 
     def saw(self, messages: Sequence[StoredMessage]) -> None:
         """Record that messages were seen, in stream order."""
-        self._seen.update([message.subject for message in messages])
+        self._seen.add([message.subject for message in messages])
         self._met = messages[-1].sequence
         if self.lagging:
             for message in messages:
@@ -68,9 +101,9 @@ class Snapshot:
     async def rest(self) -> list[StoredMessage]:
         """The messages that exist and were not seen, in stream order."""
         doubted = self._markers if await self._lacks_some() else {}
-        wanted = [
-            one for one in await self._subjects() if one not in self._seen or one in doubted
-        ]
+        subjects = await self._subjects()
+        missing = self._seen.missing_in(subjects)
+        wanted = [one for one in subjects if one in missing or one in doubted]
         found: list[StoredMessage] = []
         for start in range(0, len(wanted), _AT_A_TIME):
             some = wanted[start : start + _AT_A_TIME]
