@@ -246,7 +246,14 @@ async def through(cutting: Cutting) -> AsyncIterator[Client]:
     try:
         yield client
     finally:
+        # On Python 3.12 nats-py cannot be closed while it reconnects with requests in hand.
+        await soon(connected(client))
         await client.close()
+
+
+async def connected(client: Client) -> None:
+    while not client.is_connected:
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(
