@@ -257,6 +257,7 @@ async def test_an_expiration_that_fails_until_its_marker_goes_is_dead_lettered(
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
     letters = await nats_client.subscribe(f"{bucket_name}.letters")
+    await nats_client.flush()
     bucket = Bucket(bucket_name, object_ttl=2)
 
     @bucket.on_expire(
@@ -282,6 +283,7 @@ async def test_a_dead_letter_says_when_the_object_expires(
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
     letters = await nats_client.subscribe(f"{bucket_name}.letters")
+    await nats_client.flush()
     bucket = Bucket(bucket_name, object_ttl=True)
 
     @bucket.on_put(durable="reader", retry=None, dead_letter=f"{bucket_name}.letters")
@@ -303,6 +305,7 @@ async def test_an_expiration_whose_handler_outlives_the_marker_is_not_lost_silen
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
     letters = await nats_client.subscribe(f"{bucket_name}.letters")
+    await nats_client.flush()
     bucket = Bucket(bucket_name, object_ttl=1)
     gone = asyncio.Event()
 

@@ -62,6 +62,7 @@ async def answering(client: Client, server: JetStreamServer, answers: dict[str, 
                 await message.respond(json.dumps(said).encode())
 
     await client.subscribe(f"{server.api.prefix}.>", cb=answer)
+    await client.flush()
 
 
 @pytest.mark.parametrize("answer", GARBLED)

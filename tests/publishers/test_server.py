@@ -212,6 +212,7 @@ async def test_failing_store_is_retried_and_ends_as_a_dead_letter(
         return b"x" * 20_000
 
     dead = await nats_client.subscribe(subject)
+    await nats_client.flush()
     async with running(nats_server.url, sources, results) as buckets:
         store = await store_of(buckets, sources)
         await store.put("a", b"")

@@ -184,6 +184,7 @@ async def test_many_objects_are_read_one_by_one_from_an_old_server(
         requests.append(message.subject)
 
     await old_client.subscribe(f"$JS.API.DIRECT.GET.OBJ_{bucket_name}", cb=hear)
+    await old_client.flush()
     wanted = [f"content {number}".encode() for number in range(100)]
     names = [info.name for info in infos]
 
