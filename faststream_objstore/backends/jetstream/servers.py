@@ -51,8 +51,10 @@ async def connect(servers: str | Sequence[str], options: Mapping[str, Any]) -> C
 
     async def note(error: Exception) -> None:
         # `connect` itself says only that there is no server. What is reported later is raised
-        # by the call that it concerns.
-        reasons[:] = [str(error) or type(error).__name__]
+        # by the call that it concerns. A refusal tells more than that a later attempt was cut
+        # off, which is how one ends whose reason comes too late.
+        if isinstance(error, nats.errors.Error) or not reasons:
+            reasons[:] = [str(error) or type(error).__name__]
 
     hosts, signed = _decoded(addresses(servers))
     try:
