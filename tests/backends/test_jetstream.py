@@ -685,15 +685,23 @@ async def test_a_stream_without_direct_get_is_asked_through_its_leader(
 
 @pytest.mark.parametrize("vanished", [20, 60_000])
 async def test_subjects_that_vanish_between_two_answers_hide_no_others(
-    backend: JetStreamBackend, monkeypatch: pytest.MonkeyPatch, vanished: int
+    backend: JetStreamBackend,
+    nats_server: NatsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    vanished: int,
 ) -> None:
     # The server tells of 100,000 subjects at a time, in this order.
     subjects = sorted(wire.metadata_subject(backend.bucket, f"{i:06}") for i in range(100_010))
-    client = backend._api.ordinary.client
-    for subject in subjects[:-1]:
-        await client.publish(subject)
-    # On the same connection: what is acknowledged is stored, and so is all before it.
-    await soon(client.request(subjects[-1], timeout=60), 60)
+    # A client of its own, because requests leave a subscription behind.
+    client = await nats.connect(nats_server.url)
+    for number, subject in enumerate(subjects, 1):
+        if number % 5_000 and number < len(subjects):
+            await client.publish(subject)
+        else:
+            # What is acknowledged is stored, and so is all before it. A stream drops what
+            # comes while 10,000 wait to be stored.
+            await soon(client.request(subject, timeout=60), 60)
+    await client.close()
     call, removed = backend._call, 0
 
     async def call_and_remove(verb: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -46,8 +46,8 @@ def test_memory_is_there_as_far_as_asked_and_its_content_stays() -> None:
     counts, content = done.stdout.splitlines()
     middle, end = map(int, counts.split())
     # Pieces of 4 MiB; at the ends, up to one huge page is left to the first write.
-    assert 14 <= middle <= 20
-    assert 28 <= end <= 32
+    assert 14 <= middle <= 24
+    assert 28 <= end <= 40
     assert content == "b'abc' b'def'"
 
 

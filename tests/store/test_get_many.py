@@ -210,9 +210,9 @@ async def test_expired_objects_are_missing(
     goes = await store.put("goes", b"2", ttl=1)
     long = await store.put("long", b"3", ttl=0)
 
-    assert await everything(store.get_many(["stays", "goes", "long"])) == [b"1", b"2", b"3"]
     await until_expired(store, "goes")
     assert await everything(store.get_many([stays, long])) == [b"1", b"3"]
+    assert await everything(store.get_many(["stays", "long"])) == [b"1", b"3"]
     with pytest.raises(ObjectNotFoundError):
         await everything(store.get_many(["stays", "goes", "long"]))
     with pytest.raises(ObjectChangedError):
