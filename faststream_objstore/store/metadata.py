@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 from .. import wire
-from ..backends.base import Backend
+from ..backends.base import Backend, WrongRevision
 from ..backends.origins import localized
 from ..exceptions import (
     BadObjectMetaError,
@@ -277,7 +277,7 @@ async def write(
         `info` with its revision and time, and the message for `Backend.announce`.
 
     Raises:
-        WrongRevision: If the object is at another revision.
+        WrongRevision: If the object is at another revision; the message is not stored.
         PermissionDeniedError: If it was refused, and so not stored.
         StoreTimeoutError: If it is not known whether it was stored.
     """
@@ -291,14 +291,20 @@ async def write(
 
     async def found() -> StoredMessage:
         current = await backend.last_message(subject, leader=True)
-        if current is None or current.data != data:
-            msg = (
-                f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was "
-                "lost and the object has changed since; whether the write came before is not "
-                "known. Read the object, and write again if needed."
-            )
-            raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
-        return current
+        if current is not None and current.data == data:
+            return current
+        if current is not None and info.chunks and current.sequence > replaces:
+            chunk_subject = wire.chunk_subject(backend.bucket, info.nuid)
+            last = await backend.last_message(chunk_subject, leader=True)
+            if last is not None and current.sequence < last.sequence:
+                # The write comes after its chunks, so it would have replaced this.
+                raise WrongRevision(subject)
+        msg = (
+            f"Bucket '{backend.bucket}', object {info.name!r}: the answer to a write was "
+            "lost and the object has changed since; whether the write came before is not "
+            "known. Read the object, and write again if needed."
+        )
+        raise StoreTimeoutError(msg, bucket=backend.bucket, name=info.name) from None
 
     def unknown(error: ObjStoreError) -> StoreTimeoutError:
         msg = (

@@ -319,6 +319,7 @@ class _Commit:
         self._plan: kept.Plan | None = None
         # Whether there is, or was, a write whose outcome is not known.
         self._unknown = False
+        self._cancelled = False
 
     @property
     def created(self) -> bool:
@@ -332,7 +333,8 @@ class _Commit:
         except asyncio.CancelledError:
             # It may be stored, or still be on its way. Writing it again reveals that by
             # compare-and-set. (A task per put that cannot be cancelled would take longer.)
-            with suppress(ObjStoreError):
+            self._cancelled = True
+            with suppress(ObjStoreError, WrongRevision):
                 await run_to_completion(self._run(again=self._unknown))
             raise
 
@@ -378,11 +380,18 @@ class _Commit:
                     again=again,
                 )
             except WrongRevision:
-                now = await metadata.find(backend, subject, leader=True)
-                self._unknown = False
+                self._unknown = again = False
+                try:
+                    now = await metadata.find(backend, subject, leader=True)
+                except ObjStoreError:
+                    # A server that was behind may have refused what is stored.
+                    self._unknown = True
+                    raise
                 if now.info is not None and _is_stored(version, now):
                     # What it has replaced is known; this version must not be taken for that.
                     return now.info, _message(subject, now.info, now)
+                if self._cancelled:
+                    raise
                 self._plan, self._before = None, now
             except PermissionDeniedError:
                 # It was refused, although this is a `StoreTimeoutError`.

@@ -1,6 +1,8 @@
 """A write whose answer is lost may have been stored: nothing of it is removed."""
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +12,7 @@ from faststream_objstore.backends.base import Backend, WrongRevision
 from faststream_objstore.exceptions import StoreTimeoutError
 from faststream_objstore.store import ObjectStore
 from tests.store.conftest import CreateBucket
-from tests.store.support import DELETED, Audit, layout, soon
+from tests.store.support import DELETED, Audit, layout, soon, spied
 
 
 class LosesAnswers:
@@ -127,6 +129,106 @@ async def test_a_put_cancelled_while_its_answer_is_out_keeps_what_was_renamed_me
 
     assert await soon(rival.get("b")) == b"hello"
     assert await soon(layout(backend)) == {"a": DELETED, "b": 3}
+
+
+class AnswersLate:
+    """Sends the next metadata once `armed`, and does not hear the answer."""
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+        self.armed = False
+        self.sent = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def publish_metadata(self, *args: Any, **options: Any) -> Any:
+        if self.armed:
+            self.armed = False
+            with suppress(WrongRevision):
+                await self._inner.publish_metadata(*args, **options)
+            self.sent.set()
+            await asyncio.sleep(3600)
+        return await self._inner.publish_metadata(*args, **options)
+
+
+async def cancel_once(reached: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
+    """Begin the work, and cancel it at the given point."""
+    task = asyncio.ensure_future(work)
+    await soon(reached.wait())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(task)
+
+
+async def expect_new_names(store: ObjectStore) -> None:
+    """Put new names until the store takes the next one for new, and sends without looking."""
+    for number in range(8):
+        await soon(store.put(f"new{number}", b"x"))
+
+
+def names_and(**names: int) -> dict[str, int]:
+    return {f"new{number}": 1 for number in range(8)} | names
+
+
+async def test_a_put_cancelled_before_it_hears_that_its_name_is_not_new_leaves_nothing(
+    backend: Backend,
+) -> None:
+    await soon(ObjectStore.on(backend).put("a", b"old", chunk_size=2))
+    late = AnswersLate(backend)
+    store = ObjectStore.on(late)
+    await expect_new_names(store)
+
+    late.armed = True
+    await cancel_once(late.sent, store.put("a", b"hello", chunk_size=2))
+
+    assert await soon(store.get("a")) == b"old"
+    assert await soon(layout(backend)) == names_and(a=2)
+
+
+@pytest.mark.parametrize("rival_is_first", [False, True])
+async def test_a_put_cancelled_after_it_heard_that_its_name_is_not_new_leaves_nothing(
+    backend: Backend, rival_is_first: bool
+) -> None:
+    rival = ObjectStore.on(backend)
+    await soon(rival.put("a", b"old", chunk_size=2))
+    store, spy = spied(backend)
+    await expect_new_names(store)
+    looking = asyncio.Event()
+
+    async def rival_puts() -> None:
+        await rival.put("a", b"rival", chunk_size=2)
+
+    async def hold() -> None:
+        looking.set()
+        await asyncio.sleep(3600)
+
+    spy.before["last_message"] = hold
+    if rival_is_first:
+        # Between the chunks and the metadata.
+        spy.before["publish_metadata"] = rival_puts
+    await cancel_once(looking, store.put("a", b"hello", chunk_size=2))
+
+    assert await soon(rival.get("a")) == (b"rival" if rival_is_first else b"old")
+    assert await soon(layout(backend)) == names_and(a=3 if rival_is_first else 2)
+
+
+async def test_a_put_that_never_arrived_and_whose_name_is_not_new_is_sent_again(
+    backend: Backend,
+) -> None:
+    await soon(ObjectStore.on(backend).put("a", b"old", chunk_size=2))
+    store, spy = spied(backend)
+    await expect_new_names(store)
+
+    async def lose() -> None:
+        msg = "no answer"
+        raise StoreTimeoutError(msg, bucket=backend.bucket)
+
+    spy.before["publish_metadata"] = lose
+    await soon(store.put("a", b"hello", chunk_size=2))
+
+    assert await soon(store.get("a")) == b"hello"
+    assert await soon(layout(backend)) == names_and(a=3)
 
 
 async def test_chunks_of_an_unknown_outcome_are_removed_by_sweep(
