@@ -10,7 +10,7 @@ from nats.nuid import NUID
 
 from faststream_objstore import wire
 from faststream_objstore.backends.base import StreamState
-from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, reading
 from faststream_objstore.changes import declarations
 from faststream_objstore.changes.declarations import Declaration, Declarations
@@ -24,9 +24,12 @@ _NANOSECONDS = 1_000_000_000
 _INACTIVE_SECONDS = 300
 # Little is prefetched, so this bounds what waits for a retry.
 _MAX_ACK_PENDING = 10_000
+_PROBE_SECONDS = 30
 # Stored on the consumer (nats-server 2.10): the last sequence that existed before it, or
 # "no" if that state is not replayed.
 _REPLAY = "faststream-objstore.replay"
+# Stored beside it: whether that state has replaced revisions too, which are not replayed.
+_OLDER = "faststream-objstore.older"
 
 # How long a declaration is checked after it was written, every quarter of a second, and how
 # long others wait after their own writes, which may have overwritten it if they were quick.
@@ -84,6 +87,9 @@ class DurableConsumer:
         """When others will have noticed, by the loop's clock, that our write undid theirs."""
         self.replayed_until: int = 0
         """The last sequence of the state that `replay=True` starts with."""
+        self.older: bool = False
+        """Whether that state has revisions that were replaced, which other clients leave."""
+        self._backend: JetStreamBackend | None = None
         self.name: str = options.durable or f"objstore-{_nuid.next().decode()}"
 
     @property
@@ -122,6 +128,8 @@ class DurableConsumer:
             known = await self.info()
             if known is not None:
                 self._check_kind(known["config"])
+            elif self._options.replay and self._created is None and state.messages:
+                self.older = await self._has_older()
             config = self._config(state, known, resume_at)
             began = asyncio.get_running_loop().time()
             try:
@@ -137,8 +145,10 @@ class DurableConsumer:
                 raise
             self._wrote(began)
             self._created = state.created
-            noted = (info["config"].get("metadata") or {}).get(_REPLAY, "no")
+            metadata = info["config"].get("metadata") or {}
+            noted = metadata.get(_REPLAY, "no")
             self.replayed_until = int(noted) if noted.isdigit() else 0
+            self.older = _OLDER in metadata
             return info, known is None
         raise AssertionError  # the last attempt has returned or raised
 
@@ -184,6 +194,49 @@ class DurableConsumer:
         quick = now - began <= _QUICK_SECONDS
         self.settled_at = now + (SETTLE_SECONDS if quick else declarations.CONFIRM_SECONDS + 1)
 
+    async def is_replaced(self, subject: str, sequence: int) -> bool:
+        """Whether a message is not the newest of its subject.
+
+        Args:
+            subject: The subject.
+            sequence: The message's sequence.
+        """
+        if self._backend is None:
+            self._backend = await self._server.open(self._options.bucket)
+        newest = await self._backend.last_message(subject, leader=True)
+        return newest is None or newest.sequence != sequence
+
+    async def _has_older(self) -> bool:
+        """Whether the bucket has revisions that were replaced.
+
+        Each message of ours removes its predecessor, but nats.js, for one, keeps those that it
+        updates.
+        """
+        api, bucket = self._server.api, self._options.bucket
+        subject, timeout = wire.all_metadata_subject(bucket), self._server.timeout
+        names = await api.count_subjects(bucket, subject, timeout=timeout)
+        # Only a consumer tells how many messages match.
+        probe = f"{self._stream}.objstore-{_nuid.next().decode()}"
+        config = {
+            "name": probe.partition(".")[2],
+            "ack_policy": "none",
+            "filter_subject": subject,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": _PROBE_SECONDS * _NANOSECONDS,
+        }
+        asked = f"CONSUMER.CREATE.{probe}"
+        answer = await api.call(
+            asked,
+            {"stream_name": self._stream, "config": config},
+            bucket=bucket,
+            timeout=timeout,
+        )
+        with reading(f"{api.prefix}.{asked}", bucket):
+            messages = int(answer["num_pending"])
+        await api.call(f"CONSUMER.DELETE.{probe}", bucket=bucket, timeout=timeout)
+        return messages > names
+
     async def delete(self) -> None:
         """Remove the consumer from the server."""
         await self._call("DELETE")
@@ -218,8 +271,10 @@ class DurableConsumer:
             "max_ack_pending": _MAX_ACK_PENDING,
             "filter_subject": wire.all_metadata_subject(options.bucket),
             "replay_policy": "instant",
-            "metadata": {_REPLAY: str(state.last_sequence) if options.replay else "no"},
+            "metadata": {_REPLAY: self._replay(state)},
         }
+        if self.older:
+            config["metadata"][_OLDER] = "yes"
         if options.durable:
             config["durable_name"] = options.durable
         else:
@@ -241,10 +296,20 @@ class DurableConsumer:
         config["metadata"] = config["metadata"] | (existing.get("metadata") or {}) | declared
         return existing | config
 
+    def _replay(self, state: StreamState) -> str:
+        if not self._options.replay:
+            return "no"
+        if self._created is None:
+            return str(state.last_sequence)
+        # What was deleted since is a change, and no part of the state that it began with.
+        return str(self.replayed_until if self._created == state.created else 0)
+
     def _beginning(self, state: StreamState, resume_at: int) -> dict[str, Any]:
         if self._created is None:
-            policy = "last_per_subject" if self._options.replay else "new"
-            return {"deliver_policy": policy}
+            # Not "last_per_subject", although that is what is meant: of what it begins with,
+            # nats-server 2.15 loses the next message when a request has expired or its
+            # process is gone, and stops for seconds at each one that was overwritten.
+            return {"deliver_policy": "all" if self._options.replay else "new"}
         if self._created != state.created:
             return {"deliver_policy": "all"}
         return {

@@ -279,6 +279,14 @@ class ChangeLoop:
     async def _handle_one(self, message: Msg, receipt: Receipt) -> None:
         try:
             replayed = receipt.sequence <= self._on_server.replayed_until
+            if (
+                replayed
+                and self._on_server.older
+                and await self._on_server.is_replaced(message.subject, receipt.sequence)
+            ):
+                await self._answer(message, Msg.Ack.Ack)
+                self._position.finished(receipt)
+                return
             outcome = await self._handle(message, receipt, replayed)
             if outcome is Outcome.RETRIED:
                 self._sharing.retried(receipt)

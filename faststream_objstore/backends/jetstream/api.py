@@ -90,6 +90,8 @@ _ELECTING = frozenset(
         10119,  # the consumer is offline
     }
 )
+# Beyond the last page of any listing.
+_AFTER_ALL = 1 << 31
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -395,6 +397,17 @@ class JetStreamAPI:
         )
         try:
             return int((info["state"].get("subjects") or {}).get(subject, 0))
+        except UNREADABLE as error:
+            raise unreadable(f"{self.prefix}.{verb}", bucket, error) from error
+
+    async def count_subjects(self, bucket: str, subject: str, *, timeout: float) -> int:
+        """The number of subjects with messages that a pattern matches."""
+        verb = f"STREAM.INFO.{stream_name(bucket)}"
+        # Their number is told even if the page that is asked for begins after the last one.
+        page = {"subjects_filter": subject, "offset": _AFTER_ALL}
+        info = await self.call(verb, page, bucket=bucket, timeout=timeout)
+        try:
+            return int(info.get("total", 0))
         except UNREADABLE as error:
             raise unreadable(f"{self.prefix}.{verb}", bucket, error) from error
 
