@@ -40,6 +40,7 @@ from faststream_objstore.params import FromBucket, FromObject, OpenObject, StatO
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import LIMIT, Names, running, soon, store_of
+from tests.settled import settled
 
 
 def quiet(url: str, **options: Any) -> NatsBroker:
@@ -756,7 +757,7 @@ async def test_faststream_run_serves_what_three_modules_declare(
 
     for subject in ("ready", "seen"):
         await nats_client.subscribe(f"{bucket_name}.{subject}", cb=receive)
-    await nats_client.flush()
+    await settled(nats_client)
     pytest.importorskip("typer", reason="faststream[cli] is not installed")
     root = str(Path(__file__).parents[1])
     process = await asyncio.create_subprocess_exec(

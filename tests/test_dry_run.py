@@ -26,6 +26,7 @@ from faststream_objstore.middlewares import ClaimCheckMiddleware
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Names, Seen, soon
+from tests.settled import settled
 
 
 class Service:
@@ -177,7 +178,7 @@ async def test_messages_and_claims_of_others_reach_the_server_during_a_dry_run(
         await published.add(message.data)
 
     await nats_client.subscribe(f"{service.name}.plain", cb=note)
-    await nats_client.flush()
+    await settled(nats_client)
     async with service.running():
         await service.begin("a")
         await service.broker.publish("short", f"{service.name}.plain")
@@ -207,7 +208,7 @@ async def test_change_during_a_dry_run_is_handled_and_dead_letters_are_published
             raise ValueError(msg)
 
     subscription = await nats_client.subscribe(f"{service.name}.dead", cb=letters.put)
-    await nats_client.flush()
+    await settled(nats_client)
     async with service.running():
         store = await service.buckets.open(service.bucket)
         await service.begin("a")
@@ -234,7 +235,7 @@ async def test_change_channel_on_the_page_says_why_it_takes_no_messages(
         await published.add(message.data)
 
     await nats_client.subscribe(service.name, cb=note)
-    await nats_client.flush()
+    await settled(nats_client)
     async with service.running():
         shown = (await service.http.get("/docs.json")).json()["channels"]
         [channel] = [key for key in shown if "put" in key]

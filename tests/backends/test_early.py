@@ -16,6 +16,7 @@ from faststream_objstore.models import ObjectData, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import chunk_subject, metadata_subject, stream_config
+from tests.settled import settled
 from tests.store.support import soon
 
 from .proxy import Proxy, between
@@ -92,7 +93,7 @@ async def line(
         )
         line = Line(proxy, client, backend)
         await nats_client.subscribe(f"$JS.API.DIRECT.GET.OBJ_{bucket_name}.>", cb=line.hear)
-        await nats_client.flush()
+        await settled(nats_client)
         await soon(line.store.exists("nothing"))
         if request.param:
             await until(lambda: Lanes.of(backend._api.ordinary).current is not None)

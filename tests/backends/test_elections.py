@@ -13,6 +13,7 @@ from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamSe
 from faststream_objstore.exceptions import StoreAPIError, StoreTimeoutError
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
+from tests.settled import settled
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -41,7 +42,7 @@ class Leaderless:
     async def start(self) -> None:
         await self.client.subscribe(f"{self.prefix}.>", cb=self._answer)
         # Requests may come over another connection.
-        await self.client.flush()
+        await settled(self.client)
 
     async def _answer(self, message: Any) -> None:
         verb = message.subject.removeprefix(self.prefix + ".")
@@ -154,7 +155,7 @@ class Untaken:
     async def start(self) -> JetStreamBackend:
         await self.client.subscribe(f"{self.prefix}.>", cb=self._answer)
         # Requests may come over another connection.
-        await self.client.flush()
+        await settled(self.client)
         return JetStreamBackend(
             JetStreamServer(self.client, prefix=self.prefix), self.bucket, self.config
         )
@@ -285,7 +286,7 @@ async def test_an_answer_that_is_garbage_names_its_subject(
         await message.respond(answer)
 
     await nats_client.subscribe(f"{prefix}.>", cb=respond)
-    await nats_client.flush()
+    await settled(nats_client)
     backend = JetStreamBackend(JetStreamServer(nats_client, prefix=prefix), "b")
     subject, act = CALLS[call]
     if call in {"purge", "consumers", "buckets"} and answer in {b"{}", STATE}:
@@ -304,7 +305,7 @@ async def test_an_acknowledgement_that_is_garbage_is_no_failure(
         await message.respond(b'{"stream": "OBJ_garbled"}')
 
     await nats_client.subscribe("$O.garbled.M.>", cb=respond)
-    await nats_client.flush()
+    await settled(nats_client)
     backend = JetStreamBackend(JetStreamServer(nats_client), "garbled")
     with pytest.raises(StoreTimeoutError, match=r"\$O\.garbled\.M\.x"):
         await soon(backend.publish_metadata("$O.garbled.M.x", b"{}", expected_sequence=0))

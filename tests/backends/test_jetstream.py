@@ -39,6 +39,7 @@ from faststream_objstore.settling import run_to_completion
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import parse_time
+from tests.settled import settled
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -1041,4 +1042,4 @@ async def test_replies_that_nobody_waits_for_are_dropped(nats_client: Client) ->
     reply = connection.add_route(lambda _: pytest.fail("called"))
     connection.remove_route(reply)
     await nats_client.publish(reply, b"late")
-    await nats_client.flush()
+    await settled(nats_client)

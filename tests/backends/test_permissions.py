@@ -14,6 +14,7 @@ from faststream_objstore import Bucket, Buckets, ObjectMeta, ObjectStore
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.exceptions import PermissionDeniedError, StoreTimeoutError
 from faststream_objstore.testing import NatsServer
+from tests.settled import settled
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -217,7 +218,7 @@ async def test_a_timeout_after_a_refusal_says_nothing_of_rights(world: World) ->
     # Somebody who listens and does not answer.
     admin = await world.client("admin")
     await admin.subscribe("$JS.ACK.OBJ_b.x")
-    await admin.flush()
+    await settled(admin)
     connection = Connection.of(client)
     with pytest.raises(StoreTimeoutError, match="no answer") as caught:
         await connection.request("$JS.ACK.OBJ_b.x", timeout=0.2)

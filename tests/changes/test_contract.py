@@ -23,6 +23,7 @@ from faststream_objstore.exceptions import NotConnectedError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Names, Seen, running, soon, store_of
+from tests.settled import settled
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,7 +74,7 @@ async def test_dead_letter_that_could_not_be_published_is_tried_again_and_the_ha
     refused: list[str] = []
     letters: asyncio.Queue[Msg] = asyncio.Queue()
     await nats_client.subscribe(subject, cb=letters.put)
-    await nats_client.flush()
+    await settled(nats_client)
 
     class RefuseOnce(BaseMiddleware):
         async def publish_scope(self, call_next: Any, cmd: Any) -> Any:

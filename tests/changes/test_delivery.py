@@ -22,6 +22,7 @@ from faststream_objstore.params import FromBucket
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Names, Seen, consumers_of, running, soon, store_of
+from tests.settled import settled
 
 
 async def test_put_handler_gets_the_version_captures_and_stores(
@@ -93,7 +94,7 @@ async def test_result_goes_to_the_publishers_with_the_correlation_id(
 
     buckets = Buckets(broker, bucket)
     await nats_client.subscribe(f"done.{bucket_name}", cb=receive)
-    await nats_client.flush()
+    await settled(nats_client)
     await broker.start()
     try:
         await (await store_of(buckets, bucket)).put("a", b"1")
@@ -303,7 +304,7 @@ async def test_last_failure_ends_in_the_dead_letter(
     calls: Seen[str] = Seen()
     letters: asyncio.Queue[Msg] = asyncio.Queue()
     await nats_client.subscribe(f"dead.{bucket_name}", cb=letters.put)
-    await nats_client.flush()
+    await settled(nats_client)
 
     @bucket.on_put(
         durable="worker",
@@ -369,7 +370,7 @@ async def test_failure_on_a_replaced_version_is_no_error(
     sizes: Seen[int] = Seen()
     letters: asyncio.Queue[Msg] = asyncio.Queue()
     await nats_client.subscribe(f"dead.{bucket_name}", cb=letters.put)
-    await nats_client.flush()
+    await settled(nats_client)
     replaced = asyncio.Event()
 
     @bucket.on_put(retry=None, dead_letter=f"dead.{bucket_name}")

@@ -20,6 +20,7 @@ from faststream_objstore.models import Mirror, ObjectInfo
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer, advance
 from tests.changes.support import Names, Seen, running, soon, store_of
+from tests.settled import settled
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -257,7 +258,7 @@ async def test_an_expiration_that_fails_until_its_marker_goes_is_dead_lettered(
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
     letters = await nats_client.subscribe(f"{bucket_name}.letters")
-    await nats_client.flush()
+    await settled(nats_client)
     bucket = Bucket(bucket_name, object_ttl=2)
 
     @bucket.on_expire(
@@ -283,7 +284,7 @@ async def test_a_dead_letter_says_when_the_object_expires(
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
     letters = await nats_client.subscribe(f"{bucket_name}.letters")
-    await nats_client.flush()
+    await settled(nats_client)
     bucket = Bucket(bucket_name, object_ttl=True)
 
     @bucket.on_put(durable="reader", retry=None, dead_letter=f"{bucket_name}.letters")
@@ -305,7 +306,7 @@ async def test_an_expiration_whose_handler_outlives_the_marker_is_not_lost_silen
     nats_server: NatsServer, nats_client: Client, bucket_name: str
 ) -> None:
     letters = await nats_client.subscribe(f"{bucket_name}.letters")
-    await nats_client.flush()
+    await settled(nats_client)
     bucket = Bucket(bucket_name, object_ttl=1)
     gone = asyncio.Event()
 

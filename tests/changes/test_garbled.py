@@ -13,6 +13,7 @@ from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.changes.durable import DurableConsumer
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import StoreAPIError
+from tests.settled import settled
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -62,7 +63,7 @@ async def answering(client: Client, server: JetStreamServer, answers: dict[str, 
                 await message.respond(json.dumps(said).encode())
 
     await client.subscribe(f"{server.api.prefix}.>", cb=answer)
-    await client.flush()
+    await settled(client)
 
 
 @pytest.mark.parametrize("answer", GARBLED)

@@ -16,6 +16,7 @@ from faststream_objstore.backends.jetstream.lane import LaneConnection, Lanes, k
 from faststream_objstore.changes import loop as change_loop
 from faststream_objstore.changes import prefetch, puller
 from faststream_objstore.testing import NatsServer
+from tests.settled import settled
 
 from .support import Names, Seen, running, soon, store_of
 
@@ -58,7 +59,7 @@ async def batches(nats_client: Client, filled: str) -> dict[str, list[int]]:
             batches.setdefault(inbox, []).append(json.loads(message.data)["batch"])
 
     await nats_client.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.OBJ_{filled}.worker", cb=receive)
-    await nats_client.flush()
+    await settled(nats_client)
     return batches
 
 
@@ -84,7 +85,7 @@ async def test_backlog_of_quick_handlers_arrives_in_order_over_a_second_connecti
         # What comes later does not need it, and is there at once all the same.
         await (await store_of(buckets, bucket)).put("later", b"")
         await names.wait_for(OBJECTS + 1)
-        await nats_client.flush()
+        await settled(nats_client)
 
     assert names.all == [*NAMES, "later"]
     assert headers == {"sub"}
@@ -104,7 +105,7 @@ async def test_lane_is_not_used_without_permission(
     bucket.on_put(durable="worker", replay=True)(names.take)
     async with running(nats_server.url, bucket):
         await names.wait_for(OBJECTS)
-        await nats_client.flush()
+        await settled(nats_client)
     assert names.all == NAMES
     assert len(batches) == 1
 

@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 
 from faststream_objstore import Bucket, Buckets, ObjectInfo, Retry, wire
 from faststream_objstore.testing import NatsServer
+from tests.settled import settled
 
 from .support import Names, consumers_of, running, soon, store_of
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 async def letters_on(client: Client, subject: str) -> "asyncio.Queue[Msg]":
     letters: asyncio.Queue[Msg] = asyncio.Queue()
     await client.subscribe(subject, cb=letters.put)
-    await client.flush()
+    await settled(client)
     return letters
 
 
@@ -252,7 +253,7 @@ async def test_change_that_kills_its_process_is_called_at_most_twenty_times_more
     for _ in range(given_back):
         [message] = await pull.fetch(1, timeout=5)
         await message.nak()
-    await nats_client.flush()
+    await settled(nats_client)
 
     async with running(nats_server.url, bucket) as buckets:
         letter = json.loads((await soon(letters.get())).data)

@@ -18,6 +18,7 @@ from faststream_objstore.changes.retry import Retry
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Names, Seen, running, soon, store_of
+from tests.settled import settled
 
 # So many quick calls that further changes are fetched in advance.
 QUICK = 100
@@ -48,7 +49,7 @@ async def given_back(nats_client: Client, filled: str) -> AsyncIterator[Seen[int
             await revisions.add(int(message.subject.split(".")[5]))
 
     subscription = await nats_client.subscribe(f"$JS.ACK.OBJ_{filled}.worker.>", cb=receive)
-    await nats_client.flush()
+    await settled(nats_client)
     yield revisions
     await subscription.unsubscribe()
 
@@ -80,12 +81,12 @@ async def test_quick_handlers_get_changes_by_the_dozen(
         await requests.add(json.loads(message.data))
 
     await nats_client.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.OBJ_{filled}.worker", cb=receive)
-    await nats_client.flush()
+    await settled(nats_client)
     async with running(nats_server.url, bucket):
         await names.wait_for(OBJECTS)
 
     assert names.all == NAMES
-    await nats_client.flush()
+    await settled(nats_client)
     # Some twenty until they are known to be quick; without, there is one for each.
     assert len(requests.all) < OBJECTS / 2
 
@@ -163,7 +164,7 @@ async def test_giving_back_is_no_attempt(
         await letters.add(json.loads(message.data))
 
     await nats_client.subscribe(f"dead.{filled}", cb=receive)
-    await nats_client.flush()
+    await settled(nats_client)
     async with running(nats_server.url, bucket):
         await soon(job.blocked.wait())
         await given_back.wait_for(1)

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from faststream_objstore import Bucket, Buckets, ObjectInfo, ObjectStore
 from faststream_objstore.changes import declarations
 from faststream_objstore.testing import NatsServer
+from tests.settled import settled
 
 from .support import Names, Seen, running, soon, store_of
 
@@ -106,7 +107,7 @@ class Site:
 
         await self._client.subscribe(f"seen.{self._bucket}.*", cb=seen)
         await self._client.subscribe(f"started.{self._bucket}", cb=started)
-        await self._client.flush()
+        await settled(self._client)
 
     async def start(self, pattern: str, *, silent: float) -> Service:
         log = self._folder / f"{len(self._services)}.log"
@@ -325,7 +326,7 @@ async def test_change_that_was_given_back_often_still_has_all_its_attempts(
     for _ in range(30):
         [message] = await pull.fetch(1, timeout=5)
         await message.nak()
-    await nats_client.flush()
+    await settled(nats_client)
     async with running(nats_server.url, bucket):
         assert await calls.wait_for(1) == ["a.txt"]
 

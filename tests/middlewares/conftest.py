@@ -135,14 +135,6 @@ class Errors:
         return Keep(msg, context=context)
 
 
-async def settled(client: Client) -> None:
-    """Return when the server has what the client sent before.
-
-    Not `flush()`: nats-py writes its PING ahead of what is still in the buffer.
-    """
-    await client.request("$JS.API.INFO", timeout=10)
-
-
 async def deleted(store: ObjectStore, count: int = 1) -> list[str]:
     """Wait until this many objects have been deleted; their names."""
     names: list[str] = []

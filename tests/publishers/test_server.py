@@ -13,9 +13,10 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, consumers_of, running, soon, store_of
 from tests.publishers.support import names
+from tests.settled import settled
 
 
-async def settled(client: Client, bucket: str, durable: str) -> None:
+async def none_is_left(client: Client, bucket: str, durable: str) -> None:
     """Wait until a consumer has nothing left."""
 
     async def wait() -> None:
@@ -77,7 +78,7 @@ async def test_late_result_of_a_deleted_source_is_not_stored(
             # The deletion, or the second put, of the same object may be behind the held one
             # in the first service; both are done once that is.
             replicas.release.set()
-            await settled(nats_client, sources.bucket, "worker")
+            await none_is_left(nats_client, sources.bucket, "worker")
 
         if newest is None:
             assert await names(results) == ["other.webp"]
@@ -96,10 +97,10 @@ async def test_result_goes_with_its_source_within_the_same_durable(
         sources, results = [await store_of(buckets, bucket) for bucket in declared]
         await sources.put("cat.png", b"1")
         await sources.put("dog.png", b"1")
-        await settled(nats_client, sources.bucket, "worker")
+        await none_is_left(nats_client, sources.bucket, "worker")
         await sources.delete("cat.png")
         await sources.rename("dog.png", "cow.png")
-        await settled(nats_client, sources.bucket, "worker")
+        await none_is_left(nats_client, sources.bucket, "worker")
 
         assert await names(results) == ["cow.webp"]
         assert await consumers_of(nats_client, sources.bucket) == ["worker"]
@@ -130,24 +131,24 @@ async def test_replay_calls_no_handler_for_what_is_done(
             await asyncio.gather(
                 *(sources.put(f"{number:04}", b"") for number in range(start, start + 50))
             )
-        await settled(nats_client, sources.bucket, "first")
+        await none_is_left(nats_client, sources.bucket, "first")
         assert len(calls) == count
         await results.delete("0007")
 
     calls.clear()
     async with running(nats_server.url, *declared("second")) as buckets:
-        await settled(nats_client, sources.bucket, "second")
+        await none_is_left(nats_client, sources.bucket, "second")
         assert calls == ["0007"]
         results = await store_of(buckets, first[1])
         assert len(await results.list()) == count * 9 // 10
 
     calls.clear()
     async with running(nats_server.url, *declared("third")):
-        await settled(nats_client, sources.bucket, "third")
+        await none_is_left(nats_client, sources.bucket, "third")
         assert calls == []
 
     async with running(nats_server.url, *declared("fourth", rebuild="v2")):
-        await settled(nats_client, sources.bucket, "fourth")
+        await none_is_left(nats_client, sources.bucket, "fourth")
         assert len(calls) == count
 
 
@@ -171,7 +172,7 @@ async def test_redelivered_change_whose_result_is_there_is_not_handled(
     async with running(nats_server.url, *both) as buckets:
         sources = await store_of(buckets, both[0])
         await sources.put("a", b"")
-        await settled(nats_client, sources.bucket, "worker")
+        await none_is_left(nats_client, sources.bucket, "worker")
         jetstream = nats_client.jetstream()
         await jetstream.delete_consumer(f"OBJ_{sources.bucket}", "worker")
 
@@ -188,7 +189,7 @@ async def test_redelivered_change_whose_result_is_there_is_not_handled(
     (delivered,) = await pull.fetch(1)
     assert delivered.metadata.num_delivered == 1
     async with running(nats_server.url, *declared()):
-        await settled(nats_client, sources.bucket, "worker")
+        await none_is_left(nats_client, sources.bucket, "worker")
     assert calls == ["a"]
 
 
@@ -212,7 +213,7 @@ async def test_failing_store_is_retried_and_ends_as_a_dead_letter(
         return b"x" * 20_000
 
     dead = await nats_client.subscribe(subject)
-    await nats_client.flush()
+    await settled(nats_client)
     async with running(nats_server.url, sources, results) as buckets:
         store = await store_of(buckets, sources)
         await store.put("a", b"")
@@ -235,7 +236,7 @@ async def test_stream_follows_its_source_chunk_by_chunk(
 
     async with running(nats_server.url, sources, results) as buckets:
         await (await store_of(buckets, sources)).put("a", b"abc" * 100_000, chunk_size=7_000)
-        await settled(nats_client, sources.name, "worker")
+        await none_is_left(nats_client, sources.name, "worker")
         data = await (await store_of(buckets, results)).get("a.upper")
 
     assert data == b"ABC" * 100_000
@@ -267,7 +268,7 @@ async def test_version_that_goes_while_its_stream_is_read_is_no_failure(
         await soon(begun.wait())
         await store.put("a", b"2" * 10)
         replaced.set()
-        await settled(nats_client, sources.name, "worker")
+        await none_is_left(nats_client, sources.name, "worker")
         target = await store_of(buckets, results)
         assert await target.get("a") == b"2" * 10
         assert await chunks_in(target) == 1

@@ -22,6 +22,7 @@ from faststream_objstore.models import Mirror, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.testing import NatsServer
+from tests.settled import settled
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -184,12 +185,12 @@ async def test_many_objects_are_read_one_by_one_from_an_old_server(
         requests.append(message.subject)
 
     await old_client.subscribe(f"$JS.API.DIRECT.GET.OBJ_{bucket_name}", cb=hear)
-    await old_client.flush()
+    await settled(old_client)
     wanted = [f"content {number}".encode() for number in range(100)]
     names = [info.name for info in infos]
 
     assert [data async for data in store.get_many(names)] == wanted
     assert [data async for data in store.get_many(infos)] == wanted
     # 2.10 does not know such requests, and 2.11 may read the whole stream to answer one.
-    await old_client.flush()
+    await settled(old_client)
     assert requests == []

@@ -15,6 +15,7 @@ from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.messages import StoredMessage
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
+from tests.settled import settled
 
 NOW = timedelta(0)
 
@@ -174,7 +175,7 @@ async def test_an_object_that_is_renamed_while_metadata_is_read_keeps_its_chunks
     for number in range(8000):
         name = urlsafe_b64encode(b"%04d" % number).decode()
         await nats_client.publish(f"$O.{store.bucket}.M.{name}", b"{}")
-    await nats_client.flush()
+    await settled(nats_client)
     await store.put("there", b"hello")
     backend, renamed = await store._source(), False
 
