@@ -15,7 +15,8 @@ from nats.js.api import RetentionPolicy
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
 from tests.changes.support import Seen, soon
-from tests.middlewares.conftest import MIB, World, only, settled
+from tests.middlewares.conftest import MIB, World, only
+from tests.settled import settled
 
 
 async def test_large_body_arrives_with_its_headers_and_is_kept_as_an_object(

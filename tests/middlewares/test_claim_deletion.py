@@ -21,8 +21,8 @@ from tests.middlewares.conftest import (
     deleted,
     only,
     queue,
-    settled,
 )
+from tests.settled import settled
 
 LONG = "hello world"
 

@@ -20,7 +20,8 @@ from faststream_objstore.exceptions import (
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from tests.changes.support import Seen, soon
-from tests.middlewares.conftest import Errors, World, queue, reference_to, settled
+from tests.middlewares.conftest import Errors, World, queue, reference_to
+from tests.settled import settled
 
 LONG = "hello world"
 NAME = f"claims/{'0' * 32}"

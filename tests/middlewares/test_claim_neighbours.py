@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import CollectorRegistry
 
 from tests.changes.support import Seen
-from tests.middlewares.conftest import World, only, settled
+from tests.middlewares.conftest import World, only
+from tests.settled import settled
 
 LONG = "hello world"
 
