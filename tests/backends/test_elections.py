@@ -106,7 +106,9 @@ async def test_reads_are_asked_again_while_nobody_answers(
     )
     assert (await soon(store.get_info("cat"))).size == 4
 
-    assert silent.asked == {"STREAM.INFO": 2, "DIRECT.GET" if direct else "STREAM.MSG": 2}
+    assert silent.asked.keys() == {"STREAM.INFO", "DIRECT.GET" if direct else "STREAM.MSG"}
+    # Answered at the second time, though a busy machine may not see it before the third.
+    assert min(silent.asked.values()) >= 2
     await soon(real.delete(bucket_name))
 
 
