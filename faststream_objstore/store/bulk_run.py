@@ -92,6 +92,32 @@ class BulkRun:
             min(self._concurrency, most or self._concurrency),
         )
 
+    async def taking(
+        self,
+        take: Callable[[], Awaitable[T | None]],
+        act: Callable[[T], Awaitable[None]],
+        *,
+        key: Callable[[T], str],
+    ) -> None:
+        """As `each`, with items of which the next one is taken when it is its turn.
+
+        Args:
+            take: Returns the next item; `None` at the end.
+            act: What is done with each.
+            key: The name under which a failure is recorded.
+        """
+
+        async def work() -> None:
+            while (item := await take()) is not None:
+                failure: Exception | None = None
+                try:
+                    await act(item)
+                except (ObjStoreError, OSError) as error:
+                    failure = error
+                await self.passed(key(item), failure)
+
+        await together([work() for _ in range(self._concurrency)])
+
     async def groups(
         self,
         items: Sequence[T],

@@ -24,6 +24,7 @@ from .expiry import life_of, settle
 from .handle import StoreHandle
 from .hops import Hops
 from .put import Progress
+from .readahead import ReadAhead
 
 if TYPE_CHECKING:
     from .store import ObjectStore
@@ -33,8 +34,6 @@ __all__ = ("DirVerbs",)
 # A file of one chunk is read or written in one go: opening it as a stream costs as much as the
 # rest of a small put.
 _SMALL = DEFAULT_CHUNK_SIZE
-# As many are read from the disk in one call of a thread.
-_TOGETHER = 32
 # Of larger ones, as many at a time.
 _LARGE_ONES = 16
 _HASHED_AT_ONCE = 1024 * 1024
@@ -198,7 +197,6 @@ class DirVerbs(StoreHandle):
     ) -> None:
         """Put files; of those that are listed, the ones that differ."""
         listed = listed or {}
-        hops = Hops()
 
         async def put(file: paths.Found, data: bytes | OSError | None) -> None:
             name = prefix + file.name
@@ -219,20 +217,13 @@ class DirVerbs(StoreHandle):
                 info = await self._store.put(name, data, filename=file.filename, ttl=ttl)
             run.did(info.name, info.size)
 
-        async def put_group(files: Sequence[paths.Found], bucket: asyncio.Semaphore) -> None:
-            contents = await hops.run(partial(paths.read_all, files))
-            async with bucket:
-                await together(
-                    [
-                        run.one(prefix + file.name, partial(put, file, data))
-                        for file, data in zip(files, contents, strict=True)
-                    ]
-                )
-
         run.expect(len(found))
         small = [file for file in found if file.size <= _SMALL]
         large = [file for file in found if file.size > _SMALL]
-        await run.groups(small, put_group, size=_TOGETHER)
+        async with ReadAhead(small, Hops()) as ahead:
+            await run.taking(
+                ahead.next, lambda read: put(*read), key=lambda read: prefix + read[0].name
+            )
         await run.each(
             large,
             lambda file: put(file, None),

@@ -10,7 +10,7 @@ from .. import wire
 from ..exceptions import InvalidOptionError
 from ..models import ObjectInfo, ObjectLink, ObjectMeta, ObjectMetaOptions
 
-__all__ = ("NOTHING_GIVEN", "AnyMeta", "Given", "Headers", "described")
+__all__ = ("NOTHING_GIVEN", "AnyMeta", "Given", "Headers", "checked", "described")
 
 Headers: TypeAlias = Mapping[str, str | list[str]]
 AnyMeta: TypeAlias = ObjectMeta | nats.js.api.ObjectMeta
@@ -59,33 +59,48 @@ class Given:
 NOTHING_GIVEN = Given(ObjectMeta())
 
 
-def described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -> ObjectInfo:
-    """Return `info` with the fields that a caller gave, checked and in wire format.
+def checked(
+    bucket: str, name: str, *, description: Any, headers: Any, texts: Any
+) -> tuple[str | None, dict[str, list[str]] | None, dict[str, str] | None]:
+    """Check the description, headers and metadata of an object, and return their wire form.
 
     Raises:
         InvalidOptionError: If one of them has the wrong type.
     """
-    where = f"Bucket '{info.bucket}', object {info.name!r}"
+    problem = ""
+    lists: dict[str, list[str]] | None = None
     if description is not None and not isinstance(description, str):
-        msg = f"{where}: description must be a str, got {description!r}."
-        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
-    if texts is not None and not (
-        isinstance(texts, Mapping)
-        and all(isinstance(k, str) and isinstance(v, str) for k, v in texts.items())
-    ):
-        msg = f"{where}: metadata must be a mapping of str to str, got {texts!r}."
-        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name)
-    try:
-        lists = wire.headers_of(headers)
-    except InvalidOptionError as error:
-        msg = f"{where}: {error}"
-        raise InvalidOptionError(msg, bucket=info.bucket, name=info.name) from None
-    said = (info.description, info.headers, info.metadata)
-    if not (description or lists or texts or any(said)):
-        return info
-    return replace(
-        info,
-        description=description or None,
-        headers=lists,
-        metadata=dict(texts) if texts else None,
+        problem = f"description must be a str, got {description!r}."
+    elif texts is not None and not _is_texts(texts):
+        problem = f"metadata must be a mapping of str to str, got {texts!r}."
+    elif headers:
+        try:
+            lists = wire.headers_of(headers)
+        except InvalidOptionError as error:
+            problem = str(error)
+    if problem:
+        msg = f"Bucket '{bucket}', object {name!r}: {problem}"
+        raise InvalidOptionError(msg, bucket=bucket, name=name)
+    return description or None, lists, dict(texts) if texts else None
+
+
+def _is_texts(texts: Any) -> bool:
+    if not isinstance(texts, Mapping):
+        return False
+    # Each file of a folder has one text, and a generator would take longer than the check.
+    for key, value in texts.items():  # noqa: SIM110
+        if not (isinstance(key, str) and isinstance(value, str)):
+            return False
+    return True
+
+
+def described(info: ObjectInfo, *, description: Any, headers: Any, texts: Any) -> ObjectInfo:
+    """Return `info` with the fields that a caller gave; see `checked`.
+
+    Raises:
+        InvalidOptionError: If one of them has the wrong type.
+    """
+    description, headers, texts = checked(
+        info.bucket, info.name, description=description, headers=headers, texts=texts
     )
+    return replace(info, description=description, headers=headers, metadata=texts)

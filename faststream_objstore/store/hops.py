@@ -20,11 +20,15 @@ _THREADS = 4
 
 
 class Hops:
-    """Calls functions in a thread, one at a time; in a few threads if the disk is slow."""
+    """Calls functions in a thread, one at a time; in a few threads if the disk is slow.
+
+    Attributes:
+        threads: In how many threads at present.
+    """
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(1)
-        self._threads = 1
+        self.threads: int = 1
 
     async def run(self, act: Callable[[], T]) -> T:
         """Call `act` in a thread.
@@ -38,7 +42,7 @@ class Hops:
         async with self._free:
             began = time.monotonic()
             result = await asyncio.to_thread(act)
-            if self._threads < _THREADS and time.monotonic() - began > _SLOW_SECONDS:
-                self._threads += 1
+            if self.threads < _THREADS and time.monotonic() - began > _SLOW_SECONDS:
+                self.threads += 1
                 self._free.release()
             return result

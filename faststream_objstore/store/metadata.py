@@ -53,8 +53,9 @@ _EXPIRY_HEADER_BYTES = 64
 _FILLED_IN_BYTES = 160
 _AGE_BYTES = 40
 _EXPIRY_BYTES = 48
-# The size of everything except the name and the bucket.
+# The size of everything except the name, the bucket and the metadata that a caller gave.
 _KEYS_BYTES = 512
+_NO_TEXTS: Mapping[str, str] = {}
 
 
 def new_nuid() -> str:
@@ -229,9 +230,11 @@ def require_fits(backend: Backend, info: ObjectInfo) -> None:
     Raises:
         InvalidOptionError: If it does not fit into one message.
     """
-    if not (info.description or info.headers or info.metadata):
-        # A character takes at most six bytes of JSON.
-        most = 6 * len(info.name) + len(info.bucket) + _KEYS_BYTES
+    if not (info.description or info.headers):
+        # A character takes at most six bytes of JSON; twelve, if a text has no UTF-8 form.
+        most = 12 * len(info.name) + len(info.bucket) + _KEYS_BYTES
+        for key, text in (info.metadata or _NO_TEXTS).items():
+            most += 12 * (len(key) + len(text)) + 8
         if most <= backend.max_payload - _header_bytes(backend):
             return
     filled_in = _FILLED_IN_BYTES + (_AGE_BYTES if backend.max_age else 0)

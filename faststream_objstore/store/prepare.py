@@ -10,7 +10,7 @@ from ..backends.base import Backend
 from ..exceptions import InvalidLinkError, InvalidOptionError
 from ..models import DEFAULT_CHUNK_SIZE, ObjectInfo, new_info
 from .expiry import Ttl, Until, life_of
-from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, described
+from .given import NOTHING_GIVEN, AnyMeta, Given, Headers, checked
 from .modes import Condition, PutMode, put_condition
 from .put import Progress
 from .sources import PutData, Source
@@ -103,9 +103,11 @@ def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]
         description = given.description
     if headers is None:
         headers = given.headers
-    info = new_info(name, bucket)
-    if description is not None or headers or texts:
-        info = described(info, description=description, headers=headers, texts=texts)
+    if description is None and not headers and not texts:
+        info = new_info(name, bucket)
+    else:
+        said = checked(bucket, name, description=description, headers=headers, texts=texts)
+        info = new_info(name, bucket, "", 0, 0, None, False, *said)
     size = options.get("chunk_size")
     if size is None and stored is not None:
         size = stored.max_chunk_size

@@ -215,6 +215,47 @@ async def test_folder_comes_back_as_it_was(
     assert await layout(backend) == dict(zip(expected, [1, 1, 8], strict=True))
 
 
+@pytest.mark.parametrize("concurrency", [1, 7, 64])
+async def test_each_of_many_files_is_put_once_with_its_own_content(
+    store: ObjectStore, tmp_path: Path, concurrency: int
+) -> None:
+    # More than are read at a time, by their number and by their bytes.
+    files = {f"small/{number:03}": str(number).encode() for number in range(150)}
+    files |= {f"a/{number:02}": pattern_bytes(100_000 + number) for number in range(30)}
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+    done = await soon(store.put_dir(tmp_path, concurrency=concurrency))
+
+    assert done == BulkResult(done=sorted(files), size=sum(map(len, files.values())))
+    stored = {data.info.name: data async for data in store.get_many(sorted(files))}
+    assert stored == files
+    # Revisions count messages: two of each object.
+    assert max(data.info.revision for data in stored.values()) == 2 * len(files)
+
+
+async def test_file_that_vanishes_before_it_is_read_is_named_and_the_rest_is_put(
+    backend: Backend, tmp_path: Path
+) -> None:
+    store, spy = spied(backend)
+    for number in range(200):
+        (tmp_path / f"{number:03}").write_text("content")
+
+    async def remove() -> None:
+        (tmp_path / "199").unlink()
+
+    # When the first metadata is written, the last files are still to be read.
+    spy.before["publish_metadata"] = remove
+    with pytest.raises(BulkError) as raised:
+        await soon(store.put_dir(tmp_path, concurrency=1))
+
+    assert isinstance(raised.value.result.failed.pop("199"), FileNotFoundError)
+    assert raised.value.result.failed == {}
+    assert await names(store) == [f"{number:03}" for number in range(199)]
+
+
 async def test_progress_of_a_folder_counts_small_and_large_files_together(
     store: ObjectStore, tree: Path, tmp_path: Path
 ) -> None:

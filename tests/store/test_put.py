@@ -348,6 +348,21 @@ async def test_metadata_larger_than_a_message_is_refused_before_anything_is_sent
     await soon(store.put("name", b"x", description="d" * (MIB - 1024)))
 
 
+async def test_metadata_that_only_its_escapes_make_too_large_is_refused_before_it_is_sent(
+    backend: Backend,
+) -> None:
+    store, spy = spied(backend)
+    # The lone surrogate has no UTF-8 form. So all is escaped, with twelve bytes for each of
+    # the others, which take 400,000 bytes otherwise: 1.2 MB, where a message holds 1 MiB.
+    escaped = {"text": "\ud800" + "\U0001f600" * 100_000}
+
+    with pytest.raises(InvalidOptionError, match="a message holds 1048448"):
+        await soon(store.put("name", b"x" * 10, metadata=escaped))
+
+    assert spy.calls == []
+    await soon(store.put("name", b"x", metadata={"text": "\U0001f600" * 100_000}))
+
+
 async def test_text_that_has_no_utf_8_form_comes_back_as_it_was(store: ObjectStore) -> None:
     info = await soon(store.put("name", b"x", description="\ud800"))
 
