@@ -208,7 +208,7 @@ class DirVerbs(StoreHandle):
                 raise UnsupportedDataError(msg, bucket=self._bucket, name=name)
             if isinstance(data, OSError):
                 raise data
-            if await _is_same(file, data, listed.get(name)):
+            if listed and await _is_same(file, data, listed.get(name)):
                 run.result.unchanged.append(name)
                 return
             if data is None:

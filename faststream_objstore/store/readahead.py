@@ -14,10 +14,8 @@ from .paths import Found, read_all
 __all__ = ("ReadAhead",)
 
 # As many files are read in one call of a thread, unless they have more bytes.
-_TOGETHER = 64
+_TOGETHER = 128
 _BYTES = 2 * 1024 * 1024
-# The next ones are read as soon as there are no more than this.
-_FEW = 32
 
 _Read = tuple[Found, bytes | OSError]
 
@@ -44,7 +42,10 @@ class ReadAhead:
         self._hops = hops
         self._parts = _parts(files)
         self._ready: deque[_Read] = deque()
+        self._bytes = 0
         self._reading: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._more = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,13 +66,16 @@ class ReadAhead:
         ready = self._ready
         while not ready:
             self._begin()
+            if self._failure is not None:
+                raise self._failure
             if not self._reading:
                 return None
-            done, _ = await asyncio.wait(self._reading, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            self._more.clear()
+            await self._more.wait()
         read = ready.popleft()
-        if len(ready) <= _FEW:
+        self._bytes -= read[0].size
+        # The answers to puts come in bursts, so many are taken at a time.
+        if len(ready) < _TOGETHER and self._bytes < _BYTES:
             self._begin()
         return read
 
@@ -83,11 +87,18 @@ class ReadAhead:
                 return
             task = asyncio.ensure_future(self._read(part))
             self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._reading.discard(task)
+        if not task.cancelled():
+            self._failure = task.exception() or self._failure
+        self._more.set()
 
     async def _read(self, part: Sequence[Found]) -> None:
         contents = await self._hops.run(partial(read_all, part))
         self._ready.extend(zip(part, contents, strict=True))
+        self._bytes += sum(file.size for file in part)
 
 
 def _parts(files: Sequence[Found]) -> Iterator[Sequence[Found]]:
