@@ -240,20 +240,20 @@ async def test_file_that_vanishes_before_it_is_read_is_named_and_the_rest_is_put
     backend: Backend, tmp_path: Path
 ) -> None:
     store, spy = spied(backend)
-    for number in range(200):
+    for number in range(500):
         (tmp_path / f"{number:03}").write_text("content")
 
     async def remove() -> None:
-        (tmp_path / "199").unlink()
+        (tmp_path / "499").unlink()
 
     # When the first metadata is written, the last files are still to be read.
     spy.before["publish_metadata"] = remove
     with pytest.raises(BulkError) as raised:
         await soon(store.put_dir(tmp_path, concurrency=1))
 
-    assert isinstance(raised.value.result.failed.pop("199"), FileNotFoundError)
+    assert isinstance(raised.value.result.failed.pop("499"), FileNotFoundError)
     assert raised.value.result.failed == {}
-    assert await names(store) == [f"{number:03}" for number in range(199)]
+    assert await names(store) == [f"{number:03}" for number in range(499)]
 
 
 async def test_progress_of_a_folder_counts_small_and_large_files_together(
