@@ -267,6 +267,10 @@ class Backend(Protocol):
         """
 
     @property
+    def knows_time(self) -> bool:
+        """Whether the server's clock was read lately: what is stored then has its time."""
+
+    @property
     def may_lag(self) -> bool:
         """Whether a replica may answer with less than the leader has (ADR-31)."""
 
@@ -352,7 +356,8 @@ class Backend(Protocol):
             marker: Whether it is a delete marker, which the stream drops without a trace.
 
         Returns:
-            The message as stored. Its `time_ns` may be the client's clock.
+            The message as stored. Its `time_ns` is what the server's clock says by what it
+            said last, or the client's clock; see `knows_time`.
 
         Raises:
             WrongRevision: If the newest message has another sequence.

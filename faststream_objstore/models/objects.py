@@ -114,11 +114,11 @@ class ObjectInfo:
         revision: Stream sequence of the metadata message; it grows with each change.
         expired: Whether this is the marker of an object that has expired; `deleted` is true
             too.
-        expires: When the object expires, if it was put with a `ttl`. As `mtime`, it is by the
-            caller's clock in the result of `put`, and is not compared.
-        mtime: When the server stored the metadata message. The result of `put` has the
-            caller's clock instead, because the server's reply has no time; so it is not
-            compared.
+        expires: When the object expires, if it was put with a `ttl`; by the server's clock. As
+            with `mtime`, it is close to that in the result of `put`, and is not compared.
+        mtime: When the server stored the metadata message. The server's reply to a write has
+            no time, so the result of `put` has what the server's clock says according to an
+            earlier reply, which may differ a little; so it is not compared.
     """
 
     name: str

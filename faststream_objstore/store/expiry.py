@@ -33,7 +33,6 @@ __all__ = (
     "Until",
     "chunk_seconds",
     "given_in",
-    "kept",
     "life_of",
     "pinned",
     "require_in_time",
@@ -82,11 +81,6 @@ class Life(NamedTuple):
     chunk_ttl: int
 
 
-def kept(info: ObjectInfo) -> Until | None:
-    """The `ttl` of a copy, which expires with the original."""
-    return None if info.expires is None else Until(wire.microseconds(info.expires))
-
-
 def given_in(raw: Mapping[str, Any] | None) -> timedelta | Until | None:
     """The `ttl` in the JSON of a version that is not stored yet."""
     said = wire.expires_us(raw, 0)
@@ -128,8 +122,9 @@ async def settle(backend: Backend, name: str, ttl: timedelta | Until | None) -> 
     """
     if ttl is None:
         return None
-    if not backend.least_ttl:
-        # It may have been enabled since the bucket was bound.
+    if not (backend.least_ttl and backend.knows_time):
+        # It may have been enabled since the bucket was bound. And the caller is told when the
+        # object expires by the server's clock.
         await backend.state()
     if isinstance(ttl, Until):
         if not backend.least_ttl:

@@ -22,7 +22,7 @@ from ..exceptions import (
     ObjStoreError,
 )
 from ..models import ObjectData, ObjectInfo
-from . import metadata
+from . import expiry, metadata
 from .content import Content, room_for
 from .digest import Digest
 from .put import Progress, report
@@ -36,6 +36,7 @@ __all__ = (
     "only_chunk",
     "opened",
     "require_size",
+    "until",
     "verified",
     "verified_chunk",
     "verify_digest",
@@ -197,17 +198,35 @@ def may_have_expired(backend: Backend, info: ObjectInfo) -> bool:
 
 async def _require_alive(backend: Backend, info: ObjectInfo) -> None:
     """Refuse a version that has expired, whose chunks are still there for some time."""
-    if not may_have_expired(backend, info):
-        return
+    if may_have_expired(backend, info):
+        await _current(backend, info)
+
+
+async def _current(backend: Backend, info: ObjectInfo) -> ObjectInfo:
+    """A version as the stream holds it; its metadata may have been amended."""
     subject = metadata.subject_of(backend, info.name)
     now = await metadata.find(backend, subject, leader=True)
     # A link has no chunks, and is not replaced by a version with the same nuid.
-    if not now.holds(info.nuid):
+    if now.info is None or not now.holds(info.nuid):
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r}: revision {info.revision} has "
             "expired, or was replaced; get it by name to read the newest version."
         )
         raise ObjectChangedError(msg, bucket=info.bucket, name=info.name)
+    return now.info
+
+
+async def until(version: Version) -> expiry.Until | None:
+    """The `ttl` of a copy, which expires with the original.
+
+    Raises:
+        ObjectChangedError: If the version has expired, or was replaced.
+    """
+    info = version.info
+    if info.expires is not None and version.pinned:
+        # The caller's may be by a clock that is wrong.
+        info = await _current(version.backend, info)
+    return None if info.expires is None else expiry.Until(wire.microseconds(info.expires))
 
 
 async def newest(

@@ -16,8 +16,8 @@ from .begin import TransactionVerbs
 from .beside import BesideVerbs
 from .bulk import BulkVerbs
 from .dirs import DirVerbs
-from .expiry import Ttl, kept
-from .get import Version, newest, verified
+from .expiry import Ttl
+from .get import Version, newest, until, verified
 from .given import AnyMeta, Headers
 from .handle import announce
 from .modes import AmendMode, PutMode, amend_condition, exact
@@ -321,6 +321,6 @@ class ObjectStore(
         async def copy(version: Version) -> ObjectInfo:
             meta = replace(self._origin.unmarked(version.info).meta, name=to)
             chunks = Again(lambda: verified(version))
-            return await target.put(to, chunks, meta, ttl=kept(version.info))
+            return await target.put(to, chunks, meta, ttl=await until(version))
 
         return await newest(backend, name, copy)

@@ -27,7 +27,7 @@ from ..models import ObjectInfo, ObjectLink, validate_bucket_name
 from ..settling import run_to_completion
 from . import atomic, expiry, metadata
 from .atomic import View
-from .get import Version, newest, verified
+from .get import Version, newest, until, verified
 from .given import AnyMeta, Given
 from .handle import StoreHandle, announce
 from .links import require_target
@@ -237,7 +237,7 @@ class Transaction:
         async def copy(version: Version, ttl: expiry.Ttl = None) -> ObjectInfo:
             meta = replace(origin.unmarked(version.info).meta, name=to)
             chunks = Again(lambda: verified(version))
-            ttl = ttl or expiry.kept(version.info)
+            ttl = ttl or await until(version)
             return await self.put(to, chunks, meta=meta, mode=mode, ttl=ttl)
 
         if isinstance(name, ObjectInfo) or not view.is_changed(name):

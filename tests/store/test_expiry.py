@@ -1,7 +1,9 @@
 """Objects with a `ttl` of their own: they expire, as a whole, and not before."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -359,6 +361,41 @@ async def test_a_copy_expires_with_its_original(
     assert tx.committed["in transaction"].expires == info.expires
     # It could not expire there.
     assert elsewhere.expires is None
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["slow", "fast"])
+async def test_a_put_says_by_the_server_s_clock_when_its_object_expires(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + hours * 3_600_000_000_000)
+    put = await store.put("name", b"content", ttl=HOUR)
+    async with store.transaction() as tx:
+        await tx.put("together", b"content", ttl=HOUR)
+
+    for info in (put, tx.committed["together"]):
+        kept = await store.get_info(info.name)
+        assert info.expires is not None
+        assert kept.expires is not None
+        # A tenth of the error of this machine's clock.
+        assert abs(info.expires - kept.expires) < HOUR / 10
+
+
+@pytest.mark.parametrize("error", [-2 * HOUR, -MINUTE, HOUR], ids=str)
+async def test_the_copy_of_an_info_whose_times_are_wrong_expires_with_its_original(
+    store: ObjectStore, error: timedelta
+) -> None:
+    info = await stored(await store.put("name", b"content", ttl=HOUR), store)
+    assert info.expires is not None
+    wrong = replace(info, expires=info.expires + error)
+
+    copied = await store.copy(wrong, "copy")
+    async with store.transaction() as tx:
+        await tx.copy(wrong, "in transaction")
+
+    assert copied.expires == info.expires
+    assert (await store.get_info("copy")).expires == info.expires
+    assert (await store.get_info("in transaction")).expires == info.expires
 
 
 async def test_a_link_to_an_expired_object_leads_nowhere(store: ObjectStore) -> None:

@@ -1,7 +1,6 @@
 """The `Backend` of JetStream: one bucket's stream."""
 
 import base64
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -30,6 +29,7 @@ from faststream_objstore.backends.jetstream.api import (
 )
 from faststream_objstore.backends.jetstream.batch import publish_batch
 from faststream_objstore.backends.jetstream.budget import Share
+from faststream_objstore.backends.jetstream.clock import ServerClock
 from faststream_objstore.backends.jetstream.conditional import publish_metadata
 from faststream_objstore.backends.jetstream.deposed import newest_since
 from faststream_objstore.backends.jetstream.early import JetStreamEarlyMessage
@@ -56,10 +56,6 @@ __all__ = ("JetStreamBackend",)
 _CONTROL_LINE = 4096
 # A generous estimate of verbs, spaces, sizes, "\r\n", and a consumer's name.
 _CONTROL_LINE_REST = 96
-# How far two clocks drift apart, at most: a thousandth. And how far one of them is adjusted,
-# or differs from another replica's.
-_DRIFT = 1000
-_SET_NS = 1_000_000_000
 
 # What the server tells in one answer.
 _MOST_SUBJECTS = 100_000
@@ -97,8 +93,7 @@ class JetStreamBackend:
         )
         self._together = MultiLast(self._api, bucket)
         self._heed({"allow_direct": True} if config is None else config)
-        # When the server's clock was last read, by our monotonic clock, and its value.
-        self._asked_ns = self._told_ns = 0
+        self.clock = ServerClock()
 
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
@@ -127,10 +122,12 @@ class JetStreamBackend:
 
     def latest_time(self) -> int:
         """The latest that the server's clock can be now; see `Backend`."""
-        if not self._told_ns:
-            return sys.maxsize
-        elapsed = time.monotonic_ns() - self._asked_ns
-        return self._told_ns + elapsed + elapsed // _DRIFT + _SET_NS
+        return self.clock.latest()
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether the server's clock was read lately."""
+        return self.clock.is_fresh
 
     @property
     def may_lag(self) -> bool:
@@ -296,6 +293,7 @@ class JetStreamBackend:
             marks=self._least_ttl > 0,
             timeout=self.timeout,
             newest=self._leader_get if self.may_lag else None,
+            now=self.clock.now,
         )
 
     async def publish_batch(self, writes: Sequence[MetadataWrite]) -> list[StoredMessage]:
@@ -307,6 +305,7 @@ class JetStreamBackend:
             marks=self._least_ttl > 0,
             timeout=self.timeout,
             newest=self._leader_get if self.may_lag else None,
+            now=self.clock.now,
         )
 
     def upload(
@@ -445,9 +444,7 @@ class JetStreamBackend:
         """The stream's configuration and size."""
         asked_ns = time.monotonic_ns()
         state = await self._api.state(self.bucket, timeout=self.timeout)
-        # If it had answered before the request was sent, its clock would show a later time
-        # now.
-        self._asked_ns, self._told_ns = asked_ns, state.time_ns
+        self.clock.told(asked_ns, state.time_ns)
         self._heed(state.config)
         return state
 

@@ -1,7 +1,6 @@
 """Several metadata messages at once: an atomic batch (ADR-50, nats-server 2.12)."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 
@@ -65,6 +64,7 @@ async def publish_batch(
     marks: bool,
     timeout: float,
     newest: Newest | None,
+    now: Callable[[], int],
 ) -> list[StoredMessage]:
     """Store metadata messages, either all or none; see `Backend.publish_batch`.
 
@@ -75,10 +75,19 @@ async def publish_batch(
         marks: See `headers_of`.
         timeout: Seconds for all attempts together.
         newest: Reads a subject, if the stream has replicas.
+        now: The server's time, in nanoseconds since the epoch.
 
     What the server has certainly not stored is sent again within the timeout: there may
     temporarily be too many batches, and a batch is lost if a leader is elected meanwhile.
     """
+
+    def stored(last: int) -> list[StoredMessage]:
+        time_ns, first = now(), last - len(writes) + 1
+        return [
+            StoredMessage(one.subject, one.data, sequence, time_ns, size=len(one.data))
+            for sequence, one in enumerate(writes, first)
+        ]
+
     pauses = Pauses(timeout)
     # Whether an earlier attempt may be stored, although it was refused; see `deposed`.
     doubtful = full = False
@@ -94,7 +103,7 @@ async def publish_batch(
             if again:
                 await asyncio.sleep(FULL_SECONDS)
             if late.acknowledgement is not None:
-                return _stored(writes, await batch.read(late.acknowledgement, pauses.left))
+                return stored(await batch.read(late.acknowledgement, pauses.left))
             if not again:
                 if doubtful:
                     raise _uncertain(bucket, error) from error
@@ -119,7 +128,7 @@ async def publish_batch(
                     raise FeatureNotEnabledError(msg, bucket=bucket) from error
             again = again and await pauses.another()
             if late.acknowledgement is not None:
-                return _stored(writes, await batch.read(late.acknowledgement, pauses.left))
+                return stored(await batch.read(late.acknowledgement, pauses.left))
             if not again:
                 if doubtful and not (final and isinstance(refused, WrongRevision)):
                     raise _uncertain(bucket, refused) from error
@@ -127,7 +136,7 @@ async def publish_batch(
             continue
         finally:
             late.close()
-        return _stored(writes, last)
+        return stored(last)
 
 
 def _lacks(error: Exception) -> bool:
@@ -155,15 +164,6 @@ async def _is_final(
     except ObjStoreError as error:
         raise _uncertain(bucket, error) from error
     return False
-
-
-def _stored(writes: Sequence[MetadataWrite], last: int) -> list[StoredMessage]:
-    now = time.time_ns()
-    first = last - len(writes) + 1
-    return [
-        StoredMessage(one.subject, one.data, sequence, now, size=len(one.data))
-        for sequence, one in enumerate(writes, first)
-    ]
 
 
 def _uncertain(bucket: str, why: Exception) -> StoreTimeoutError:

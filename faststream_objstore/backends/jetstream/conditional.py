@@ -1,7 +1,7 @@
 """One metadata message in place of another, by compare-and-set."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from typing import Any
 
 from faststream_objstore.backends.base import MetadataWrite, StoredMessage, WrongRevision
@@ -37,6 +37,7 @@ async def publish_metadata(
     marks: bool,
     timeout: float,
     newest: Newest | None,
+    now: Callable[[], int],
 ) -> StoredMessage:
     """Replace the messages of a subject; see `Backend.publish_metadata`.
 
@@ -47,8 +48,10 @@ async def publish_metadata(
         marks: See `headers_of`.
         timeout: Seconds for each request, and for all attempts together.
         newest: Reads a subject, if the stream has replicas.
+        now: The server's time, in nanoseconds since the epoch.
     """
-    publication = _Publication(api, bucket, write, headers_of(write, marks=marks), timeout)
+    headers = headers_of(write, marks=marks)
+    publication = _Publication(api, bucket, write, headers, timeout, now)
     if newest is None:
         return await publication.sent()
     publication.late = LateReplies()
@@ -72,12 +75,14 @@ class _Publication:
         write: MetadataWrite,
         headers: dict[str, str],
         timeout: float,
+        now: Callable[[], int],
     ) -> None:
         self._api = api
         self._bucket = bucket
         self._write = write
         self._headers = headers
         self._timeout = timeout
+        self._now = now
         self._pauses: Pauses | None = None
         self.late: LateReplies | None = None
 
@@ -161,7 +166,7 @@ class _Publication:
             sequence = int(answer["seq"])
         except UNREADABLE as error:
             raise self._unknown(error) from error
-        return StoredMessage(subject, data, sequence, time.time_ns(), size=len(data))
+        return StoredMessage(subject, data, sequence, self._now(), size=len(data))
 
     def _unknown(self, why: object) -> StoreTimeoutError:
         msg = (

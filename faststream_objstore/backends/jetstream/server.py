@@ -1,5 +1,6 @@
 """The `Server` of JetStream: buckets are opened, created, updated and deleted."""
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,7 +22,12 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
 )
 from faststream_objstore.models import validate_bucket_name
-from faststream_objstore.wire import all_chunks_subject, bucket_of_stream, stream_name
+from faststream_objstore.wire import (
+    all_chunks_subject,
+    bucket_of_stream,
+    parse_time,
+    stream_name,
+)
 
 __all__ = ("JetStreamServer",)
 
@@ -102,15 +108,21 @@ class JetStreamServer:
     async def create(self, bucket: str, config: dict[str, Any]) -> JetStreamBackend:
         """Create the stream of a bucket."""
         validate_bucket_name(bucket)
+        asked_ns = time.monotonic_ns()
         info = await self._call("STREAM.CREATE", bucket, config)
         with reading(f"{self.api.prefix}.STREAM.CREATE.{stream_name(bucket)}", bucket):
             made, created = info["config"], bool(info.get("did_create"))
             lacking = _ignored(config, made)
+            # Before 2.10 the server does not report it.
+            time_ns = parse_time(info["ts"]) if "ts" in info else 0
         if lacking:
             if created:
                 await self.delete(bucket)
             raise _too_old(bucket, lacking)
-        return JetStreamBackend(self, bucket, made)
+        backend = JetStreamBackend(self, bucket, made)
+        if time_ns:
+            backend.clock.told(asked_ns, time_ns)
+        return backend
 
     async def update(self, bucket: str, config: dict[str, Any]) -> None:
         """Replace the configuration of a bucket's stream."""

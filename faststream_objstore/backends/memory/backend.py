@@ -112,6 +112,11 @@ class MemoryBackend:
         return self._server.now()
 
     @property
+    def knows_time(self) -> bool:
+        """Always true: it is the only clock."""
+        return True
+
+    @property
     def may_lag(self) -> bool:
         """Always false: there is only one replica."""
         return False
