@@ -1,6 +1,6 @@
 """The commands of who operates buckets: what happens in them, and how they stand."""
 
-import asyncio
+from socket import socket
 from typing import Annotated, Any
 
 import typer
@@ -182,8 +182,10 @@ def serve(
     if writable and host not in _LOOPBACK:
         usage("--writable lets everybody write who reaches it; it needs --host 127.0.0.1")
     try:
-        import uvicorn  # noqa: PLC0415 - of no other command
-
+        from faststream_objstore.cli.serving import (  # noqa: PLC0415 - of no other command
+            listen,
+            serve_until_told,
+        )
         from faststream_objstore.http import make_bucket_asgi  # noqa: PLC0415 - an extra
     except ImportError:
         fail(
@@ -192,7 +194,7 @@ def serve(
         )
     session: Session = context.obj
 
-    async def serve_store(store: ObjectStore) -> None:
+    async def serve_store(store: ObjectStore, sockets: list[socket]) -> None:
         methods = ("GET", "HEAD", "PUT", "DELETE") if writable else ("GET", "HEAD")
         served = make_bucket_asgi(
             store,
@@ -201,21 +203,14 @@ def serve(
             # Refused above for all but this machine.
             authorize=(lambda *_: True) if writable else None,
         )
-        config = uvicorn.Config(served, host=host, port=port, log_level="warning")
-        server = uvicorn.Server(config)
-        serving = asyncio.ensure_future(server.serve())
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if server.started:
-            address = server.servers[0].sockets[0].getsockname()
-            shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-            print(f"http://{shown}:{address[1]}/", flush=True)
-        await serving
+        await serve_until_told(served, sockets, grace=session.timeout)
 
     async def work() -> None:
+        # Before a server or a connection is made for nothing.
+        sockets = listen(host, port)
         if not embedded:
             async with session.store(bucket) as store:
-                await serve_store(store)
+                await serve_store(store, sockets)
             return
         from faststream_objstore.testing import NatsServer  # noqa: PLC0415 - an extra
 
@@ -223,7 +218,7 @@ def serve(
             own = Session(nats_server.url, timeout=session.timeout)
             print(f"NATS_URL={nats_server.url}", flush=True)
             async with own.store(bucket, create=True) as store:
-                await serve_store(store)
+                await serve_store(store, sockets)
 
     run(work, until_interrupted=True)
 

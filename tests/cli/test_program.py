@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -300,6 +302,58 @@ async def test_server_of_its_own_ends_with_a_program_that_is_terminated(
         serving.communicate()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_port_that_is_taken_is_one_line_and_the_exit_code_one(
+    objstore: Program, bucket: str, embedded: bool
+) -> None:
+    extra = ("--embedded",) if embedded else ()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = objstore.failing("serve", bucket, "--port", str(port), *extra)
+    assert said == (
+        f"Cannot listen on port {port} of 127.0.0.1: Address already in use; "
+        "give another --port or --host.\n"
+    )
+
+
+@pytest.mark.parametrize("grace, signals", [("1", 1), ("600", 2)])
+async def test_serving_ends_though_an_upload_does_not_and_leaves_nothing_of_it(
+    objstore: Program, bucket: str, nats_client: Client, grace: str, signals: int
+) -> None:
+    store = await ObjectStore.bind(nats_client, bucket)
+
+    async def messages() -> int:
+        return (await nats_client.jetstream().stream_info(f"OBJ_{bucket}")).state.messages
+
+    before = await messages()
+    options = ("--port", "0", "--writable")
+    serving = objstore.start("--timeout", grace, "serve", bucket, *options)
+    try:
+        assert serving.stdout is not None
+        url = httpx.URL((await asyncio.to_thread(serving.stdout.readline)).strip())
+        assert url.port is not None
+        with anyio.fail_after(60):
+            async with await anyio.connect_tcp(url.host, url.port) as upload:
+                await upload.send(b"PUT /half HTTP/1.1\r\nHost: x\r\n")
+                await upload.send(b"Content-Length: 9000000\r\n\r\n" + bytes(3_000_000))
+                while await messages() == before:
+                    await asyncio.sleep(0.05)
+                for _ in range(signals):
+                    serving.terminate()
+                    # Until it has been noticed: nobody else is let in.
+                    with suppress(OSError):
+                        while True:
+                            await (await anyio.connect_tcp(url.host, url.port)).aclose()
+                output, errors = await asyncio.to_thread(serving.communicate)
+    finally:
+        serving.kill()
+        serving.communicate()
+    assert (serving.returncode, output) == (0, "")
+    assert errors == ("1 connections were cut off after 1 s\n" if signals == 1 else "")
+    assert [info.name for info in await store.list()] == ["first"]
+    assert await messages() == before
 
 
 def test_watch_ends_when_it_is_terminated(objstore: Program, bucket: str) -> None:
