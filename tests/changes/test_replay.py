@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from faststream_objstore import Bucket, ObjectInfo, wire
 from faststream_objstore.testing import NatsServer
 
-from .support import Names, running, soon, store_of
+from .support import Names, consumers_of, running, soon, store_of
 
 pytestmark = pytest.mark.anyio
 
@@ -148,6 +148,32 @@ async def test_second_replica_leaves_them_out_as_well(
 
     assert first.all == [NAMES[0]]
     assert second.all == [*NAMES[1:4], *NAMES[5:], NAMES[4]]
+
+
+@pytest.mark.parametrize("durable", [None, "worker"])
+async def test_deletion_while_the_consumer_was_gone_is_no_part_of_what_it_had_begun_with(
+    nats_server: NatsServer,
+    nats_client: Client,
+    filled: str,
+    bucket: Bucket,
+    durable: str | None,
+) -> None:
+    puts, deletions = Names(), Names()
+
+    @bucket.on_change(durable=durable, replay=True)
+    async def handle(info: ObjectInfo) -> None:
+        await (deletions if info.deleted else puts).take(info)
+
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
+        await puts.wait_for(len(NAMES))
+        [consumer] = await consumers_of(nats_client, filled)
+        await nats_client.jetstream().delete_consumer(f"OBJ_{filled}", consumer)
+        await store.delete(NAMES[0])
+        await store.put("later", b"")
+        await puts.wait_until_last("later")
+
+    assert deletions.all == [NAMES[0]]
 
 
 async def at_end(client: Client, bucket: str) -> None:
