@@ -145,6 +145,15 @@ class ChangeMessage(Msg):
         """The headers of the message, which a lane parses when they are asked for."""
         return self._delivered.headers
 
+    @property
+    def _ackd(self) -> bool:
+        """Whether nothing more is to be sent for it; nats-py goes by this."""
+        return self._delivered._ackd  # noqa: SLF001 - a Msg, as this is
+
+    @_ackd.setter
+    def _ackd(self, acknowledged: bool) -> None:
+        self._delivered._ackd = acknowledged  # noqa: SLF001
+
     def is_wanted(self, options: ChangeOptions) -> bool:
         """Check whether a subscriber wants it; sets `path` if the name matches.
 

@@ -77,7 +77,8 @@ class DurableConsumer:
         self._server = server
         self._options = options
         self._stream = wire.stream_name(options.bucket)
-        self._created: str | None = None
+        self.created: str | None = None
+        """When the stream was created; another time means that it is another stream."""
         self._own = Declaration.of(options, follows=follows)
         self.wrote: asyncio.Event = asyncio.Event()
         """Set when the declaration has been written."""
@@ -128,7 +129,7 @@ class DurableConsumer:
             known = await self.info()
             if known is not None:
                 self._check_kind(known["config"])
-            elif self._options.replay and self._created is None and state.messages:
+            elif self._options.replay and self.created is None and state.messages:
                 self.older = await self._has_older()
             config = self._config(state, known, resume_at)
             began = asyncio.get_running_loop().time()
@@ -144,7 +145,7 @@ class DurableConsumer:
                     continue
                 raise
             self._wrote(began)
-            self._created = state.created
+            self.created = state.created
             metadata = info["config"].get("metadata") or {}
             noted = metadata.get(_REPLAY, "no")
             self.replayed_until = int(noted) if noted.isdigit() else 0
@@ -299,18 +300,18 @@ class DurableConsumer:
     def _replay(self, state: StreamState) -> str:
         if not self._options.replay:
             return "no"
-        if self._created is None:
+        if self.created is None:
             return str(state.last_sequence)
         # What was deleted since is a change, and no part of the state that it began with.
-        return str(self.replayed_until if self._created == state.created else 0)
+        return str(self.replayed_until if self.created == state.created else 0)
 
     def _beginning(self, state: StreamState, resume_at: int) -> dict[str, Any]:
-        if self._created is None:
+        if self.created is None:
             # Not "last_per_subject", although that is what is meant: of what it begins with,
             # nats-server 2.15 loses the next message when a request has expired or its
             # process is gone, and stops for seconds at each one that was overwritten.
             return {"deliver_policy": "all" if self._options.replay else "new"}
-        if self._created != state.created:
+        if self.created != state.created:
             return {"deliver_policy": "all"}
         return {
             "deliver_policy": "by_start_sequence",

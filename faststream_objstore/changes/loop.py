@@ -32,6 +32,9 @@ _TURN_SECONDS = 0.01
 
 _T = TypeVar("_T")
 
+_Key = tuple[int, int]
+"""A message's sequence and its time: a bucket that is created again counts from 1, too."""
+
 Handle = Callable[[Msg, Receipt, bool], Awaitable[Outcome]]
 """Handles a message, and acknowledges it unless it is skipped."""
 
@@ -84,8 +87,8 @@ class ChangeLoop:
             server.api, options.bucket, room=self._room, receive=self._receive
         )
         self._prefetch = Prefetch(options.max_workers) if prefetch else None
-        self._waiting: dict[int, tuple[Msg, Receipt]] = {}
-        self._working: dict[int, Msg] = {}
+        self._waiting: dict[_Key, tuple[Msg, Receipt]] = {}
+        self._working: dict[_Key, Msg] = {}
         self._objects: set[str] = set()
         self._workers: set[asyncio.Task[None]] = set()
         self._begun = 0
@@ -170,7 +173,10 @@ class ChangeLoop:
         return workers + ahead - held
 
     async def _ensure(self) -> None:
+        stream = self._on_server.created
         info, made_now = await self._on_server.ensure(self._position.resume_at)
+        if stream not in {None, self._on_server.created}:
+            self._forget()
         self._position.learn(info, made_now=made_now)
         if self._options.durable:
             self._sharing.learn(info)
@@ -202,6 +208,14 @@ class ChangeLoop:
             self._backoff.failed(lost)
             await self._backoff.pause()
 
+    def _forget(self) -> None:
+        """Acknowledge nothing from a bucket that is gone: another one has its sequences."""
+        for message in self._working.values():
+            message._ackd = True  # noqa: SLF001 - what nats-py goes by
+        self._waiting.clear()
+        self._returned.clear()
+        self._sharing.forget()
+
     def _receive(self, message: Msg) -> None:
         try:
             receipt = Receipt.of(message.reply)
@@ -211,7 +225,8 @@ class ChangeLoop:
         self._position.received(receipt)
         self._puller.backlog = receipt.pending
         sequence = receipt.sequence
-        if sequence in self._working or sequence in self._waiting:
+        key = sequence, receipt.time_ns
+        if key in self._working or key in self._waiting:
             # Redelivered before its handler had finished; the handler's answer counts.
             return
         if receipt.deliveries > 1 and (returned := self._returned.get(sequence)):
@@ -219,7 +234,7 @@ class ChangeLoop:
             receipt = receipt._replace(deliveries=max(1, receipt.deliveries - returned))
         if receipt.deliveries > 1:
             receipt = self._sharing.attempt(receipt)
-        self._waiting[sequence] = message, receipt
+        self._waiting[key] = message, receipt
         self._begin()
 
     def _begin(self) -> None:
@@ -237,10 +252,10 @@ class ChangeLoop:
         """Take the first change that may begin."""
         if self._stopping:
             return None
-        for sequence, (message, receipt) in self._waiting.items():
+        for key, (message, receipt) in self._waiting.items():
             if message.subject not in self._objects:
-                del self._waiting[sequence]
-                self._working[sequence] = message
+                del self._waiting[key]
+                self._working[key] = message
                 self._objects.add(message.subject)
                 self._begun += 1
                 return message, receipt
@@ -257,7 +272,7 @@ class ChangeLoop:
             try:
                 await _InOwnContext(self._handle_one(message, receipt))
             finally:
-                del self._working[receipt.sequence]
+                del self._working[receipt.sequence, receipt.time_ns]
                 self._objects.discard(message.subject)
             ended = loop.time()
             if self._prefetch:
@@ -287,7 +302,11 @@ class ChangeLoop:
                 await self._answer(message, Msg.Ack.Ack)
                 self._position.finished(receipt)
                 return
+            stream = self._on_server.created
             outcome = await self._handle(message, receipt, replayed)
+            if stream != self._on_server.created:
+                # Its sequence is another message's now.
+                return
             if outcome is Outcome.RETRIED:
                 self._sharing.retried(receipt)
             elif outcome is Outcome.SKIPPED:
@@ -319,7 +338,7 @@ class ChangeLoop:
     async def _give_back(self) -> None:
         """Give back what has not begun; it is redelivered, which is not an attempt."""
         waiting, self._waiting = self._waiting, {}
-        for sequence, (message, _) in waiting.items():
+        for (sequence, _), (message, _) in waiting.items():
             self._returned[sequence] = self._returned.get(sequence, 0) + 1
             await self._answer(message, Msg.Ack.Nak)
         while len(self._returned) > _MOST_RETURNED:
@@ -339,8 +358,9 @@ class ChangeLoop:
             late = loop.time() - due
             if late > every and (self._working or self._begun != begun):
                 self._tell_late(late)
+            working = [one for one in self._working.values() if not one.is_acked]
             waiting = [message for message, _ in self._waiting.values()]
-            for message in (*self._working.values(), *waiting, *self._sharing.undecided):
+            for message in (*working, *waiting, *self._sharing.undecided):
                 await self._answer(message, Msg.Ack.Progress)
 
     def _tell_late(self, seconds: float) -> None:

@@ -115,6 +115,11 @@ class Sharing:
             await self._answer(message, Msg.Ack.Ack)
             self._finished(receipt)
 
+    def forget(self) -> None:
+        """Drop everything: it belongs to a bucket that is gone."""
+        self._unwanted, self._deciding = [], []
+        self._retried.clear()
+
     async def run(self) -> None:
         """Answer the changes that are not wanted here."""
         loop = asyncio.get_running_loop()

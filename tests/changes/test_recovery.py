@@ -83,6 +83,46 @@ async def test_recreated_bucket_starts_from_its_first_change(
 
 
 @pytest.mark.parametrize("durable", [None, "worker"])
+async def test_change_of_a_recreated_bucket_is_not_taken_for_the_one_in_work(
+    nats_server: NatsServer, nats_client: Client, bucket_name: str, durable: str | None
+) -> None:
+    bucket = Bucket(bucket_name)
+    calls: Seen[tuple[str, int]] = Seen()
+    release = asyncio.Event()
+
+    @bucket.on_put(durable=durable, max_workers=2)
+    async def handle(info: ObjectInfo) -> None:
+        await calls.add((info.name, info.revision))
+        if info.name == "old":
+            await soon(release.wait())
+
+    async with running(nats_server.url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
+        await store.put("old", b"")
+        await calls.wait_for(1)
+        await buckets.delete_bucket(bucket_name)
+        await buckets.create(bucket_name)
+        await store.put("new", b"")
+        await soon(delivered(nats_client, bucket_name))
+        release.set()
+        await calls.wait_for(2)
+        await store.put("last", b"")
+        await calls.wait_for(3)
+
+    # Sequences of the new stream begin with 1, too.
+    assert calls.all == [("old", 1), ("new", 1), ("last", 2)]
+
+
+async def delivered(client: Client, bucket: str) -> None:
+    """Wait until the server has sent a change to a consumer."""
+    while True:
+        infos = await client.jetstream().consumers_info(f"OBJ_{bucket}")
+        if any(info.delivered and info.delivered.consumer_seq for info in infos):
+            return
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("durable", [None, "worker"])
 async def test_subscriber_survives_a_server_restart(
     bucket_name: str, durable: str | None
 ) -> None:
