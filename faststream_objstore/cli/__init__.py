@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,10 @@ __all__ = ("main",)
 
 def main() -> None:
     """Run the command given on the command line."""
+    # Until there is something to clear away, Ctrl-C ends it without a word.
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         from faststream_objstore.cli.app import app  # noqa: PLC0415 - typer is an extra
     except ModuleNotFoundError as error:
@@ -26,4 +31,5 @@ def main() -> None:
         # A name that the terminal's encoding lacks is shown escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGINT, interrupt)
     app(prog_name="objstore")

@@ -142,20 +142,21 @@ def run(
 ) -> None:
     """Run a command to its end; a failure is one line on stderr, and the exit code 1.
 
-    The exit code is 2 if an argument is invalid.
+    The exit code is 2 if an argument is invalid. Ctrl-C and SIGTERM end the process, when what
+    it has begun is cleared away.
 
     Args:
         work: The command.
         failed: The JSON to print if some of many objects failed.
         until_interrupted: Whether Ctrl-C is the normal way to end it.
     """
-    ends: list[str] = []
+    ends: list[signal.Signals] = []
 
     async def awaited() -> None:
         working = asyncio.current_task()
         loop = asyncio.get_running_loop()
 
-        def end(how: str) -> None:
+        def end(how: signal.Signals) -> None:
             ends.append(how)
             if working is not None:
                 working.cancel()
@@ -164,8 +165,8 @@ def run(
             # So that what was sent, and the part of a file that is there, are removed: before
             # Python 3.11 an interrupt may end any task, and SIGTERM ends the process at once.
             with suppress(NotImplementedError):
-                loop.add_signal_handler(signal.SIGINT, end, "interrupted")
-                loop.add_signal_handler(signal.SIGTERM, end, "terminated")
+                loop.add_signal_handler(signal.SIGINT, end, signal.SIGINT)
+                loop.add_signal_handler(signal.SIGTERM, end, signal.SIGTERM)
         await work()
 
     if until_interrupted:
@@ -193,10 +194,26 @@ def run(
         flushed()
         fail(str(error))
     except asyncio.CancelledError:
-        fail(ends[0] if ends else "interrupted")
+        _ended_by(ends[0] if ends else signal.SIGINT)
     except KeyboardInterrupt:
         if not until_interrupted:
-            fail("interrupted")
+            _ended_by(signal.SIGINT)
+
+
+def _ended_by(how: signal.Signals) -> NoReturn:
+    """Say so, and end as the signal ends other programs.
+
+    Only then does a shell end a loop that it runs the command in. It says 130 or 143.
+    """
+    flushed()
+    print(
+        "terminated" if how == signal.SIGTERM else "interrupted", file=sys.stderr, flush=True
+    )
+    if sys.platform != "win32":
+        signal.signal(how, signal.SIG_DFL)
+        signal.raise_signal(how)
+    # The first process of a container is spared.
+    raise typer.Exit(128 + how)
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
