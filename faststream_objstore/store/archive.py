@@ -8,11 +8,11 @@ import asyncio
 import io
 import os
 from os import PathLike
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from ..exceptions import BulkError, InvalidOptionError
 from ..models import BulkResult
+from .arguments import path_of, require_progress
 from .files import beside
 from .handle import StoreHandle
 from .modes import RestoreMode
@@ -55,12 +55,13 @@ class DumpVerbs(StoreHandle):
         """
         from .dump import Dump  # noqa: PLC0415 - see the top of this file
 
+        require_progress(self._bucket, progress)
         store = cast("ObjectStore", self)
         if not isinstance(target, (str, PathLike)):
             if not _is_binary(target, "write"):
                 self._refuse(f"{target!r} is neither a path nor a binary file to write to")
             return await Dump(store, target, "", None).run(progress)
-        path = Path(target)
+        path = path_of(self._bucket, "target", target)
         # One of its own: another dump to the same path may be running.
         temporary, descriptor = beside(path)
         failed: BulkError | None = None
@@ -107,9 +108,12 @@ class DumpVerbs(StoreHandle):
                 point has been put.
             BulkError: If some objects could not be put.
         """
-        if mode not in {"create", "overwrite", "missing"}:
+        if mode not in ("create", "overwrite", "missing"):
             self._refuse(f'mode must be "create", "overwrite" or "missing", got {mode!r}')
-        if not isinstance(source, (str, PathLike)) and not _is_binary(source, "read"):
+        require_progress(self._bucket, progress)
+        if isinstance(source, (str, PathLike)):
+            source = path_of(self._bucket, "source", source)
+        elif not _is_binary(source, "read"):
             self._refuse(f"{source!r} is neither a path nor a binary file to read from")
         from .restore import Restore, reading  # noqa: PLC0415 - see the top of this file
 

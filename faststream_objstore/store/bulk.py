@@ -15,7 +15,8 @@ from ..exceptions import (
 )
 from ..models import BulkResult, ObjectData, ObjectInfo
 from .ahead import Ahead
-from .bulk_run import BulkRun, deleting, require_concurrency
+from .arguments import require_concurrency, require_names, require_text
+from .bulk_run import BulkRun, deleting
 from .handle import StoreHandle
 from .put import Progress
 from .several import Target, read_several
@@ -107,6 +108,10 @@ class BulkVerbs(StoreHandle):
                 that are copied too: what comes of those would depend on which is first.
             BulkError: If some could not be copied.
         """
+        require_text(self._bucket, "prefix", prefix)
+        require_text(self._bucket, "to", to)
+        if bucket is not None:
+            require_text(self._bucket, "bucket", bucket)
         if bucket in {None, self._bucket} and to == prefix:
             self._refuse("copy_all() onto the same names; give another bucket, or `to`")
         run = BulkRun(self, concurrency, progress, into=bucket)
@@ -156,8 +161,7 @@ class BulkVerbs(StoreHandle):
             ```
         """
         require_concurrency(self._bucket, concurrency)
-        if isinstance(names, (str, ObjectInfo)):
-            self._refuse(f"get_many() takes several names, got {names!r}; give it a list")
+        require_names(self._bucket, names, max_size)
         ahead = Ahead(
             names if isinstance(names, AsyncIterable) else _async(names),
             partial(self._several, max_size=max_size),

@@ -18,20 +18,20 @@ from ..exceptions import (
     BucketReadOnlyError,
     BucketSealedError,
     BulkError,
-    InvalidOptionError,
     NotConnectedError,
     ObjectNotFoundError,
     ObjStoreError,
     RevisionMismatchError,
 )
 from ..models import BulkResult, ObjectInfo
+from .arguments import require_concurrency, require_progress
 from .handle import StoreHandle
 from .put import Progress, report
 
 if TYPE_CHECKING:
     from .store import ObjectStore
 
-__all__ = ("BulkRun", "deleting", "require_concurrency", "together")
+__all__ = ("BulkRun", "deleting", "together")
 
 T = TypeVar("T")
 
@@ -55,6 +55,7 @@ class BulkRun:
         into: str | None = None,
     ) -> None:
         require_concurrency(handle.bucket, concurrency)
+        require_progress(handle.bucket, progress)
         self.result: BulkResult = BulkResult()
         self._bucket = handle.bucket
         self._buckets = {handle.bucket, into}
@@ -219,17 +220,6 @@ class BulkRun:
             )
             raise BulkError(msg, bucket=self._bucket, result=result)
         return result
-
-
-def require_concurrency(bucket: str, concurrency: int) -> None:
-    """Refuse a value that is not a valid concurrency.
-
-    Raises:
-        InvalidOptionError: If it is not an integer of at least 1.
-    """
-    if type(concurrency) is not int or concurrency < 1:
-        msg = f"Bucket '{bucket}': concurrency must be a number from 1, got {concurrency!r}."
-        raise InvalidOptionError(msg, bucket=bucket)
 
 
 async def together(doing: Sequence[Coroutine[Any, Any, None]]) -> None:

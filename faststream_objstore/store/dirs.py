@@ -19,6 +19,7 @@ from ..exceptions import (
 )
 from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
 from . import paths
+from .arguments import path_of
 from .bulk_run import BulkRun, deleting, together
 from .expiry import life_of, settle
 from .handle import StoreHandle
@@ -80,11 +81,12 @@ class DirVerbs(StoreHandle):
             ```
         """
         self._require_folder(prefix)
+        root = path_of(self._bucket, "path", path)
         run = BulkRun(self, concurrency, progress)
         # Refused once, and not for each file.
         name = f"{prefix}..."
         await settle(await self._source(), name, life_of(self._bucket, name, ttl))
-        found = await asyncio.to_thread(paths.walk, Path(path))
+        found = await asyncio.to_thread(paths.walk, root)
         await self._put_all(run, found, prefix, ttl=ttl)
         return run.end("put")
 
@@ -116,9 +118,10 @@ class DirVerbs(StoreHandle):
             BulkError: If some could not be fetched, or were refused.
         """
         self._require_folder(prefix)
+        root = path_of(self._bucket, "path", path)
         run = BulkRun(self, concurrency, progress)
         infos = await self._store.list(prefix=prefix)
-        folder = await asyncio.to_thread(paths.Folder, Path(path))
+        folder = await asyncio.to_thread(paths.Folder, root)
         colliding = paths.collisions(info.name[len(prefix) :] for info in infos)
         run.expect(len(infos))
         small: list[ObjectInfo] = []
@@ -176,8 +179,9 @@ class DirVerbs(StoreHandle):
             BulkError: If some files could not be stored, or objects deleted.
         """
         self._require_folder(prefix)
+        root = path_of(self._bucket, "path", path)
         run = BulkRun(self, concurrency, progress)
-        found = await asyncio.to_thread(paths.walk, Path(path))
+        found = await asyncio.to_thread(paths.walk, root)
         listed = {info.name: info for info in await self._store.list(prefix=prefix)}
         await self._put_all(run, found, prefix, listed=listed)
         if delete and not run.result.failed:

@@ -1,7 +1,10 @@
 """Many objects at once: what is done, what is refused, and that the rest goes on."""
 
+import io
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -471,3 +474,39 @@ async def test_missing_folder_is_an_error_before_anything_is_deleted(
 async def test_concurrency_that_cannot_work_is_refused(store: ObjectStore) -> None:
     with pytest.raises(InvalidOptionError, match="concurrency must be a number from 1, got 0"):
         await store.delete_all(prefix="a", concurrency=0)
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda s, _: s.copy_all(prefix="a/", to=5), "to must be a str, got 5"),
+        (lambda s, _: s.copy_all(prefix="a/", to=Path("b")), "to must be a str, got Po"),
+        (lambda s, _: s.copy_all(prefix=b"a/", to="b/"), "prefix must be a str, got b'a/'"),
+        (lambda s, _: s.copy_all(to="b/", bucket=["x"]), "bucket must be a str, got ['x']"),
+        (lambda s, _: s.put_dir(5), "path must be a path, got 5"),
+        (lambda s, _: s.put_dir("a\0b"), "path must be a path, got 'a\\x00b'"),
+        (lambda s, _: s.sync(b"folder"), "path must be a path, got b'folder'"),
+        (lambda s, _: s.get_dir("", None), "path must be a path, got None"),
+        (lambda s, _: s.dump("a\0b"), "target must be a path, got 'a\\x00b'"),
+        (lambda s, _: s.restore(io.BytesIO(), mode=["create"]), "got ['create']"),
+        (lambda s, _: s.restore(io.BytesIO(), progress=5), "must be a function, got 5"),
+        (lambda s, d: s.dump(d / "x.tar", progress=5), "progress must be a function, got 5"),
+        (lambda s, d: s.get_dir("", d / "new", progress=True), "must be a function, got True"),
+        (lambda s, _: s.delete_all(prefix="a", progress="x"), "must be a function, got 'x'"),
+        (lambda s, _: anext(s.get_many(5)), "get_many() takes several names, got 5"),
+        (lambda s, _: anext(s.get_many(b"a")), "get_many() takes several names, got b'a'"),
+        (lambda s, _: anext(s.get_many(["a"], max_size="1")), "max_size must be a number of"),
+    ],
+)
+async def test_argument_of_the_wrong_type_is_named_before_anything_is_done(
+    store: ObjectStore, tmp_path: Path, call: Callable[..., Any], said: str
+) -> None:
+    await store.put("a/x", b"1")
+
+    with pytest.raises(InvalidOptionError) as raised:
+        await call(store, tmp_path)
+
+    assert said in str(raised.value)
+    assert f"Bucket '{store.bucket}'" in str(raised.value)
+    assert [info.name for info in await store.list()] == ["a/x"]
+    assert list(tmp_path.iterdir()) == []
