@@ -86,8 +86,10 @@ class Proxy:
             await asyncio.sleep(due - asyncio.get_running_loop().time())
             await self._hand_on_one(data, sink, go)
 
-    def stall(self) -> None:
-        for go in self._open.values():
+    def stall(self, *, newest: bool = False) -> None:
+        """Hold back what the server sends, on all connections or on the newest one."""
+        every = list(self._open.values())
+        for go in every[-1:] if newest else every:
             go.clear()
 
     def go_on(self) -> None:

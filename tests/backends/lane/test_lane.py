@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from faststream_objstore.backends.jetstream import connection
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.lane import Lane, Lanes, handshake, keeper
 from faststream_objstore.testing import NatsServer
+from tests.backends.proxy import between
 from tests.store.support import soon
 
 MIB = 1024 * 1024
@@ -274,6 +275,89 @@ async def test_a_request_on_a_lane_that_is_lost_is_asked_again_at_once(
         assert not asking.done()
         lane.lane._protocol.abort()
         assert (await soon(asking)).size == len(LARGE)
+
+
+Work = Callable[[ObjectStore], Coroutine[Any, Any, Any]]
+
+
+async def read_in_pieces(store: ObjectStore) -> bytes:
+    async with store.open("large") as reader:
+        return b"".join([piece async for piece in reader])
+
+
+async def read_names(store: ObjectStore) -> list[str]:
+    return [info.name for info in await store.list()]
+
+
+async def many_at_once(store: ObjectStore) -> list[Any]:
+    return await asyncio.gather(*(store.get(f"{n}") for n in range(20) for _ in range(3)))
+
+
+SILENCED: dict[str, tuple[Work, Any]] = {
+    "get": (lambda store: store.get("large"), LARGE),
+    "stream": (read_in_pieces, LARGE),
+    "range": (lambda store: store.get_range("large", 3 * MIB, 12 * MIB), LARGE[3 * MIB :]),
+    "small": (many_at_once, [b"%d" % n for n in range(20) for _ in range(3)]),
+    "list": (read_names, sorted([*map(str, range(20)), "large"])),
+    "put": (lambda store: store.put("large", LARGE[::-1]), None),
+    "small put": (lambda store: store.put("small", b"small"), None),
+    "delete": (lambda store: store.delete("0"), None),
+}
+
+
+@pytest.mark.parametrize("what", SILENCED)
+async def test_work_on_a_lane_that_falls_silent_is_done_over_the_first_connection(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_MANY_STEPS", 1)
+    work, expected = SILENCED[what]
+    async with NatsServer() as server, between(server) as proxy:
+        client = await nats.connect(proxy.url)
+        try:
+            store = await ObjectStore.bind(client, "b", declare=True)
+            await soon(asyncio.gather(*(store.put(f"{n}", b"%d" % n) for n in range(20))))
+            await soon(store.put("large", LARGE))
+            await until(lambda: lane_of(client) is not None)
+            lane = lane_of(client)
+            # As when a firewall has dropped it: nobody is told.
+            proxy.stall(newest=True)
+            monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.02)
+
+            result = await soon(work(store))
+
+            assert lane.lane.is_closed
+            assert expected is None or result == expected
+            assert client.stats["reconnects"] == 0
+            # The next lane is another connection.
+            monkeypatch.setattr(keeper, "_LOOK_SECONDS", 1.0)
+            assert await soon(store.get("large")) in {LARGE, LARGE[::-1]}
+            await until(lambda: lane_of(client) not in {None, lane})
+        finally:
+            await client.close()
+
+
+async def test_a_lane_whose_server_answers_pings_stays_though_it_has_nothing_to_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.02)
+    # However long this machine takes to answer.
+    monkeypatch.setattr(keeper, "_SILENT_LOOKS", 1 << 30)
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        lane = lane_of(client)
+        pinged = 0
+        ping = lane.lane.ping
+
+        def counted() -> None:
+            nonlocal pinged
+            pinged += 1
+            ping()
+
+        monkeypatch.setattr(lane.lane, "ping", counted)
+        # Without an answer, there is no second one.
+        await until(lambda: pinged == 4)
+        assert lane_of(client) is lane
+        assert await soon(store.get("large")) == LARGE
 
 
 class Mute:

@@ -30,6 +30,12 @@ _OPEN_SECONDS = 2.0
 _PAUSE_SECONDS = 60.0
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
+# If nothing has arrived between so many looks, the server is asked for a sign of life; after
+# so many, the lane counts as lost. Requests then still have time to be answered over the
+# ordinary connection. Looks are counted, and not seconds, because a blocked event loop sees
+# neither.
+_QUIET_LOOKS = 2
+_SILENT_LOOKS = 6
 
 
 class Lanes:
@@ -62,6 +68,8 @@ class Lanes:
         self._steps = 0
         self._counting = 0.0
         self._used = 0.0
+        # What had arrived at the last look, and how many looks ago that was.
+        self._reads = self._quiet = 0
         when_closed(self._client, weakref.WeakMethod(self.close))
 
     @property
@@ -143,6 +151,7 @@ class Lanes:
             return
         self._lane = LaneConnection(lane, ordinary)
         self._used, self._steps = loop.time(), 0
+        self._reads = self._quiet = 0
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -154,6 +163,8 @@ class Lanes:
         loop = asyncio.get_running_loop()
         if self._steps or lane.is_busy:
             self._steps, self._used = 0, loop.time()
+        if lane.lane.is_connected and self._is_silent(lane.lane):
+            lane.lane.abort()
         if (
             not lane.is_usable
             or self._client.is_closed
@@ -163,6 +174,20 @@ class Lanes:
             self.close()
             return
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _is_silent(self, lane: Lane) -> bool:
+        """Whether the server does not even answer a ping.
+
+        Then the lane's connection is dead, whatever the client's own does: it was dropped by a
+        firewall, or the network loses its packets.
+        """
+        if self._reads != lane.reads:
+            self._reads, self._quiet = lane.reads, 0
+            return False
+        self._quiet += 1
+        if self._quiet == _QUIET_LOOKS:
+            lane.ping()
+        return self._quiet >= _SILENT_LOOKS
 
     def close(self) -> None:
         """Close the lane; much traffic opens another."""

@@ -198,9 +198,23 @@ class Lane:
         self._protocol.write(b"PING\r\n")
         await pong
 
+    @property
+    def reads(self) -> int:
+        """How often something has arrived."""
+        return self._protocol.reads
+
+    def ping(self) -> None:
+        """Have the server send something."""
+        self._protocol.pongs.append(asyncio.get_running_loop().create_future())
+        self._protocol.write(b"PING\r\n")
+
     def close(self) -> None:
         """End the connection."""
         self._protocol.close()
+
+    def abort(self) -> None:
+        """End the connection without sending what is left; work on it goes on elsewhere."""
+        self._protocol.abort()
 
     def _on_error(self, text: str) -> None:
         self.last_error = nats.errors.Error(f"nats: {text}")

@@ -91,6 +91,8 @@ class LaneProtocol(asyncio.BufferedProtocol):
         """What to await (shielded) before writing more."""
         self.is_lost: bool = False
         """Whether the connection is lost, or being closed."""
+        self.reads: int = 0
+        """How often something has arrived."""
         # Commands that are sent together at the end of this turn of the event loop, and their
         # size.
         self._unsent: list[bytes | memoryview] = []
@@ -237,6 +239,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Parse the received bytes."""
+        self.reads += 1
         if self._body is not None:
             self._filled += nbytes
             if self._filled == len(self._body):
