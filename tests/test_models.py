@@ -178,6 +178,7 @@ def test_a_ttl_is_a_timedelta_or_seconds(ttl: Any, expected: Any) -> None:
         ({"transactions": "yes"}, "True or False"),
         ({"object_ttl": "yes"}, "object_ttl must be True"),
         ({"object_ttl": -1}, "object_ttl must be True"),
+        ({"object_ttl": -1}, "False or 0 (no ttl)"),
         ({"object_ttl": 0.5}, "whole seconds from 1"),
         ({"object_ttl": timedelta(seconds=1.5)}, "whole seconds from 1"),
         ({"object_ttl": float("inf")}, "object_ttl must be True"),

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from datetime import timezone
+from datetime import timedelta, timezone
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -27,6 +27,7 @@ from faststream_objstore.http.links import Grant, SignedLinks
 from faststream_objstore.http.problems import http_request, problem_response, refusal
 from faststream_objstore.http.representation import SAFE_HEADERS, etag_of
 from faststream_objstore.http.stores import store_of
+from faststream_objstore.http.ttl import is_max_ttl
 from faststream_objstore.http.upload import conditional_mode, save_upload
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
@@ -49,6 +50,7 @@ def make_bucket_asgi(
     methods: Collection[str] = ("GET", "HEAD"),
     authorize: Authorize | None = None,
     max_size: int | None = None,
+    max_ttl: timedelta | None = None,
     listing: bool = False,
     links: SignedLinks | None = None,
     inline: Collection[str] = (),
@@ -68,6 +70,9 @@ def make_bucket_asgi(
             the method, before anything is read. Sync or async. It returns `True` to allow
             the request, returns `False` for a 403, or raises Starlette's `HTTPException`.
         max_size: The largest upload, in bytes.
+        max_ttl: The longest that an uploaded object may live. A request may ask for less with
+            the header `Nats-TTL`; otherwise the object lives for that long. `None` for no
+            limit; the bucket must have `object_ttl` in any other case.
         listing: Whether `GET` of the bucket's own path lists the objects, as JSON.
         links: Signed links; if given, only signed requests are served.
         inline: Media types that a browser may display instead of downloading, such as
@@ -101,6 +106,7 @@ def make_bucket_asgi(
         methods=methods,
         authorize=authorize,
         max_size=max_size,
+        max_ttl=max_ttl,
         listing=listing,
         links=links,
         inline=inline,
@@ -119,6 +125,7 @@ class BucketASGI:
         methods: Collection[str],
         authorize: Authorize | None,
         max_size: int | None,
+        max_ttl: timedelta | None,
         listing: bool,
         links: SignedLinks | None,
         inline: Collection[str],
@@ -136,6 +143,7 @@ class BucketASGI:
         self.listing: bool = listing
         self._authorize = authorize
         self._max_size = max_size
+        self._max_ttl = max_ttl
         self._links = links
         self._inline = tuple(inline)
         self._linked_buckets = tuple(linked_buckets)
@@ -171,6 +179,8 @@ class BucketASGI:
             type(self._max_size) is not int or self._max_size < 0
         ):
             problem = f"max_size must be a number of bytes, got {self._max_size!r}"
+        elif self._max_ttl is not None and not is_max_ttl(self._max_ttl):
+            problem = f"max_ttl must be a positive timedelta, got {self._max_ttl!r}"
         elif isinstance(self._timeout, bool) or not 0 < self._timeout < 1e9:
             problem = f"timeout must be a positive number of seconds, got {self._timeout!r}"
         if problem is not None:
@@ -250,6 +260,7 @@ class BucketASGI:
             store,
             name,
             max_size=min(limits, default=None),
+            max_ttl=self._max_ttl,
             timeout=self._timeout,
         )
         status = HTTPStatus.CREATED if is_new else HTTPStatus.NO_CONTENT

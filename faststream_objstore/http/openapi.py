@@ -3,6 +3,7 @@
 from typing import Any
 
 from faststream_objstore.http.app import BucketASGI
+from faststream_objstore.http.ttl import TTL_HEADER
 
 __all__ = ("add_to_openapi",)
 
@@ -72,6 +73,7 @@ def _header(name: str, description: str) -> dict[str, Any]:
 
 _IF_MATCH = _header("If-Match", "The ETag of the version that may be changed")
 _IF_NONE_MATCH = _header("If-None-Match", "An ETag that the client has; * for any")
+_TTL = _header(TTL_HEADER, "How long the object lives: seconds, or as in 1h30m")
 _READ = {
     "parameters": [_header("Range", "Bytes, such as bytes=0-1023"), _IF_NONE_MATCH],
     "responses": {
@@ -86,7 +88,7 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
     "HEAD": {"summary": "What a download would say", **_READ},
     "PUT": {
         "summary": "Store an object",
-        "parameters": [_IF_MATCH, _IF_NONE_MATCH],
+        "parameters": [_IF_MATCH, _IF_NONE_MATCH, _TTL],
         "requestBody": {"required": True, "content": _BINARY},
         "responses": {
             "201": {"description": "Stored; there was none before"},

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from typing_extensions import Unpack
 
 from faststream_objstore.exceptions import (
+    FeatureNotEnabledError,
     InvalidOptionError,
     ObjectAlreadyExists,
     ObjectNotFoundError,
@@ -28,6 +30,7 @@ from faststream_objstore.http.conditions import (
 from faststream_objstore.http.download import TIMEOUT, find
 from faststream_objstore.http.problems import refusal, too_large
 from faststream_objstore.http.representation import etag_of, media_type, revision_of
+from faststream_objstore.http.ttl import asked_ttl, is_max_ttl, ttl_refusal
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.prepare import PutOptions
@@ -45,6 +48,7 @@ async def save_upload(
     name: str,
     *,
     max_size: int | None,
+    max_ttl: timedelta | None = None,
     timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each piece, not of the call
     **options: Unpack[PutOptions],
 ) -> ObjectInfo:
@@ -55,13 +59,16 @@ async def save_upload(
 
     Unless `mode` is given, `If-Match`, `If-None-Match` and `If-Unmodified-Since` are compared
     with the object, and again with the version that exists when the body has arrived. A
-    `Repr-Digest` or `Content-Digest` of the request is verified.
+    `Repr-Digest` or `Content-Digest` of the request is verified. Unless `ttl` is given, the
+    header `Nats-TTL` says how long the object lives: in seconds, or as in `1h30m`.
 
     Args:
         request: The request.
         store: The bucket.
         name: The object's name.
         max_size: The largest file, in bytes; `None` for no limit.
+        max_ttl: The longest that the object may live, and how long it does if the request
+            does not say; `None` for no limit.
         timeout: How many seconds the client may take to send the next piece.
         options: Options of `ObjectStore.put`; they override what the request says.
 
@@ -69,7 +76,8 @@ async def save_upload(
         The new version.
 
     Raises:
-        HTTPException: 400 if the body is malformed, incomplete, or does not match its digest;
+        HTTPException: 400 if the body is malformed, incomplete, or does not match its digest,
+            or if the object cannot live for as long as the request asks;
             408 if the client stalls; 412 if a precondition fails; 413 if it is too large.
             Nothing is stored in these cases.
         ObjStoreError: As for `put`.
@@ -88,7 +96,15 @@ async def save_upload(
             f"or None, got {max_size!r}."
         )
         raise InvalidOptionError(msg, bucket=store.bucket, name=name)
+    if max_ttl is not None and not is_max_ttl(max_ttl):
+        msg = (
+            f"Bucket '{store.bucket}', object {name!r}: max_ttl must be a positive timedelta, "
+            f"or None, got {max_ttl!r}."
+        )
+        raise InvalidOptionError(msg, bucket=store.bucket, name=name)
     headers = request.headers
+    asked = None if "ttl" in options else asked_ttl(headers, max_ttl)
+    options.setdefault("ttl", max_ttl if asked is None else asked)
     form = multipart_boundary(headers)
     if "content-range" in headers:
         raise refusal(HTTPStatus.BAD_REQUEST, "A part of an object cannot be stored.")
@@ -116,6 +132,10 @@ async def save_upload(
         if is_conditional:
             raise _moved_on() from None
         raise
+    except (FeatureNotEnabledError, InvalidOptionError) as error:
+        if not asked:
+            raise
+        raise await ttl_refusal(store, asked, error) from error
     except ClientDisconnect:
         raise refusal(HTTPStatus.BAD_REQUEST, "The body broke off.") from None
     finally:

@@ -143,7 +143,8 @@ class ObjectStoreConfig:
                 and given % timedelta(seconds=1) == timedelta(0)
                 and timedelta(0) <= given <= MOST_TTL,
                 "object_ttl",
-                "True (a minute), False, or a timedelta or a number of whole seconds from 1",
+                "True (a minute), False or 0 (no ttl), or whole seconds from 1, as a number "
+                "or a timedelta",
             )
             object.__setattr__(self, "object_ttl", given)
 

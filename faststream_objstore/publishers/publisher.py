@@ -157,6 +157,7 @@ class ObjectPublisher(PlainPublisher):
         headers: dict[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
+        ttl: timedelta | float | None = None,
         correlation_id: str | None = None,
         source: ObjectInfo | None = None,
     ) -> ObjectInfo:
@@ -172,6 +173,7 @@ class ObjectPublisher(PlainPublisher):
             headers: They override the publisher's.
             metadata: It overrides the publisher's.
             content_type: It overrides every other content type.
+            ttl: How long the object lives, instead of the publisher's `ttl`; 0 means for ever.
             correlation_id: As in FastStream; a new one if not given.
             source: The version of an object from which this was made, for example after its
                 change became a dead letter. It is stored as a handler's result would be.
@@ -200,6 +202,7 @@ class ObjectPublisher(PlainPublisher):
                 name=name,
                 metadata=metadata,
                 content_type=content_type,
+                ttl=ttl,
                 headers=dict(headers or {}),
                 correlation_id=correlation_id or self.new_correlation_id(),
             )
@@ -329,7 +332,7 @@ class ObjectPublisher(PlainPublisher):
                     headers=headers,
                     metadata=command.metadata,
                     chunk_size=self.chunk_size,
-                    ttl=self.ttl,
+                    ttl=command.ttl,
                     # The decision is made by a mode too, although it is not one for users.
                     mode="overwrite" if decision is None else decision,  # type: ignore[arg-type]
                 )
@@ -368,11 +371,13 @@ class ObjectPublisher(PlainPublisher):
         own = {k: v for k, v in self.headers.items() if k.lower() not in given}
         said = self._given_type(cmd.headers)
         content_type = getattr(cmd, "content_type", None) or said or self.content_type
+        ttl = getattr(cmd, "ttl", None)
         return ObjectPublishCommand(
             cmd.body,
             name=getattr(cmd, "name", None),
             metadata=self.metadata | getattr(cmd, "metadata", {}),
             content_type=content_type,
+            ttl=self.ttl if ttl is None else ttl,
             subject=self.subject.template,
             headers=own | cmd.headers,
             correlation_id=cmd.correlation_id,

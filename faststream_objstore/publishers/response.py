@@ -1,6 +1,7 @@
 """A response that says more than the content, and the command that carries it to the store."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from faststream import Response
@@ -19,6 +20,7 @@ class ObjectPublishCommand(NatsPublishCommand):
         name: The object's name, if the handler or the caller chose it.
         metadata: Free text by key, kept with the object.
         content_type: The content type, if given.
+        ttl: How long the object lives, if given; 0 means for ever.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class ObjectPublishCommand(NatsPublishCommand):
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
+        ttl: timedelta | float | None = None,
         subject: str = "",
         headers: dict[str, str] | None = None,
         correlation_id: str | None = None,
@@ -42,6 +45,7 @@ class ObjectPublishCommand(NatsPublishCommand):
         self.name: str | None = name
         self.metadata: dict[str, str] = dict(metadata or {})
         self.content_type: str | None = content_type
+        self.ttl: timedelta | float | None = ttl
 
 
 class ObjectResponse(Response):
@@ -64,6 +68,8 @@ class ObjectResponse(Response):
         headers: Header values by name; they override the publisher's.
         metadata: Free text by key; it overrides the publisher's.
         content_type: The content type; it overrides every other content type.
+        ttl: How long the object lives, as for `put`, instead of the publisher's `ttl`; 0 means
+            for ever.
         correlation_id: As in FastStream.
     """
 
@@ -75,12 +81,14 @@ class ObjectResponse(Response):
         headers: dict[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
+        ttl: timedelta | float | None = None,
         correlation_id: str | None = None,
     ) -> None:
         super().__init__(body, headers=headers, correlation_id=correlation_id)
         self.name: str | None = name
         self.metadata: dict[str, str] = dict(metadata or {})
         self.content_type: str | None = content_type
+        self.ttl: timedelta | float | None = ttl
 
     def as_publish_command(self) -> ObjectPublishCommand:
         """The command that FastStream hands to each publisher."""
@@ -89,6 +97,7 @@ class ObjectResponse(Response):
             name=self.name,
             metadata=self.metadata,
             content_type=self.content_type,
+            ttl=self.ttl,
             headers=dict(self.headers),
             correlation_id=self.correlation_id,
         )

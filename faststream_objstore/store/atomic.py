@@ -25,9 +25,21 @@ from .batch import Write, require_count, write_all
 from .lifetime import aged, with_age
 from .metadata import Entry, Move, find, marker, new_nuid, noted, require, subject_of
 from .rename import Change, Mark, settle
+from .renew import renewable
 from .together import each
 
-__all__ = ("Step", "View", "amend", "commit", "delete", "link", "move", "put", "rename")
+__all__ = (
+    "Step",
+    "View",
+    "amend",
+    "commit",
+    "delete",
+    "link",
+    "move",
+    "put",
+    "rename",
+    "renew_link",
+)
 
 # How often a transaction is decided again.
 ATTEMPTS = 50
@@ -289,13 +301,14 @@ async def put(
     condition: modes.Condition,
     began: float,
     life: expiry.Life | None = None,
+    amends: dict[str, Any] | None = None,
 ) -> None:
     """Give a name a version whose chunks are stored; raises as `put_object` does."""
     before = await view.entry(version.name)
     modes.require(view.backend.bucket, version.name, before, condition)
     if isinstance(condition, modes.Decision):
         await condition.before_writing(before)
-    raw = expiry.with_life(None, life)
+    raw = expiry.with_life(amends, life)
     view.set(version.name, version, raw=raw, content=Content(began=began))
 
 
@@ -393,6 +406,21 @@ async def link(
     version = change(links.link_over(view.backend, name, target, before))
     view.set(name, version)
     return version
+
+
+async def renew_link(
+    view: View,
+    name: str,
+    change: Change,
+    life: expiry.Life | None,
+    condition: modes.Condition,
+) -> ObjectInfo:
+    """Give a live link another `ttl`."""
+    before = await view.entry(name)
+    modes.require(view.backend.bucket, name, before, condition)
+    changed = change(require(view.backend, name, before))
+    view.set(name, changed, raw=expiry.with_life(renewable(before), life))
+    return changed
 
 
 async def rename(

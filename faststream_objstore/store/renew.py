@@ -5,6 +5,7 @@ The time at which chunks expire is set when they are sent, and cannot be changed
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from .. import wire
 from ..backends.base import Backend, WrongRevision
@@ -17,7 +18,7 @@ from .metadata import Entry, find, noted, require, subject_of, write
 from .put import Novelty, put_object
 from .sources import Again, Source
 
-__all__ = ("renew",)
+__all__ = ("content_of", "renew", "renewable", "require_same_name")
 
 
 async def renew(
@@ -48,12 +49,7 @@ async def renew(
         modes.require(backend.bucket, name, entry, condition)
         info = require(backend, name, entry)
         changed = change(info)
-        if changed.name != name:
-            msg = (
-                f"Bucket '{backend.bucket}', object {name!r}: a new name and a new ttl cannot "
-                "be given together; rename it first."
-            )
-            raise InvalidOptionError(msg, bucket=backend.bucket, name=name)
+        require_same_name(changed, name)
         try:
             if info.is_link():
                 return await _link(backend, subject, entry, changed, ttl)
@@ -61,6 +57,30 @@ async def renew(
         except (ObjectChangedError, RevisionMismatchError, WrongRevision):
             # With a condition, `modes.require` says so.
             continue
+
+
+def require_same_name(changed: ObjectInfo, name: str) -> None:
+    """Refuse a new name together with a new `ttl`."""
+    if changed.name != name:
+        msg = (
+            f"Bucket '{changed.bucket}', object {name!r}: a new name and a new ttl cannot be "
+            "given together; rename it first."
+        )
+        raise InvalidOptionError(msg, bucket=changed.bucket, name=name)
+
+
+def renewable(entry: Entry) -> dict[str, Any]:
+    """What another `ttl` keeps of the JSON of a version."""
+    raw = wire.without_expiry(wire.without_content_age(noted(entry.raw, None)))
+    return dict(raw or {})
+
+
+def content_of(backend: Backend, info: ObjectInfo) -> tuple[Source, int]:
+    """The content of a version, to be stored again, and the size of its chunks."""
+    size = info.options.max_chunk_size if info.options else None
+    content = Again(lambda: verified(Version(backend, info, pinned=True)))
+    source = Source.of(content, backend.bucket, info.name)
+    return source, min(size or DEFAULT_CHUNK_SIZE, backend.max_payload)
 
 
 async def _link(
@@ -83,17 +103,15 @@ async def _object(
     changed: ObjectInfo,
     ttl: timedelta | expiry.Until | None,
 ) -> tuple[ObjectInfo, StoredMessage]:
-    size = info.options.max_chunk_size if info.options else None
-    raw = wire.without_expiry(wire.without_content_age(noted(entry.raw, None)))
-    content = Again(lambda: verified(Version(backend, info, pinned=True)))
+    source, chunk_size = content_of(backend, info)
     return await put_object(
         backend,
         changed,
-        Source.of(content, backend.bucket, info.name),
-        chunk_size=min(size or DEFAULT_CHUNK_SIZE, backend.max_payload),
+        source,
+        chunk_size=chunk_size,
         condition=entry.revision,
         progress=None,
         novelty=Novelty(),
         ttl=ttl,
-        amends=dict(raw or {}),
+        amends=renewable(entry),
     )

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from typing_extensions import Self, Unpack
 
@@ -27,12 +28,14 @@ from ..models import ObjectInfo, ObjectLink, validate_bucket_name
 from ..settling import run_to_completion
 from . import atomic, expiry, metadata
 from .atomic import View
+from .expiry import life_of
 from .get import Version, newest, until, verified
-from .given import AnyMeta, Given
+from .given import NOTHING_GIVEN, AnyMeta, Given
 from .handle import StoreHandle, announce
 from .links import require_target
 from .modes import (
     AmendMode,
+    Condition,
     Decision,
     PutMode,
     amend_condition,
@@ -40,11 +43,13 @@ from .modes import (
     put_condition,
 )
 from .modes import require as require_mode
-from .prepare import KeywordOptions, PutOptions, prepare
+from .prepare import KeywordOptions, Prepared, PutOptions, prepare
 from .put import Sending
+from .rename import Change
+from .renew import content_of, renewable, require_same_name
 from .sources import Again, PutData
 from .together import each
-from .update import UpdateVerbs
+from .update import UpdateVerbs, require_change
 
 __all__ = ("Transaction",)
 
@@ -146,9 +151,13 @@ class Transaction:
             The new version, with revision 0: it gets its revision when the block ends.
         """
         prepared = prepare(self._bucket, name, data, meta=meta, **options)
+        return await self._put(prepared, prepared.chunk_size_on(self._begun().backend))
+
+    async def _put(
+        self, prepared: Prepared, chunk_size: int, *, amends: dict[str, Any] | None = None
+    ) -> ObjectInfo:
         info, condition = prepared.info, prepared.condition
         backend = self._begun().backend
-        size = prepared.chunk_size_on(backend)
         subject = metadata.subject_of(backend, info.name)
         metadata.require_fits(backend, info)
         life = await expiry.settle(backend, info.name, prepared.ttl)
@@ -159,12 +168,12 @@ class Transaction:
             await condition.before_sending(before)
         marked = self._store._origin.mark(info)  # noqa: SLF001
         sending = Sending(
-            backend, subject, marked, prepared.source, size, prepared.progress, life
+            backend, subject, marked, prepared.source, chunk_size, prepared.progress, life
         )
         version, upload, _ = await sending.done(before)
         try:
             await self._do(
-                lambda view: atomic.put(view, version, condition, sending.began, life)
+                lambda view: atomic.put(view, version, condition, sending.began, life, amends)
             )
         except BaseException:
             await upload.abort()
@@ -188,14 +197,25 @@ class Transaction:
         return await self._do(lambda view: atomic.delete(view, name, mark, condition))
 
     async def update_meta(
-        self, name: str, meta: AnyMeta, *, mode: AmendMode = "overwrite"
+        self,
+        name: str,
+        meta: AnyMeta | None = None,
+        *,
+        mode: AmendMode = "overwrite",
+        ttl: timedelta | float | None = None,
     ) -> ObjectInfo:
         """Replace description, headers and metadata, or rename; see `ObjectStore.update_meta`.
 
+        Another `ttl` is for the version that is current now, whose content is stored again: if
+        another writer replaces it before the block ends, nothing is stored.
+
         Raises:
             InvalidOptionError: If `meta` is a link; `add_link` makes one.
+            RevisionMismatchError: At the end of the block, if another writer has replaced the
+                version that was given another `ttl`.
         """
-        given = Given.of(meta)
+        require_change(self._bucket, name, meta, ttl)
+        given = NOTHING_GIVEN if meta is None else Given.of(meta)
         if given.options is not None and given.options.link is not None:
             msg = (
                 f"Bucket '{self._bucket}', object {name!r}: update_meta makes no link in a "
@@ -203,10 +223,48 @@ class Transaction:
             )
             raise InvalidOptionError(msg, bucket=self._bucket, name=name)
         condition = amend_condition(self._bucket, name, mode)
-        change, mark = self._store._change(name, given), self._store._amended  # noqa: SLF001
+        mark = self._store._amended  # noqa: SLF001
+        change = mark if meta is None else self._store._change(name, given)  # noqa: SLF001
+        if ttl is not None:
+            return await self._renew(name, change, life_of(self._bucket, name, ttl), condition)
         return _uncommitted(
             await self._do(lambda view: atomic.amend(view, name, change, mark, condition))
         )
+
+    async def _renew(
+        self,
+        name: str,
+        change: Change,
+        ttl: timedelta | expiry.Until | None,
+        condition: Condition,
+    ) -> ObjectInfo:
+        view = self._begun()
+        backend = view.backend
+        async with self._lock:
+            entry = await view.entry(name)
+            require_mode(self._bucket, name, entry, condition)
+            info = metadata.require(backend, name, entry)
+            origin = view.content(name).source
+        changed = change(info)
+        require_same_name(changed, name)
+        if info.is_link():
+            life = await expiry.settle(backend, name, ttl)
+            return _uncommitted(
+                await self._do(
+                    lambda view: atomic.renew_link(view, name, change, life, condition)
+                )
+            )
+        if origin is not None and origin is not view.before[name]:
+            msg = (
+                f"Bucket '{self._bucket}', object {name!r}: it has just got this name; give "
+                "it another ttl before the transaction renames it, or after its end."
+            )
+            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        source, chunk_size = content_of(backend, info)
+        # What this block itself has put may replace any version.
+        same = condition if origin is None else entry.revision
+        prepared = Prepared(changed, source, same, None, None, ttl)
+        return await self._put(prepared, chunk_size, amends=renewable(entry))
 
     async def rename(self, name: str, to: str, *, mode: AmendMode = "overwrite") -> ObjectInfo:
         """Give an object another name; see `ObjectStore.rename`."""

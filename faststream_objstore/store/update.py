@@ -15,7 +15,7 @@ from .handle import announce
 from .links import LinkVerbs, put_link
 from .modes import AmendMode, PutMode, amend_condition, put_condition
 
-__all__ = ("UpdateVerbs",)
+__all__ = ("UpdateVerbs", "require_change")
 
 
 class UpdateVerbs(LinkVerbs):
@@ -56,12 +56,7 @@ class UpdateVerbs(LinkVerbs):
         """
         from .amend import amend  # noqa: PLC0415 - see `store/__init__.py`
 
-        if meta is None and ttl is None:
-            msg = (
-                f"Bucket '{self._bucket}', object {name!r}: update_meta takes new metadata, a "
-                "ttl, or both."
-            )
-            raise InvalidOptionError(msg, bucket=self._bucket, name=name)
+        require_change(self._bucket, name, meta, ttl)
         life = life_of(self._bucket, name, ttl)
         condition = amend_condition(self._bucket, name, mode)
         given = NOTHING_GIVEN if meta is None else Given.of(meta)
@@ -179,3 +174,19 @@ class UpdateVerbs(LinkVerbs):
         )
         await announce(backend, *messages)
         return info
+
+
+def require_change(
+    bucket: str, name: str, meta: AnyMeta | None, ttl: timedelta | float | None
+) -> None:
+    """Refuse an update that changes nothing.
+
+    Raises:
+        InvalidOptionError: If there is neither new metadata nor a new `ttl`.
+    """
+    if meta is None and ttl is None:
+        msg = (
+            f"Bucket '{bucket}', object {name!r}: update_meta takes new metadata, a ttl, or "
+            "both."
+        )
+        raise InvalidOptionError(msg, bucket=bucket, name=name)

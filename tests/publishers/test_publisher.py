@@ -100,6 +100,31 @@ async def test_name_of_the_response_replaces_the_template() -> None:
         assert await names(await service.store(results)) == ["chosen/a"]
 
 
+@pytest.mark.parametrize("given", [None, 0, 120, timedelta(hours=1)])
+async def test_ttl_of_the_response_replaces_the_publisher_s(given: Any) -> None:
+    sources = Bucket("sources")
+    results = Bucket("results", object_ttl=True)
+
+    @sources.on_put()
+    @(publisher := results.publisher("result", ttl=60))
+    async def handler() -> ObjectResponse:
+        return ObjectResponse(b"", ttl=given)
+
+    lives = {
+        None: timedelta(minutes=1),
+        0: None,
+        120: timedelta(minutes=2),
+        timedelta(hours=1): timedelta(hours=1),
+    }
+    async with in_memory(sources, results) as service:
+        await (await service.store(sources)).put("a", b"")
+        await publisher.publish(b"", "published", ttl=given)
+        lived = {}
+        for info in await (await service.store(results)).list():
+            lived[info.name] = info.expires and info.mtime and info.expires - info.mtime
+    assert lived == {"result": lives[given], "published": lives[given]}
+
+
 async def test_nothing_is_stored_of_none() -> None:
     sources, results = Bucket("sources"), Bucket("results")
 

@@ -25,7 +25,7 @@ from faststream_objstore.models import ObjectInfo, ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore, expiry
 from faststream_objstore.store.declare import bind_bucket
 from tests.store.conftest import CreateBucket
-from tests.store.support import Audit, Bench, eventually, raw_metadata, soon, spied
+from tests.store.support import Audit, Bench, eventually, layout, raw_metadata, soon, spied
 from tests.store.test_kept import Clocked
 
 SECOND = timedelta(seconds=1)
@@ -515,6 +515,78 @@ async def test_a_put_in_a_transaction_lives_from_its_end(store: ObjectStore) -> 
     assert tx.committed["stays"].expires is None
     assert (await until_expired(store, "moved")).expired
     assert [one.name for one in await store.list()] == ["stays"]
+
+
+async def test_a_transaction_gives_an_object_another_ttl(
+    store: ObjectStore, backend: Backend
+) -> None:
+    await store.put("permanent", b"1", description="old", ttl=MINUTE)
+    await store.put("expiring", b"2", description="old")
+    await store.add_link("link", "expiring")
+
+    async with store.transaction() as tx:
+        kept = await tx.update_meta("permanent", ttl=0)
+        await tx.update_meta("expiring", ObjectMeta(description="new"), ttl=HOUR)
+        await tx.update_meta("link", ttl=HOUR)
+        await tx.put("put here", b"3")
+        await tx.update_meta("put here", ttl=HOUR)
+
+    assert (kept.revision, kept.expires) == (0, None)
+    lives = {}
+    for info in await store.list():
+        lives[info.name] = info.expires and info.mtime and info.expires - info.mtime
+    assert lives == {"permanent": None, "expiring": HOUR, "link": HOUR, "put here": HOUR}
+    assert [await store.get(name) for name in ("permanent", "link", "put here")] == [
+        b"1",
+        b"2",
+        b"3",
+    ]
+    assert (await store.get_info("permanent")).description == "old"
+    assert (await store.get_info("expiring")).description == "new"
+    assert await soon(layout(backend)) == {
+        "permanent": 1,
+        "expiring": 1,
+        "link": "link",
+        "put here": 1,
+    }
+
+
+async def test_another_ttl_in_a_transaction_is_not_for_what_replaces_the_object(
+    store: ObjectStore, backend: Backend
+) -> None:
+    await store.put("name", b"old")
+
+    async def block() -> None:
+        async with store.transaction() as tx:
+            await tx.put("other", b"other")
+            await tx.update_meta("name", ttl=HOUR)
+            await store.put("name", b"newer")
+
+    with pytest.raises(RevisionMismatchError):
+        await soon(block())
+    assert await store.get("name") == b"newer"
+    assert await soon(layout(backend)) == {"name": 1}
+
+
+async def test_another_ttl_in_a_transaction_is_refused_where_it_cannot_be_kept(
+    store: ObjectStore,
+) -> None:
+    before = await store.put("name", b"old")
+
+    async with store.transaction() as tx:
+        for meta, ttl, problem in (
+            (None, None, "new metadata, a ttl, or both"),
+            (ObjectMeta(name="new"), HOUR, "cannot be given together"),
+            (None, 0.5, "less than the bucket allows"),
+        ):
+            with pytest.raises(InvalidOptionError, match=problem):
+                await tx.update_meta("name", meta, ttl=ttl)
+        await tx.rename("name", "moved")
+        with pytest.raises(InvalidOptionError, match="before the transaction renames it"):
+            await tx.update_meta("moved", ttl=HOUR)
+
+    assert tx.committed["moved"].digest == before.digest
+    assert tx.committed["moved"].expires is None
 
 
 async def test_a_transaction_keeps_the_end_of_what_it_changes(store: ObjectStore) -> None:
