@@ -93,7 +93,7 @@ class JetStreamBackend:
         )
         self._together = MultiLast(self._api, bucket)
         self._heed({"allow_direct": True} if config is None else config)
-        self.clock = ServerClock()
+        self.clock: ServerClock = ServerClock()
 
     def _heed(self, config: Mapping[str, Any]) -> None:
         self._direct = bool(config.get("allow_direct"))
