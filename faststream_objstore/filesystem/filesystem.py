@@ -11,14 +11,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fsspec.asyn import sync_wrapper
+from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 from nats.aio.client import Client
 
 from faststream_objstore.backends.base import TOGETHER
 from faststream_objstore.backends.jetstream.servers import without_users
-from faststream_objstore.exceptions import InvalidOptionError
+from faststream_objstore.exceptions import (
+    BucketSealedError,
+    InvalidOptionError,
+    ObjectNotFoundError,
+)
 from faststream_objstore.filesystem.changes import ChangeVerbs
 from faststream_objstore.filesystem.files import AsyncObjectFile, ObjectFile, Upload
 from faststream_objstore.filesystem.listing import ListingVerbs
@@ -246,7 +250,20 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
             if not name or (not await store.exists(name) and await self._isdir(path1)):
                 return
             self._require_name(path2, to)
-            await store.copy(name, to, bucket=bucket)
+            try:
+                await store.copy(name, to, bucket=bucket)
+            except ObjectNotFoundError as error:
+                if not (await store.get_info(name)).is_link():
+                    raise
+                # fsspec leaves out, without a word, what is not found below a folder.
+                raise OSError(errno.ENOLINK, str(error), path1) from error
+
+    async def _copy(self, path1: Any, path2: Any, **options: Any) -> None:
+        for one in [path2] if isinstance(path2, str) else path2:
+            # Or nothing would be copied, without a word: see `_cp_file`.
+            async with self._at(self.split(one)[0]):
+                pass
+        await super()._copy(path1, path2, **options)
 
     # Open files
 
@@ -261,11 +278,10 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
     ) -> ObjectFile:
         if mode == "rb":
             details = self.info(path)
-            if details["type"] == "directory":
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            _require_content(path, details)
             options["size"] = details["size"]
         else:
-            self._require_writable(path, mode)
+            sync(self.loop, self._require_writable, path, mode)
             details = None
             if mode == "xb" and self.exists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
@@ -294,21 +310,26 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
         details = None
         if mode == "rb":
             details = await self._info(path)
-            if details["type"] == "directory":
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            _require_content(path, details)
         else:
-            self._require_writable(path, mode)
+            await self._require_writable(path, mode)
             if mode == "xb" and await self._exists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         return AsyncObjectFile(
             self, path, mode, details=details, block_size=options.get("block_size")
         )
 
-    def _require_writable(self, path: str, mode: str) -> None:
+    async def _require_writable(self, path: str, mode: str) -> None:
+        """Refuse now what could not be stored when the file is closed."""
         if mode not in {"wb", "xb"}:
             msg = f"An object is written whole: {path!r} cannot be opened with mode={mode!r}."
             raise ValueError(msg)
-        self._require_name(path, self.split(path)[1])
+        async with self._at(path) as (store, name):
+            self._require_name(path, name)
+            await store._target()  # noqa: SLF001 - as `put` does
+            if (await store.status(count=False)).sealed:
+                msg = f"Bucket '{store.bucket}' is sealed: it can be read, never changed."
+                raise BucketSealedError(msg, bucket=store.bucket)
 
     async def _close_all(self) -> None:
         await self._stores.close()
@@ -338,6 +359,22 @@ def _require_known(options: dict[str, Any]) -> None:
         if name in _ADDRESS:
             msg = f"The file system has no option {name!r}; give the address as servers=."
             raise InvalidOptionError(msg)
+
+
+def _require_content(path: str, details: dict[str, Any]) -> None:
+    """Refuse to open for reading what has no content.
+
+    Raises:
+        IsADirectoryError: If it is a folder, or a link to a bucket.
+        FileNotFoundError: If it is a link whose target is gone.
+    """
+    if details["type"] == "file":
+        return
+    info: ObjectInfo | None = details.get("info")
+    if info is not None and info.link is not None and info.link.name is not None:
+        msg = f"the link's target {info.link.bucket}/{info.link.name} is gone"
+        raise FileNotFoundError(errno.ENOENT, msg, path)
+    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
 
 def _limit(given: int | None, default: int, size: int | None) -> int:

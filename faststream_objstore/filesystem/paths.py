@@ -9,7 +9,10 @@ from typing import Any
 from fsspec.utils import stringify_path
 
 from faststream_objstore.exceptions import (
+    BucketFullError,
     BucketNotFoundError,
+    BucketReadOnlyError,
+    BucketSealedError,
     InvalidBucketNameError,
     LinkIsABucketError,
     ObjectAlreadyExists,
@@ -37,6 +40,10 @@ def file_errors(path: str) -> Iterator[None]:
         raise IsADirectoryError(errno.EISDIR, str(error), path) from error
     except PermissionDeniedError as error:
         raise PermissionError(errno.EACCES, str(error), path) from error
+    except (BucketReadOnlyError, BucketSealedError) as error:
+        raise PermissionError(errno.EROFS, str(error), path) from error
+    except BucketFullError as error:
+        raise OSError(errno.ENOSPC, str(error), path) from error
 
 
 class ObjectPaths(AsyncFileSystem):

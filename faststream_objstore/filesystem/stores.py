@@ -11,6 +11,7 @@ from nats.aio.client import Client
 
 from faststream_objstore.backends.jetstream import JetStreamServer
 from faststream_objstore.backends.jetstream.servers import addresses, connect
+from faststream_objstore.exceptions import NotConnectedError
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
@@ -93,9 +94,11 @@ class ConnectedStores:
         self._options = options
         self._timeout = timeout
         self._lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stores: dict[str, ObjectStore] = {}
 
     async def _server(self) -> JetStreamServer:
+        self._enter_loop()
         # A lock belongs to the loop that it is first used in.
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
@@ -103,6 +106,27 @@ class ConnectedStores:
                 self._stores.clear()
                 self.client = await connect(self._servers, self._options)
         return JetStreamServer(self.client, timeout=self._timeout)
+
+    def _enter_loop(self) -> None:
+        """Leave the connection behind that belongs to a loop which has ended.
+
+        fsspec keeps file systems, so `asyncio.run` may find that of the call before it; its
+        calls would wait for a loop that does not run any more.
+
+        Raises:
+            NotConnectedError: If the other loop has not ended.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        if self._loop is not None and not self._loop.is_closed():
+            msg = (
+                "This file system is in use in another event loop; make one for this loop "
+                "with skip_instance_cache=True."
+            )
+            raise NotConnectedError(msg)
+        self._loop, self._lock, self.client = loop, None, None
+        self._stores.clear()
 
     async def open(self, bucket: str) -> ObjectStore:
         """The store of a bucket that exists."""
@@ -129,6 +153,7 @@ class ConnectedStores:
         """Close the connection."""
         client, self.client = self.client, None
         self._stores.clear()
-        if client is not None:
+        # That of a loop which has ended went with it.
+        if client is not None and self._loop is asyncio.get_running_loop():
             with suppress(nats.errors.Error, OSError):
                 await client.close()

@@ -1,10 +1,12 @@
 """What a bucket is as a file system: errors, versions, atomic writes, both kinds of code."""
 
 import asyncio
+import errno
 import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from nats.aio.client import Client
 from faststream_objstore.exceptions import (
     InvalidObjectNameError,
     InvalidOptionError,
+    NotConnectedError,
     ObjectChangedError,
     ServerUnreachableError,
 )
 from faststream_objstore.filesystem import ObjectStoreFileSystem
 from faststream_objstore.filesystem.files import WRITE_BLOCK
+from faststream_objstore.models import Mirror, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.store.support import MIB, layout, pattern_bytes, soon
@@ -522,3 +526,139 @@ async def test_user_without_rights_gets_the_error_that_files_have() -> None:
                 one.close()
 
         await asyncio.to_thread(work)
+
+
+def in_store(fs: FS, bucket: str, work: Callable[[ObjectStore], Awaitable[Any]]) -> None:
+    """Do something with the bucket that a file system cannot."""
+
+    async def done() -> None:
+        client = await nats.connect(fs.storage_options["servers"])
+        try:
+            await work(await ObjectStore.bind(client, bucket))
+        finally:
+            await client.close()
+
+    asyncio.run(done())
+
+
+def test_link_without_content_cannot_be_opened_for_reading(fs: FS, bucket: str) -> None:
+    fs.pipe(f"{bucket}/gone", b"1")
+    fs.mkdir(f"{bucket}-other")
+
+    async def link(store: ObjectStore) -> None:
+        await store.add_link("dangling", "gone")
+        await store.add_bucket_link("a-bucket", f"{bucket}-other")
+
+    in_store(fs, bucket, link)
+    fs.rm(f"{bucket}/gone")
+    with pytest.raises(FileNotFoundError, match=f"target {bucket}/gone is gone"):
+        fs.open(f"{bucket}/dangling")
+    with pytest.raises(IsADirectoryError):
+        fs.open(f"{bucket}/a-bucket")
+    with pytest.raises(FileNotFoundError, match=f"target {bucket}/gone is gone"):
+        asyncio.run(_open_async(fs, f"{bucket}/dangling"))
+
+
+async def _open_async(fs: FS, path: str) -> None:
+    own = FS(**fs.storage_options, asynchronous=True, skip_instance_cache=True)
+    try:
+        await own.open_async(path)
+    finally:
+        await own._close_all()
+
+
+def test_folder_is_not_copied_in_part_without_a_word(fs: FS, bucket: str) -> None:
+    fs.pipe({f"{bucket}/d/gone": b"1", f"{bucket}/d/x": b"2"})
+    in_store(fs, bucket, lambda store: store.add_link("d/link", "d/gone"))
+    fs.rm(f"{bucket}/d/gone")
+
+    with pytest.raises(FileNotFoundError, match="'no-such-bucket' does not exist"):
+        fs.cp(f"{bucket}/d/", "no-such-bucket/d/", recursive=True)
+    with pytest.raises(OSError, match="'d/gone' has been deleted") as raised:
+        fs.cp(f"{bucket}/d/", f"{bucket}/e/", recursive=True)
+    # fsspec ignores that of what is not found.
+    assert not isinstance(raised.value, FileNotFoundError)
+    assert raised.value.filename == f"{bucket}/d/link"
+    assert fs.find(f"{bucket}/e") == [f"{bucket}/e/x"]
+
+
+@pytest.mark.parametrize("kind", ["sealed", "mirror", "missing"])
+def test_file_is_not_opened_for_writing_where_nothing_can_be_written(
+    fs: FS, bucket: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = bucket
+    if kind == "sealed":
+        in_store(fs, bucket, lambda store: store.seal())
+    else:
+        target = f"{bucket}-{kind}"
+
+    async def mirror(store: ObjectStore) -> None:
+        client = await nats.connect(fs.storage_options["servers"])
+        config = ObjectStoreConfig(bucket=target, mirror=Mirror(bucket))
+        await ObjectStore.bind(client, config, declare=True)
+        await client.close()
+
+    if kind == "mirror":
+        in_store(fs, bucket, mirror)
+    error = FileNotFoundError if kind == "missing" else PermissionError
+    for mode in ("wb", "xb", "w"):
+        with pytest.raises(error, match=target):
+            fs.open(f"{target}/new", mode)
+    with pytest.raises(error, match=target):
+        fs.pipe(f"{target}/new", b"1")
+    # Nothing was stored, so nothing is said to be left behind.
+    assert caplog.messages == []
+
+
+def test_bucket_that_is_full_is_a_disk_that_is_full(fs: FS, bucket: str) -> None:
+    bucket += "-small"
+
+    async def small(_: ObjectStore) -> None:
+        client = await nats.connect(fs.storage_options["servers"])
+        config = ObjectStoreConfig(bucket=bucket, max_bytes=MIB)
+        await ObjectStore.bind(client, config, declare=True)
+        await client.close()
+
+    in_store(fs, bucket.removesuffix("-small"), small)
+    for size in (2 * MIB, WRITE_BLOCK * 2):
+        with (
+            pytest.raises(OSError, match=f"'{bucket}' is full") as raised,
+            fs.open(f"{bucket}/x", "wb") as file,
+        ):
+            file.write(bytes(size))
+        assert raised.value.errno == errno.ENOSPC
+    assert fs.find(bucket) == []
+
+
+def test_file_system_for_async_code_serves_one_loop_after_the_other(
+    options: dict[str, Any], bucket: str
+) -> None:
+    # A program: what the loop that has ended leaves open is collected as that pleases.
+    script = f"""
+import asyncio
+from faststream_objstore.filesystem import ObjectStoreFileSystem as FS
+
+async def use(content):
+    # fsspec keeps it, so it is the same one each time.
+    fs = FS({options["servers"]!r}, asynchronous=True)
+    await fs._pipe_file("{bucket}/x", content)
+    return await fs._cat_file("{bucket}/x")
+
+print(asyncio.run(use(b"1")), asyncio.run(use(b"2")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("b'1' b'2'\n", "")
+
+
+async def test_file_system_of_another_running_loop_is_refused_instead_of_waiting(
+    options: dict[str, Any], store: ObjectStore
+) -> None:
+    fs = FS(**options, asynchronous=True, skip_instance_cache=True)
+    path = f"{store.bucket}/x"
+    await fs._pipe_file(path, b"3")
+    with pytest.raises(NotConnectedError, match="in use in another event loop"):
+        await soon(asyncio.to_thread(asyncio.run, fs._cat_file(path)))
+    assert await fs._cat_file(path) == b"3"
+    await fs._close_all()

@@ -13,6 +13,7 @@ from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.backends.jetstream.window import LEAST_BYTES
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
+    BucketSealedError,
     ObjStoreError,
     PermissionDeniedError,
     StoreAPIError,
@@ -293,6 +294,9 @@ class JetStreamUpload:
         # unnoticed.
         if isinstance(error, WrongRevision):
             error = StoreAPIError(str(error), bucket=self._bucket)
+        if isinstance(error, BucketSealedError):
+            # It stores nothing, so there is nothing to remove, which it would not do either.
+            self._refusals += 1
         self._failure = self._failure or error
 
     def _close(self) -> None:
