@@ -86,6 +86,17 @@ def _lane(title: str, measure: str, *, time: bool = False) -> Row:
     return Row(f"{title}, lane on vs off", "x", value, None, None, detail=measure)
 
 
+def _beside(
+    title: str, measure: str, other: str, *, at_least: float | None = None, aim: float | None
+) -> Row:
+    """How much time it takes, in terms of the same done with single calls, 64 at a time."""
+
+    def value(medians: Medians) -> float:
+        return medians[other][OURS] / medians[measure][OURS]
+
+    return Row(title, "x", value, at_least, aim, more=False, detail=measure)
+
+
 def _times(
     title: str,
     measure: str,
@@ -158,6 +169,12 @@ ROWS = (
     _lane("64-way 1 KiB get", "get_many_1k"),
     _lane("64-way 1 KiB put", "put_many_1k"),
     _lane("64-way 100 KiB put", "put_many_100k"),
+    _beside("put_dir, vs 64-way put", "bulk_put_dir", "bulk_put", at_least=1.5, aim=1.3),
+    _beside("get_dir, vs 64-way get", "bulk_get_dir", "bulk_get", at_least=1.5, aim=1),
+    _beside("get_many of names, vs 64-way get", "bulk_get_many_names", "bulk_get", aim=1),
+    _beside("get_many of versions, vs 64-way get", "bulk_get_many_infos", "bulk_get", aim=0.5),
+    _beside("sync, nothing to send, vs 64-way put", "bulk_sync", "bulk_put", aim=0.5),
+    _beside("delete_all, vs 64-way put", "bulk_delete_all", "bulk_put", aim=2),
     _row("put 32 MiB at 10 ms, vs nats-py", "put_far", "nats-py", at_least=12, aim=18),
     Row(
         "1 KiB get at 10 ms, to the nearest round trip",

@@ -73,6 +73,14 @@ MEASURES: dict[str, tuple[str, str]] = {
     "get_cluster": ("get 32 MiB with 3 replicas", "MB/s"),
     "put_cluster_small": ("put 1 KiB with 3 replicas, p50", "ms"),
     "get_cluster_small": ("get 1 KiB with 3 replicas, p50", "ms"),
+    "bulk_put": ("put 4,000 of 1 KiB, 64 at a time", "objects/s"),
+    "bulk_put_dir": ("put_dir of 4,000 files of 1 KiB", "objects/s"),
+    "bulk_get": ("get 4,000 of 1 KiB for the first time, 64 at a time", "objects/s"),
+    "bulk_get_dir": ("get_dir of 4,000 of 1 KiB", "objects/s"),
+    "bulk_get_many_names": ("get_many of 4,000 names", "objects/s"),
+    "bulk_get_many_infos": ("get_many of 4,000 listed versions", "objects/s"),
+    "bulk_sync": ("sync of 4,000 unchanged files", "objects/s"),
+    "bulk_delete_all": ("delete_all of 4,000", "objects/s"),
     "list": ("list 10,000", "ms"),
     "iter_10k_memory": ("iter over 10,000, memory", "MiB"),
     "iter_100k_memory": ("iter over 100,000, memory", "MiB"),
@@ -104,6 +112,7 @@ class Sizes:
     many_1k: int = 768
     many_100k: int = 448
     many_seconds: float = 0.5
+    bulk: int = 4_000
     list: int = 10_000
     iter: int = 100_000
     scale: tuple[int, int, int] = (1_000, 10_000, 100_000)
@@ -123,6 +132,7 @@ class Sizes:
             many_1k=128,
             many_100k=64,
             many_seconds=0.05,
+            bulk=200,
             list=500,
             iter=3_000,
             scale=(250, 500, 3_000),
@@ -373,6 +383,12 @@ async def _many_100k(bench: Bench, peer: str) -> dict[str, float]:
     return {"put_many_100k": put, "get_many_100k": got}
 
 
+async def _bulk(bench: Bench, peer: str) -> dict[str, float]:
+    async with bench.bucket() as bucket:
+        answer = await (await bench.near(peer))("bulk", bucket=bucket, count=bench.sizes.bulk)
+    return {f"bulk_{verb}": float(rate) for verb, rate in answer.items()}
+
+
 async def _far(bench: Bench, peer: str) -> dict[str, float]:
     driver, sizes = await bench.far(peer), bench.sizes
     async with bench.bucket() as bucket:
@@ -526,6 +542,7 @@ STEPS = (
     Step("first", (OURS, LANELESS, "nats-py"), _first),
     Step("many-1k", BOTH, _many_1k),
     Step("many-100k", BOTH, _many_100k),
+    Step("bulk", (OURS, LANELESS), _bulk),
     Step("far", ALL, _far),
     Step("links", (OURS, "nats-py"), _links),
     Step("replicas", (OURS, "nats-py"), _replicas),

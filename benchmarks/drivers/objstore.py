@@ -1,7 +1,11 @@
 """This package, as a service uses it: a `NatsBroker` and a `Buckets`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -9,7 +13,7 @@ from faststream.nats import NatsBroker
 
 import faststream_objstore
 from benchmarks.drivers.protocol import MIB, Client, Memory, serve
-from faststream_objstore import Buckets, ObjectStore
+from faststream_objstore import Buckets, ObjectInfo, ObjectStore
 
 
 class Objstore(Client):
@@ -119,6 +123,59 @@ class Objstore(Client):
                 raise RuntimeError(msg)
             result[name] = {"seconds": seconds, "bytes": memory.above_idle()}
         return result
+
+    async def do_bulk(self, bucket: str, count: int) -> dict[str, Any]:
+        """Objects per second of calls for many of 1 KiB, and of a call for each."""
+        store, data = await self._warm(bucket), os.urandom(1024)
+        names = [f"folder-{number // 100}/file-{number}" for number in range(count)]
+        rates: dict[str, Any] = {}
+
+        async def measure(verb: str, work: Awaitable[int]) -> None:
+            gc.collect()
+            began = perf_counter()
+            done = await work
+            rates[verb] = count / (perf_counter() - began)
+            if done != count:
+                msg = f"{verb}: {done} of {count} objects"
+                raise RuntimeError(msg)
+
+        async def each(act: Callable[[str], Awaitable[object]]) -> int:
+            waiting = iter(names)
+
+            async def work() -> int:
+                return sum([bool(await act(name)) for name in waiting])
+
+            return sum(await asyncio.gather(*(work() for _ in range(64))))
+
+        async def many(wanted: Sequence[str | ObjectInfo]) -> int:
+            return sum([len(data) == 1024 async for data in store.get_many(wanted)])
+
+        async def put_dir() -> int:
+            return len((await store.put_dir(tree, "dir/")).done)
+
+        async def get_dir() -> int:
+            return len((await store.get_dir("dir/", copy)).done)
+
+        async def sync() -> int:
+            return len((await store.sync(tree, "dir/")).unchanged)
+
+        # The memory, where there is such a folder: disks differ more than programs.
+        memory = Path("/dev/shm")  # noqa: S108
+        with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+            tree, copy = Path(folder, "tree"), Path(folder, "copy")
+            for name in names:
+                path = tree / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            await measure("put", each(lambda name: store.put(f"one/{name}", data)))
+            await measure("put_dir", put_dir())
+            await measure("get", each(lambda name: store.get(f"one/{name}")))
+            await measure("get_dir", get_dir())
+            await measure("sync", sync())
+        await measure("get_many_names", many([f"one/{name}" for name in names]))
+        await measure("get_many_infos", many(await store.list(prefix="one/")))
+        await measure("delete_all", store.delete_all(prefix="one/"))
+        return rates
 
     async def do_put_stream(self, bucket: str, name: str, size: int) -> dict[str, Any]:
         """Memory, and seconds, of a put of an async iterable."""

@@ -48,7 +48,7 @@ class BulkVerbs(StoreHandle):
         *,
         prefix: str | None = None,
         pattern: str | None = None,
-        concurrency: int = 16,
+        concurrency: int = 64,
         progress: Progress | None = None,
     ) -> int:
         """Delete all matching objects that exist now.

@@ -148,6 +148,22 @@ def test_folders_are_stored_fetched_and_kept_in_step(
     assert (tmp_path / "back" / "css" / "a.css").read_text() == "a {}"
 
 
+def test_concurrency_is_that_of_the_library_unless_it_is_given(
+    objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(3):
+        (folder / str(number)).write_text("content")
+
+    assert "64 if not given; of over 128 KiB, and of cp, 16." in objstore("put", "--help")
+    objstore("put", "many", f"{bucket}/many/", "--concurrency", "1")
+    objstore("cp", f"{bucket}/many/", f"{bucket}/copy/")
+    assert objstore("rm", bucket, "--prefix", "copy/") == "3 deleted\n"
+    said = objstore.failing("rm", bucket, "--prefix", "copy/", "--concurrency", "0", code=2)
+    assert "--concurrency" in said
+
+
 def test_what_is_refused_is_named_and_the_rest_is_fetched(
     objstore: Program, bucket: str, tmp_path: Path
 ) -> None:
