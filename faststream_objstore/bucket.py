@@ -22,8 +22,9 @@ from faststream_objstore.models import (
 )
 
 if TYPE_CHECKING:
+    from faststream_objstore.changes.attached import Attachment
     from faststream_objstore.changes.options import ChangeOptions
-    from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
+    from faststream_objstore.changes.subscriber import ChangeSubscriber
     from faststream_objstore.publishers.publisher import ObjectPublisher
 
 __all__ = ("Bucket", "name_of")

@@ -11,8 +11,9 @@ from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.models import ObjectStoreConfig
 
 if TYPE_CHECKING:
+    from faststream_objstore.changes.attached import Attachment
     from faststream_objstore.changes.options import Event
-    from faststream_objstore.changes.subscriber import Attachment, ChangeSubscriber
+    from faststream_objstore.changes.subscriber import ChangeSubscriber
 
 __all__ = ("ChangeDecorators",)
 

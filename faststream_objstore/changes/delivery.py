@@ -321,7 +321,7 @@ class Delivery:
             # The handler has acknowledged it itself; FastStream has logged the error.
             return _ended(change)
         if await self._subscriber.is_superseded(change):
-            await change.ack()
+            await _unless_done(change, change.ack())
             return Outcome.SUPERSEDED
         delay = self._options.retries.delay(receipt.deliveries)
         left = None if delay is None else await self._subscriber.seconds_left(change)
@@ -366,7 +366,7 @@ class Delivery:
                         )
                         break
                 await asyncio.sleep(pause)
-        await change.term()
+        await _unless_done(change, change.term())
         self._subscriber.log(logging.ERROR, told)
         return Outcome.DEAD_LETTERED
 
@@ -439,7 +439,7 @@ def _ended(change: ChangeMessage) -> Outcome:
 
 
 async def _unless_done(change: ChangeMessage, answer: Any) -> None:
-    # A handler may have acknowledged the message itself.
+    # A handler may have acknowledged the message itself, or its bucket is gone.
     if change.is_acked:
         answer.close()
     else:

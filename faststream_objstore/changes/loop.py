@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 import nats.errors
@@ -18,6 +18,7 @@ from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.changes.outcome import Outcome
 from faststream_objstore.changes.prefetch import Prefetch
 from faststream_objstore.changes.puller import Puller
+from faststream_objstore.changes.renewal import Renewal
 from faststream_objstore.changes.sharing import Sharing
 from faststream_objstore.exceptions import ObjStoreError
 
@@ -71,7 +72,6 @@ class ChangeLoop:
         self._title = options.title
         self._handle = handle
         self._log = log
-        self._handler = handler
         self._connection = server.api.ordinary
         self._client = server.client
         self._on_server = DurableConsumer(server, options, follows=follows)
@@ -87,6 +87,15 @@ class ChangeLoop:
             server.api, options.bucket, room=self._room, receive=self._receive
         )
         self._prefetch = Prefetch(options.max_workers) if prefetch else None
+        self._renewal = Renewal(
+            options,
+            held=self._held,
+            begun=lambda: self._begun,
+            running=lambda: len(self._working),
+            answer=self._answer,
+            log=log,
+            handler=handler,
+        )
         self._waiting: dict[_Key, tuple[Msg, Receipt]] = {}
         self._working: dict[_Key, Msg] = {}
         self._objects: set[str] = set()
@@ -121,7 +130,7 @@ class ChangeLoop:
             asyncio.create_task(work, name=f"{self._title}: {what}")
             for what, work in (
                 ("pull", self._run()),
-                ("renew", self._renew()),
+                ("renew", self._renewal.run()),
                 ("share", self._share()),
                 ("declare", self._sharing.keep_alive(self._refreshed)),
                 ("skip", self._sharing.run()),
@@ -337,10 +346,12 @@ class ChangeLoop:
 
     async def _give_back(self) -> None:
         """Give back what has not begun; it is redelivered, which is not an attempt."""
-        waiting, self._waiting = self._waiting, {}
-        for (sequence, _), (message, _) in waiting.items():
-            self._returned[sequence] = self._returned.get(sequence, 0) + 1
-            await self._answer(message, Msg.Ack.Nak)
+        for key in tuple(self._waiting):
+            # What is not given back yet stays here, in case this is cancelled.
+            if key in self._waiting:
+                message, _ = self._waiting.pop(key)
+                self._returned[key[0]] = self._returned.get(key[0], 0) + 1
+                await self._answer(message, Msg.Ack.Nak)
         while len(self._returned) > _MOST_RETURNED:
             # Other replicas have handled these.
             del self._returned[next(iter(self._returned))]
@@ -349,29 +360,14 @@ class ChangeLoop:
         with contextlib.suppress(ObjStoreError):
             await self._connection.publish(message.reply, answer, bucket=self._options.bucket)
 
-    async def _renew(self) -> None:
-        loop = asyncio.get_running_loop()
-        every = self._options.ack_seconds / 3
-        while True:
-            begun, due = self._begun, loop.time() + every
-            await asyncio.sleep(every)
-            late = loop.time() - due
-            if late > every and (self._working or self._begun != begun):
-                self._tell_late(late)
-            working = [one for one in self._working.values() if not one.is_acked]
-            waiting = [message for message, _ in self._waiting.values()]
-            for message in (*working, *waiting, *self._sharing.undecided):
-                await self._answer(message, Msg.Ack.Progress)
-
-    def _tell_late(self, seconds: float) -> None:
-        self._log(
-            logging.WARNING,
-            f"{self._title}: the event loop was blocked for {seconds:.1f} s while "
-            f"{self._handler} was running, so its change could not be renewed in time and may "
-            f"be handled twice (ack_wait is {self._options.ack_seconds:g} s). Long work "
-            "without awaiting belongs in a `def` handler, which FastStream runs in a thread, "
-            "or in `asyncio.to_thread`.",
-        )
+    def _held(self) -> Iterator[Msg]:
+        """What the server must not deliver again, because it is handled or waits here."""
+        for message in self._working.values():
+            if not message.is_acked:
+                yield message
+        for message, _ in self._waiting.values():
+            yield message
+        yield from self._sharing.undecided
 
     def _refreshed(self, info: dict[str, Any]) -> None:
         # The progress of all replicas together.
@@ -384,13 +380,13 @@ class _Position:
 
     As long as every delivery came to this process, its own record is exact. If other
     replicas share the consumer, it is not known here what they have not finished, so the
-    server's
-    acknowledgement floor is the safe choice: changes may arrive late or twice, but none is
-        lost.
+    server's acknowledgement floor is the safe choice: changes may arrive late or twice, but
+    none is lost.
     """
 
     def __init__(self) -> None:
         self.complete: bool = False
+        """Whether every delivery came to this process."""
         self._floor = 0
         self._last = 0
         self._consumer_sequence = 0

@@ -6,10 +6,9 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from faststream.exceptions import HandlerException
-from faststream.nats import NatsBroker, NatsRouter
 
 # The class itself: what `faststream.nats` gives is `Annotated`, and slow to call.
 from faststream.nats.message import NatsMessage
@@ -25,8 +24,9 @@ from faststream_objstore._faststream import (
     connection_of,
     publish_measured,
 )
-from faststream_objstore.backends.base import Backend, Server
+from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.jetstream import JetStreamServer
+from faststream_objstore.changes.attached import Attachment, Declaration
 from faststream_objstore.changes.delivery import (
     ChangeMessage,
     Delivery,
@@ -43,49 +43,16 @@ from faststream_objstore.exceptions import (
 )
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.observers.events import ChangeEvent
-from faststream_objstore.observers.notifying import Observers
 
 if TYPE_CHECKING:
     from faststream_objstore.changes.loop import ChangeLoop
     from faststream_objstore.changes.reader import ChangeReader
 
-__all__ = ("Attachment", "ChangeSubscriber", "Declaration")
+__all__ = ("ChangeSubscriber",)
 
 _numbers = itertools.count()
 # How much shorter a dead letter gets, at least, each time it does not fit.
 _LETTER_STEP = 256
-
-
-class Attachment(Protocol):
-    """The broker extension, as a bucket's subscribers need it."""
-
-    @property
-    def broker(self) -> NatsBroker | None:
-        """The broker."""
-
-    @property
-    def observers(self) -> Observers | None:
-        """The observers of changes, if any."""
-
-    async def server_of(self, bucket: str) -> Server:
-        """Where the bucket is, once it is bound."""
-
-    async def backend_of(self, bucket: str) -> Backend:
-        """The bucket's stream, once it is bound."""
-
-
-class Declaration(Protocol):
-    """The bucket, as its subscribers need it."""
-
-    attachment: Attachment | None
-
-    @property
-    def router(self) -> NatsRouter:
-        """Where its subscribers are registered."""
-
-    @property
-    def subscribers(self) -> "Sequence[ChangeSubscriber]":
-        """Its subscribers, in the order of their declaration."""
 
 
 class ChangeSubscriber(PlainSubscriber):

@@ -28,7 +28,7 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.expiry import Ttl
 
 if TYPE_CHECKING:
-    from faststream_objstore.changes.subscriber import Attachment
+    from faststream_objstore.changes.attached import Attachment
 
 __all__ = ("HEADER", "Claims", "Reference")
 
