@@ -6,11 +6,12 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from fsspec.asyn import _run_coros_in_chunks, sync
+from fsspec.asyn import _run_coros_in_chunks
 from fsspec.core import has_magic
 from fsspec.utils import other_paths
 
 from faststream_objstore.exceptions import ObjectAlreadyExists
+from faststream_objstore.filesystem.blocking import sync
 from faststream_objstore.filesystem.paths import ObjectPaths, file_errors
 
 __all__ = ("ChangeVerbs",)

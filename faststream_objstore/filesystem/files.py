@@ -7,12 +7,11 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import sync
-
 from faststream_objstore.filesystem.bases import (
     AbstractAsyncStreamedFile,
     AbstractBufferedFile,
 )
+from faststream_objstore.filesystem.blocking import sync
 from faststream_objstore.filesystem.paths import file_errors
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore, PutMode

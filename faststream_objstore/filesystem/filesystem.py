@@ -11,7 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 from nats.aio.client import Client
@@ -23,6 +22,7 @@ from faststream_objstore.exceptions import (
     InvalidOptionError,
     ObjectNotFoundError,
 )
+from faststream_objstore.filesystem.blocking import explain_timeouts, sync, sync_wrapper
 from faststream_objstore.filesystem.changes import ChangeVerbs
 from faststream_objstore.filesystem.files import AsyncObjectFile, ObjectFile, Upload
 from faststream_objstore.filesystem.listing import ListingVerbs
@@ -78,6 +78,7 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
     ) -> None:
         _require_known(options)
         super().__init__(**options)
+        explain_timeouts(self)
         self._is_bound = store is not None
         self._stores: Stores
         if store is not None:

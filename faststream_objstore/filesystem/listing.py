@@ -6,13 +6,12 @@ from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Any
 
-from fsspec.asyn import sync_wrapper
-
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     LinkIsABucketError,
     ObjectNotFoundError,
 )
+from faststream_objstore.filesystem.blocking import sync_wrapper
 from faststream_objstore.filesystem.paths import ObjectPaths, file_errors
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore

@@ -18,6 +18,7 @@ from faststream_objstore.exceptions import (
     ObjectAlreadyExists,
     ObjectNotFoundError,
     PermissionDeniedError,
+    StoreTimeoutError,
 )
 from faststream_objstore.filesystem.bases import AsyncFileSystem
 from faststream_objstore.filesystem.stores import Stores
@@ -74,6 +75,9 @@ class ObjectPaths(AsyncFileSystem):
                 yield await self._stores.open(validate_bucket_name(bucket)), name
             except BucketNotFoundError:
                 self._stores.forget(bucket)
+                raise
+            except StoreTimeoutError as error:
+                error.name = error.name or name
                 raise
 
     @staticmethod

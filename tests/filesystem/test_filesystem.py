@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import nats
 import pytest
+from fsspec.exceptions import FSTimeoutError
 from nats.aio.client import Client
 
 from faststream_objstore.exceptions import (
@@ -27,6 +28,7 @@ from faststream_objstore.filesystem.files import WRITE_BLOCK
 from faststream_objstore.models import Mirror, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
+from tests.backends.proxy import between
 from tests.store.support import MIB, layout, pattern_bytes, soon
 
 FS = ObjectStoreFileSystem
@@ -78,6 +80,33 @@ def test_objects_are_files_and_what_their_names_share_is_a_folder(fs: FS, bucket
     assert (info["type"], info["size"]) == ("file", 3)
     assert info["digest"].startswith("SHA-256=")
     assert fs.modified(f"{bucket}/a/1") == info["mtime"]
+
+
+async def test_what_times_out_is_named_with_the_timeout(
+    nats_server: NatsServer, bucket: str
+) -> None:
+    async with between(nats_server) as proxy:
+        fs = FS(proxy.url, timeout=0.5, skip_instance_cache=True)
+        path = f"{bucket}/a/1"
+        await asyncio.to_thread(fs.pipe, path, b"content")
+        file = await asyncio.to_thread(fs.open, path, "rb")
+        proxy.stall()
+        calls = {
+            "cat": (lambda: fs.cat(path), "a/1"),
+            "pipe": (lambda: fs.pipe(path, b"new"), "a/1"),
+            "read": (file.read, "a/1"),
+            "mv": (lambda: fs.mv(path, f"{bucket}/b"), "a/1"),
+            "modified": (lambda: fs.modified(path), "a/1"),
+            "walk": (lambda: list(fs.walk(f"{bucket}/a", on_error="raise")), "a"),
+        }
+        for how, (call, name) in calls.items():
+            with pytest.raises(FSTimeoutError) as caught:
+                await asyncio.to_thread(call)
+            message = str(caught.value)
+            assert f"'{bucket}/{name}'" in message, how
+            assert "within 0.5 s" in message, how
+        proxy.go_on()
+        await asyncio.to_thread(fs.close)
 
 
 def test_what_is_not_there_is_said_as_of_files(fs: FS, bucket: str) -> None:
