@@ -370,11 +370,13 @@ class Attached(BucketOwner):
             NotConnectedError: If the broker has been stopped, or if there is no broker.
         """
         broker = self._attached_broker()
-        if connection_of(broker) is None:
+        connection = connection_of(broker)
+        if connection is None:
             if self._was_connected:
                 raise self._not_connected()
             await broker.connect()
-        binding = self._binding_of(connection_of(broker))
+            connection = connection_of(broker)
+        binding = self._binding_of(connection)
         if binding is None or (bucket in self._declared and bucket not in binding.backends):
             async with BrokerHook.of(broker).lock:
                 await self.on_connect()

@@ -41,10 +41,12 @@ def origin_on(broker_now: Callable[[], NatsBroker | None]) -> Origin:
 def _trace_headers(broker: NatsBroker) -> dict[str, str]:
     # Never imported here: whoever traces has done it, and nobody else has to install it.
     telemetry = sys.modules.get("faststream.opentelemetry")
+    if telemetry is None:
+        return {}
     trace = sys.modules.get("opentelemetry.trace")
     # What FastStream's middleware reads, whatever propagators are configured globally.
     propagation = sys.modules.get("opentelemetry.trace.propagation.tracecontext")
-    if telemetry is None or trace is None or propagation is None:
+    if trace is None or propagation is None:
         return {}
     if not any(isinstance(one, telemetry.TelemetryMiddleware) for one in broker.middlewares):
         return {}

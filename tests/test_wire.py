@@ -230,6 +230,43 @@ def test_a_lone_surrogate_is_written_escaped() -> None:
     assert b'"description":"\\u00e4\\ud800"' in wire.metadata_json(info)
 
 
+# What JSON escapes, what it does not, and what has no UTF-8 form.
+_TRICKY = st.text(st.sampled_from('a"\\/\n\x00\x1f\x7fä\u2028\ud800\U0001f600'), min_size=1)
+
+
+@given(name=_TRICKY, nuid=_TRICKY, size=st.integers(0, 2**60), chunk_size=st.integers(1))
+def test_the_json_of_what_every_put_writes_is_that_of_an_encoder(
+    name: str, nuid: str, size: int, chunk_size: int
+) -> None:
+    body = {
+        "options": {"max_chunk_size": chunk_size},
+        "name": name,
+        "bucket": "photos",
+        "nuid": nuid,
+        "size": size,
+        "chunks": 1,
+        "mtime": "0001-01-01T00:00:00Z",
+        "digest": HELLO,
+    }
+    text = name + nuid
+    escaped = any("\ud800" <= one <= "\udfff" for one in text)
+
+    info = ObjectInfo(
+        name=name,
+        bucket="photos",
+        nuid=nuid,
+        size=size,
+        chunks=1,
+        digest=HELLO,
+        options=ObjectMetaOptions(max_chunk_size=chunk_size),
+    )
+
+    assert (
+        wire.metadata_json(info)
+        == json.dumps(body, ensure_ascii=escaped, separators=(",", ":")).encode()
+    )
+
+
 # --- reading
 
 

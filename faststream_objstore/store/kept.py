@@ -45,6 +45,9 @@ class Plan(NamedTuple):
     stays: bool = False
 
 
+_NOTHING = Plan(None)
+
+
 async def plan(
     backend: Backend,
     entry: Entry,
@@ -68,7 +71,7 @@ async def plan(
         or wire.has_replaced(entry.raw)
         or (moved is not None and wire.has_replaced(moved.raw))
     ):
-        return Plan(raw, stays=stays)
+        return _NOTHING if raw is None and not stays else Plan(raw, stays=stays)
     noted = _noted(entry)
     if moved is not None:
         known = {one.nuid for one in noted}

@@ -5,7 +5,7 @@ again, through the stream's leader, and decides again; a writer that replaces a 
 that version's chunks, and only after its own write is acknowledged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -287,8 +287,8 @@ async def write(
     info, data = encoded(backend, info, raw)
     (ttl,) = await expiry.seconds_left(backend, (raw,)) if wire.has_expiry(raw) else (0,)
 
-    async def send() -> StoredMessage:
-        return await backend.publish_metadata(
+    def send() -> Awaitable[StoredMessage]:
+        return backend.publish_metadata(
             subject, data, expected_sequence=replaces, ttl=ttl, marker=info.deleted
         )
 
@@ -346,7 +346,8 @@ def encoded(
         # Other clients may fill a message to the last byte, and a marker is longer.
         info = replace(info, description=None, headers=None, metadata=None)
         data = wire.metadata_json(info)
-    _require_size(backend, info, len(data), more=more)
+    if len(data) > limit:
+        _require_size(backend, info, len(data), more=more)
     return info, data
 
 

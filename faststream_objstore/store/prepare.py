@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple, TypedDict
 
-from typing_extensions import Unpack
-
 from ..backends.base import Backend
 from ..exceptions import InvalidLinkError, InvalidOptionError
 from ..models import DEFAULT_CHUNK_SIZE, ObjectInfo, new_info
@@ -77,13 +75,26 @@ class Prepared(NamedTuple):
         return size
 
 
-def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]) -> Prepared:
+def prepare(
+    bucket: str,
+    name: str,
+    data: PutData,
+    *,
+    meta: AnyMeta | None = None,
+    description: str | None = None,
+    filename: str | None = None,
+    headers: Headers | None = None,
+    metadata: Mapping[str, str] | None = None,
+    chunk_size: int | None = None,
+    mode: PutMode = "overwrite",
+    progress: Progress | None = None,
+    ttl: Ttl = None,
+) -> Prepared:
     """Check the arguments of `put`; see `ObjectStore.put`.
 
     Raises:
         InvalidOptionError, InvalidLinkError, UnsupportedDataError: If one is invalid.
     """
-    meta = options.get("meta")
     if not name and meta is not None and meta.name:
         name = meta.name
     given = NOTHING_GIVEN if meta is None else Given.of(meta)
@@ -94,8 +105,6 @@ def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]
             "link (ADR-20); use add_link()."
         )
         raise InvalidLinkError(msg, bucket=bucket, name=name)
-    description, headers = options.get("description"), options.get("headers")
-    metadata, filename = options.get("metadata"), options.get("filename")
     texts = metadata if metadata is not None else given.metadata or {}
     if filename is not None and isinstance(texts, Mapping):
         texts = {**texts, FILENAME_KEY: filename}
@@ -108,10 +117,9 @@ def prepare(bucket: str, name: str, data: PutData, **options: Unpack[PutOptions]
     else:
         said = checked(bucket, name, description=description, headers=headers, texts=texts)
         info = new_info(name, bucket, "", 0, 0, None, False, *said)
-    size = options.get("chunk_size")
-    if size is None and stored is not None:
-        size = stored.max_chunk_size
-    condition = put_condition(bucket, name, options.get("mode", "overwrite"))
+    if chunk_size is None and stored is not None:
+        chunk_size = stored.max_chunk_size
+    condition = put_condition(bucket, name, mode)
     source = Source.of(data, bucket, name)
-    ttl = life_of(bucket, name, options.get("ttl"))
-    return Prepared(info, source, condition, size, options.get("progress"), ttl)
+    life = life_of(bucket, name, ttl)
+    return Prepared(info, source, condition, chunk_size, progress, life)

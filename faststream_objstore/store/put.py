@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -31,6 +31,9 @@ from .modes import Condition, Decision
 from .sources import Source
 
 __all__ = ("Novelty", "Progress", "Sending", "put_object", "report")
+
+Sent: TypeAlias = tuple[ObjectInfo, ChunkUpload, metadata.Entry]
+"""The new version, its chunks, and what it replaces."""
 
 Progress: TypeAlias = Callable[[int, "int | None"], "Awaitable[None] | None"]
 """Called with the bytes done and the total bytes (`None` if unknown)."""
@@ -149,25 +152,21 @@ class Sending:
         self._chunk_ttl = expiry.chunk_seconds(life)
         self.began: float = 0.0
 
-    async def done(
-        self, before: metadata.Entry | None
-    ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
+    def done(self, before: metadata.Entry | None) -> Coroutine[Any, Any, Sent]:
         """Store them; again with another nuid if the connection or leader was lost meanwhile.
 
         Args:
             before: What the version replaces; looked up if not given.
         """
-        if self._source.buffer is not None:
-            return await self._sent(before)
+        return self._sent(before) if self._source.buffer is not None else self._read(before)
+
+    async def _read(self, before: metadata.Entry | None) -> Sent:
         try:
             return await self._sent(before)
         finally:
             await self._source.close()
 
-    async def _sent(
-        self, before: metadata.Entry | None
-    ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
-        loop = asyncio.get_running_loop()
+    async def _sent(self, before: metadata.Entry | None) -> Sent:
         until: float | None = None
         while True:
             try:
@@ -180,6 +179,7 @@ class Sending:
                     raise
                 if not self._source.repeatable:
                     raise
+                loop = asyncio.get_running_loop()
                 if until is None:
                     # If the server was unreachable from the start, a second attempt is
                     # pointless.
@@ -191,9 +191,7 @@ class Sending:
                 # A server that has just started needs a moment to recover its streams.
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _once(
-        self, before: metadata.Entry | None
-    ) -> tuple[ObjectInfo, ChunkUpload, metadata.Entry]:
+    async def _once(self, before: metadata.Entry | None) -> Sent:
         backend, info = self._backend, self._info
         nuid = metadata.new_nuid()
         subject = wire.chunk_subject(backend.bucket, nuid)
@@ -202,17 +200,27 @@ class Sending:
         self.began = loop.time()
         try:
             view = self._source.buffer
-            send = self._pieces(upload) if view is None else self._buffer(upload, view)
-            size, chunks, sha256 = await send
+            if view is None:
+                size, chunks, sha256 = await self._pieces(upload)
+            elif (
+                0 < view.nbytes <= INLINE
+                and view.nbytes <= self._chunk_size
+                and self._progress is None
+            ):
+                await upload.write(view)
+                size, chunks, sha256 = view.nbytes, 1, hashlib.sha256(view).digest()
+            else:
+                size, chunks, sha256 = await self._buffer(upload, view)
             if before is None:
                 # Only needed now, and requested while the last chunks are still being stored.
                 before = await metadata.find(backend, self._subject)
             await upload.finish()
             # If none can have expired, a count proves nothing: a leader that has just been
             # elected may know of fewer messages than were acknowledged before.
-            lived = loop.time() - self.began + _COARSE_SECONDS
-            if chunks and 0 < backend.max_age <= lived * 1e9:
-                await self._require_unexpired(subject, chunks)
+            if chunks and backend.max_age:
+                lived = loop.time() - self.began + _COARSE_SECONDS
+                if backend.max_age <= lived * 1e9:
+                    await self._require_unexpired(subject, chunks)
         except BaseException as error:
             await upload.abort()
             if isinstance(error, UnsupportedDataError) and error.bucket is None:
@@ -248,9 +256,6 @@ class Sending:
 
     async def _buffer(self, upload: ChunkUpload, view: memoryview) -> tuple[int, int, bytes]:
         size, step = view.nbytes, self._chunk_size
-        if 0 < size <= min(step, INLINE) and self._progress is None:
-            await upload.write(view)
-            return size, 1, hashlib.sha256(view).digest()
         digest = BufferDigest(view)
         try:
             for start in range(0, size, step):
@@ -350,8 +355,9 @@ class _Commit:
             if not self._unknown:
                 await self._upload.abort()
             raise
-        if self._plan is not None:
-            await kept.settle(self._backend, self._before, self._plan, by=written[0].revision)
+        plan = self._plan
+        if plan is not None and (plan.due or self._before.info is not None):
+            await kept.settle(self._backend, self._before, plan, by=written[0].revision)
         return written
 
     async def _write(self, *, again: bool) -> tuple[ObjectInfo, StoredMessage]:
@@ -365,10 +371,12 @@ class _Commit:
                 # Only once for each replaced version: when written again, it must say the
                 # same.
                 plan = await kept.plan(backend, self._before, self._amends)
-                age = asyncio.get_running_loop().time() - self._began
-                expiry.require_in_time(backend, version.name, self._life, age)
-                raw = expiry.with_life(lifetime.aged(backend, plan.raw, age), self._life)
-                self._plan = plan if raw is plan.raw else plan._replace(raw=raw)
+                if self._life is not None or backend.max_age:
+                    age = asyncio.get_running_loop().time() - self._began
+                    expiry.require_in_time(backend, version.name, self._life, age)
+                    raw = lifetime.aged(backend, plan.raw, age)
+                    plan = plan._replace(raw=expiry.with_life(raw, self._life))
+                self._plan = plan
             self._unknown = True
             try:
                 return await metadata.write(

@@ -65,13 +65,13 @@ def metadata_json(info: ObjectInfo, raw: Mapping[str, Any] | None = None) -> byt
         raw: The JSON of the version that it amends: keys that this package does not know
             are kept, including those in the options.
     """
-    body = _body(info) if raw is None else _amended(info, raw)
+    plain = _plain_json(info) if raw is None else None
     try:
-        return _encoded_json(body).encode()
+        return (plain or _encoded_json(_amended(info, raw))).encode()
     except UnicodeEncodeError:
         # A lone surrogate has no UTF-8 form, but JSON can escape it. It may come from another
         # client, and must not prevent the object from being renamed or deleted.
-        return json.dumps(body, separators=(",", ":")).encode()
+        return json.dumps(_amended(info, raw), separators=(",", ":")).encode()
 
 
 def _encoder_of(encoder: json.JSONEncoder) -> Callable[[Any], str]:
@@ -94,6 +94,33 @@ def _encoder_of(encoder: json.JSONEncoder) -> Callable[[Any], str]:
 
 
 _encoded_json = _encoder_of(_ENCODER)
+_quoted = json.encoder.encode_basestring
+
+
+def _plain_json(info: ObjectInfo) -> str | None:
+    """The JSON of an object that has only what every put gives it; `None` for any other.
+
+    Most objects are like this, and to fill in a text takes a fifth of the time of `_body` and
+    the encoder.
+    """
+    options = info.options
+    if (
+        info.description
+        or info.headers
+        or info.metadata
+        or info.deleted
+        or not info.digest
+        or options is None
+        or options.link is not None
+        or not options.max_chunk_size
+    ):
+        return None
+    return (
+        f'{{"options":{{"max_chunk_size":{options.max_chunk_size}}},'
+        f'"name":{_quoted(info.name)},"bucket":"{info.bucket}","nuid":{_quoted(info.nuid)},'
+        f'"size":{info.size},"chunks":{info.chunks},"mtime":"{_NO_MTIME}",'
+        f'"digest":{_quoted(info.digest)}}}'
+    )
 
 
 def _body(info: ObjectInfo) -> dict[str, Any]:
@@ -127,9 +154,11 @@ def _body(info: ObjectInfo) -> dict[str, Any]:
     return body
 
 
-def _amended(info: ObjectInfo, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _amended(info: ObjectInfo, raw: Mapping[str, Any] | None) -> dict[str, Any]:
     """Merge `info` with the keys of `raw` that this package does not know."""
     said = _body(info)
+    if raw is None:
+        return said
     options, ours = raw.get("options"), said.pop("options", {})
     if isinstance(options, dict):
         ours = {k: v for k, v in options.items() if k in ours or k not in _OPTIONS} | ours

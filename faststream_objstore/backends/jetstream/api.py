@@ -276,7 +276,8 @@ class JetStreamAPI:
     @property
     def connection(self) -> Connection:
         """The connection for the next step."""
-        return self.connection_for(1)
+        lane = None if self._lanes is None else self._lanes.step()
+        return self.ordinary if lane is None else lane
 
     def connection_for(self, messages: int) -> Connection:
         """The connection for a step that is answered with so many messages."""
@@ -355,8 +356,7 @@ class JetStreamAPI:
     @staticmethod
     def read(reply: Msg, bucket: str | None, subject: str) -> dict[str, Any]:
         """The JSON of an answer; raises as `call` does."""
-        status = status_of(reply)
-        if status == "503":
+        if not reply.data and status_of(reply) == "503":
             raise _not_enabled(bucket, "no responders")
         try:
             answer: dict[str, Any] = load_json(reply.data)

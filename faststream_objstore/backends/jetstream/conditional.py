@@ -1,7 +1,7 @@
 """One metadata message in place of another, by compare-and-set."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from faststream_objstore.backends.base import MetadataWrite, StoredMessage, WrongRevision
@@ -29,7 +29,7 @@ __all__ = ("publish_metadata",)
 _BUSY_SECONDS = 0.005
 
 
-async def publish_metadata(
+def publish_metadata(
     api: JetStreamAPI,
     bucket: str,
     write: MetadataWrite,
@@ -38,7 +38,7 @@ async def publish_metadata(
     timeout: float,
     newest: Newest | None,
     now: Callable[[], int],
-) -> StoredMessage:
+) -> Coroutine[Any, Any, StoredMessage]:
     """Replace the messages of a subject; see `Backend.publish_metadata`.
 
     Args:
@@ -52,21 +52,11 @@ async def publish_metadata(
     """
     headers = headers_of(write, marks=marks)
     publication = _Publication(api, bucket, write, headers, timeout, now)
-    if newest is None:
-        return await publication.sent()
-    publication.late = LateReplies()
-    try:
-        return await publication.confirmed(newest)
-    finally:
-        publication.late.close()
+    return publication.sent() if newest is None else publication.confirmed(newest)
 
 
 class _Publication:
-    """A message that may take several attempts.
-
-    Attributes:
-        late: Takes the answers after the first one.
-    """
+    """A message that may take several attempts."""
 
     def __init__(
         self,
@@ -84,12 +74,18 @@ class _Publication:
         self._timeout = timeout
         self._now = now
         self._pauses: Pauses | None = None
-        self.late: LateReplies | None = None
+        # Takes the answers after the first one.
+        self._late: LateReplies | None = None
 
     async def confirmed(self, newest: Newest) -> StoredMessage:
         """As `sent`, but a refusal counts only if it is final; see `deposed`."""
-        late = self.late
-        assert late is not None  # noqa: S101 - for the type checker
+        self._late = late = LateReplies()
+        try:
+            return await self._confirmed(newest, late)
+        finally:
+            late.close()
+
+    async def _confirmed(self, newest: Newest, late: LateReplies) -> StoredMessage:
         busy: Pauses | None = None
         full = False
         while True:
@@ -98,7 +94,7 @@ class _Publication:
                 return await self.sent()
             except WrongRevision as error:
                 refused = error
-                if await self._is_final(newest) and late.acknowledgement is None:
+                if await self._is_final(newest, late) and late.acknowledgement is None:
                     raise
                 busy = busy or Pauses(self._timeout, first=_BUSY_SECONDS)
                 again = await busy.another()
@@ -117,14 +113,13 @@ class _Publication:
             # An earlier attempt may be stored, although a server that was behind refused it.
             raise self._unknown(refused) from refused
 
-    async def _is_final(self, newest: Newest) -> bool:
+    async def _is_final(self, newest: Newest, late: LateReplies) -> bool:
         try:
             return await is_final(
                 self._api, self._bucket, self._write, newest, timeout=self._timeout
             )
         except ObjStoreError as error:
-            late = self.late
-            if late is not None and late.acknowledgement is not None:
+            if late.acknowledgement is not None:
                 return False
             raise self._unknown(error) from error
 
@@ -141,10 +136,10 @@ class _Publication:
                 headers=self._headers,
                 # The store has to find out whether the first attempt arrived.
                 resend=False,
-                late=self.late,
+                late=self._late,
             )
             try:
-                if status_of(reply) == "503":
+                if not reply.data and status_of(reply) == "503":
                     timeout = self._timeout if pauses is None else pauses.left
                     raise await self._api.why_no_responders(self._bucket, timeout=timeout)
                 return self._stored(self._read(reply))

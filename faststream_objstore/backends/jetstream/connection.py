@@ -347,13 +347,15 @@ class Connection(ConnectionErrors, BegunRequests):
             StoreTimeoutError: If no reply arrives in time.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        now = loop.time()
+        deadline = now + timeout
         waiting = self._waiting
         patience = REPEAT_SECONDS if repeat else timeout
         token = ""
         try:
             if self._subscription is None:
                 await self.open_replies(bucket=bucket)
+                now = loop.time()
             while True:
                 future: Reply = loop.create_future()
                 # The first reply counts, whichever of the repeated requests it answers.
@@ -364,15 +366,13 @@ class Connection(ConnectionErrors, BegunRequests):
                     late.ends.append(partial(self._routes.pop, token, None))
                 generation = self.generation
                 try:
-                    await self.publish(
-                        subject,
-                        payload,
-                        reply=self._inbox + token,
-                        headers=headers,
-                        bucket=bucket,
-                    )
-                    asked_until = min(deadline, loop.time() + patience) if repeat else deadline
-                    waiting.add(future, asked_until, generation)
+                    reply = self._inbox + token
+                    if not self.publish_now(subject, payload, reply, headers, bucket):
+                        await self.publish(
+                            subject, payload, reply=reply, headers=headers, bucket=bucket
+                        )
+                        now = loop.time()
+                    waiting.add(future, min(deadline, now + patience), generation)
                     message = await future
                 finally:
                     self._replies.pop(token, None)
@@ -381,10 +381,11 @@ class Connection(ConnectionErrors, BegunRequests):
                     if isinstance(message, PermissionDeniedError):
                         raise message
                     return message
-                if repeat and loop.time() < deadline:
+                now = loop.time()
+                if repeat and now < deadline:
                     patience *= 2
                     continue
-                if self.reconnects == generation or loop.time() >= deadline:
+                if self.reconnects == generation or now >= deadline:
                     raise self.timed_out(f"no answer to {subject!r}", timeout, bucket)
                 if not resend:
                     raise self.lost("the answer to a message", bucket)
@@ -435,8 +436,15 @@ class Connection(ConnectionErrors, BegunRequests):
         except REFUSALS as error:
             raise self._refused(error, bucket) from error
 
-    def publish_now(self, subject: str, payload: bytes) -> bool:  # noqa: ARG002 - for a lane
-        """Publish a small message if that needs no waiting; returns whether it did."""
+    def publish_now(
+        self,
+        subject: str,  # noqa: ARG002 - for a lane
+        payload: bytes | bytearray | memoryview,  # noqa: ARG002
+        reply: str = "",  # noqa: ARG002
+        headers: dict[str, str] | None = None,  # noqa: ARG002
+        bucket: str | None = None,  # noqa: ARG002
+    ) -> bool:
+        """Publish as `publish` does if that needs no waiting; returns whether it did."""
         return False
 
     def _size_of(

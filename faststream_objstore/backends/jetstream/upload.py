@@ -77,7 +77,7 @@ class JetStreamUpload:
         self._generation = 0
         self._window_bytes = LEAST_BYTES
         self._window = LEAST_BYTES // _CHUNK_BYTES
-        self._largest = 0
+        self._largest = _CHUNK_BYTES
         # When the first chunk was sent, until the first acknowledgement.
         self._began: float | None = None
         self._sent = 0
@@ -92,9 +92,11 @@ class JetStreamUpload:
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Send a chunk; wait while too many are unacknowledged."""
+        size = len(chunk)
         if self._reply is None:
-            if self._api.opens_lane(self._size or 0):
-                await self._api.open_lane(size=self._size or 0)
+            expected = self._size or 0
+            if expected > size and self._api.opens_lane(expected):
+                await self._api.open_lane(size=expected)
             connection = self._connection = self._api.connection
             if not connection.has_replies:
                 await connection.open_replies(bucket=self._bucket)
@@ -102,31 +104,32 @@ class JetStreamUpload:
                 self._receive, watched=(self._subject, self._bucket, self._denied)
             )
             self._generation = connection.generation
-        self._require_connection()
-        if not self._connection.client.is_connected:
+        connection = self._connection
+        if not connection.client.is_connected:
+            self._require_connection()
             # nats-py would keep only 2 MiB of what is published now.
             await self._until_connected()
-        if self._failed:
+        elif self._sent:
+            self._require_connection()
+        if self._unheard or self._failure is not None:
             await self._raise()
-        size = len(chunk)
         if size > self._largest:
             self._largest = size
             self._fit_window()
         if self._sent - self._answered >= self._window:
             # Half a window at a time: fewer wake-ups, and larger writes to the socket.
             await self._wait_until(self._window // 2)
-        if not self._sent:
+        if not self._sent and size != self._size:
+            # More will follow, which depends on the round trip.
             self._began = asyncio.get_running_loop().time()
         # Counted first, because a cancelled publish may still be in progress.
         self._sent += 1
+        subject, reply, headers = self._subject, self._reply, self._headers
         try:
-            await self._connection.publish(
-                self._subject,
-                chunk,
-                reply=self._reply,
-                headers=self._headers,
-                bucket=self._bucket,
-            )
+            if not connection.publish_now(subject, chunk, reply, headers, self._bucket):
+                await connection.publish(
+                    subject, chunk, reply=reply, headers=headers, bucket=self._bucket
+                )
         except ObjStoreError:
             self._sent -= 1
             raise
@@ -201,11 +204,11 @@ class JetStreamUpload:
 
     async def _wait_until(self, unanswered: int) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = now = loop.time()
         while not self._failed and self._sent - self._answered > unanswered:
             self._require_connection()
             deadline = max(began, self._heard) + self._timeout
-            if deadline <= loop.time():
+            if deadline <= now:
                 waiting = self._sent - self._answered
                 chunks = "chunk was" if waiting == 1 else "chunks were"
                 what = f"{waiting} {chunks} not acknowledged"
@@ -213,6 +216,7 @@ class JetStreamUpload:
             self._goal = unanswered
             self._room = loop.create_future()
             await self._connection.answer(self._room, deadline, self._generation)
+            now = loop.time()
         if self._failed:
             await self._raise()
 
@@ -248,7 +252,8 @@ class JetStreamUpload:
             if b'"error"' not in message.data:
                 self._acknowledged.add(bytes(message.data))
         self._answered += 1
-        self._heard = asyncio.get_running_loop().time()
+        if self._began is not None or self._answered < self._sent:
+            self._heard = asyncio.get_running_loop().time()
         if self._began is not None:
             self._window_bytes = self._connection.window(self._heard - self._began)
             self._began = None
@@ -259,8 +264,7 @@ class JetStreamUpload:
         self._make_room()
 
     def _fit_window(self) -> None:
-        size = max(self._largest, _CHUNK_BYTES)
-        self._window = max(1, self._window_bytes // size)
+        self._window = max(1, self._window_bytes // self._largest)
 
     def _denied(self, error: PermissionDeniedError) -> None:
         # One for each chunk, instead of its acknowledgement.

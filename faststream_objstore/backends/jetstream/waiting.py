@@ -1,6 +1,7 @@
 """Waiting for answers: with a deadline, and only as long as they can still arrive."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -86,6 +87,7 @@ class Waiting:
         # Until when, and for an answer of which connection.
         self._waiting: dict[asyncio.Future[Any], tuple[float, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
 
     async def answer(
         self, future: "asyncio.Future[_T]", deadline: float, generation: int
@@ -106,7 +108,7 @@ class Waiting:
     def add(self, future: "asyncio.Future[Any]", deadline: float, generation: int) -> None:
         """Resolve a future with `None` as `answer` does, until `remove`."""
         self._waiting[future] = (deadline, generation)
-        if self._timer is None or deadline < self._timer.when():
+        if deadline < self._looks_at:
             self._look_by(deadline)
 
     def remove(self, future: "asyncio.Future[Any]") -> None:
@@ -117,8 +119,8 @@ class Waiting:
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        when = min(deadline, loop.time() + _LOOK_SECONDS)
-        self._timer = loop.call_at(when, self.look)
+        self._looks_at = min(deadline, loop.time() + _LOOK_SECONDS)
+        self._timer = loop.call_at(self._looks_at, self.look)
 
     def __len__(self) -> int:
         """The number of waiting requests."""
@@ -128,7 +130,7 @@ class Waiting:
         """Wake the requests whose answers can no longer arrive."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._looks_at = None, math.inf
         now = asyncio.get_running_loop().time()
         reconnects, closed = self._client.stats["reconnects"], self._client.is_closed
         soonest = None

@@ -69,16 +69,10 @@ class LaneConnection(Connection):
         bucket: str | None = None,
     ) -> None:
         """Publish; see `Connection`."""
-        if self._protocol.paused is not None:
+        if not self.publish_now(subject, payload, reply, headers, bucket):
             await super().publish(
                 subject, payload, reply=reply, headers=headers, bucket=bucket
             )
-            return
-        self._size_of(payload, headers, bucket)
-        try:
-            self.lane.send(subject, payload, reply, headers)
-        except nats.errors.ConnectionClosedError as error:
-            raise self._refused(error, bucket) from error
 
     def _publish_with_next(
         self,
@@ -96,13 +90,21 @@ class LaneConnection(Connection):
         protocol = cast("Lane", client)._protocol  # noqa: SLF001
         return lambda: int(protocol.is_lost)
 
-    def publish_now(self, subject: str, payload: bytes) -> bool:
-        """Publish a small message if that needs no waiting; returns whether it did."""
-        if self._protocol.paused is not None or self._protocol.is_lost:
+    def publish_now(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview,
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+        bucket: str | None = None,
+    ) -> bool:
+        """Publish if that needs no waiting; see `Connection`."""
+        protocol = self._protocol
+        if protocol.paused is not None or protocol.is_lost:
             return False
-        self._protocol.write(
-            b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload)
-        )
+        if headers or len(payload) > self.lane.max_payload:
+            self._size_of(payload, headers, bucket)
+        self.lane.send(subject, payload, reply, headers)
         return True
 
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
