@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from os import PathLike
@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from ..backends.base import TOGETHER
 from ..exceptions import (
+    BucketNotFoundError,
+    InvalidLinkError,
     InvalidObjectNameError,
     InvalidOptionError,
+    LinkIsABucketError,
     ObjectChangedError,
+    ObjectNotFoundError,
     ObjStoreError,
     UnsupportedDataError,
 )
@@ -160,7 +164,8 @@ class DirVerbs(StoreHandle):
     ) -> BulkResult:
         """Make the objects below a prefix match the files below a folder.
 
-        A file is sent if its object does not exist, or has another size or SHA-256.
+        A file is sent if its object does not exist, or has another size or SHA-256. A link
+        stays as long as its target has the content of the file, and will not be deleted.
 
         Args:
             path: The folder. Symbolic links that lead out of it are not followed.
@@ -183,10 +188,11 @@ class DirVerbs(StoreHandle):
         run = BulkRun(self, concurrency, progress)
         found = await asyncio.to_thread(paths.walk, root)
         listed = {info.name: info for info in await self._store.list(prefix=prefix)}
-        await self._put_all(run, found, prefix, listed=listed)
-        if delete and not run.result.failed:
-            kept = {prefix + file.name for file in found}
-            extra = [info for name, info in listed.items() if name not in kept]
+        kept = {prefix + file.name for file in found}
+        extra = [info for name, info in listed.items() if name not in kept] if delete else []
+        gone = {info.name for info in extra}
+        await self._put_all(run, found, prefix, listed=listed, gone=gone)
+        if not run.result.failed:
             await run.each(extra, deleting(self._store, run), key=lambda info: info.name)
         return run.end("synchronised")
 
@@ -198,8 +204,18 @@ class DirVerbs(StoreHandle):
         *,
         ttl: timedelta | float | None = None,
         listed: Mapping[str, ObjectInfo] | None = None,
+        gone: Collection[str] = (),
     ) -> None:
-        """Put files; of those that are listed, the ones that differ."""
+        """Put files; of those that are listed, the ones that differ.
+
+        Args:
+            run: The call.
+            found: The files.
+            prefix: What the names begin with.
+            ttl: How long each object lives.
+            listed: The objects that are there, by name.
+            gone: The names of those that will be deleted.
+        """
         listed = listed or {}
 
         async def put(file: paths.Found, data: bytes | OSError | None) -> None:
@@ -212,7 +228,7 @@ class DirVerbs(StoreHandle):
                 raise UnsupportedDataError(msg, bucket=self._bucket, name=name)
             if isinstance(data, OSError):
                 raise data
-            if listed and await _is_same(file, data, listed.get(name)):
+            if listed and await self._is_same(file, data, listed.get(name), gone):
                 run.result.unchanged.append(name)
                 return
             if data is None:
@@ -222,18 +238,56 @@ class DirVerbs(StoreHandle):
             run.did(info.name, info.size)
 
         run.expect(len(found))
-        small = [file for file in found if file.size <= _SMALL]
-        large = [file for file in found if file.size > _SMALL]
+        links = {name for name, info in listed.items() if info.is_link()}
+        small: list[paths.Found] = []
+        large: list[paths.Found] = []
+        linked: list[paths.Found] = []
+        for file in found:
+            if links and prefix + file.name in links:
+                linked.append(file)
+            else:
+                (small if file.size <= _SMALL else large).append(file)
         async with ReadAhead(small, Hops()) as ahead:
             await run.taking(
                 ahead.next, lambda read: put(*read), key=lambda read: prefix + read[0].name
             )
-        await run.each(
-            large,
-            lambda file: put(file, None),
-            key=lambda file: prefix + file.name,
-            most=_LARGE_ONES,
-        )
+        # Links come last: their targets may be among the other files.
+        for files in (large, linked):
+            await run.each(
+                files,
+                lambda file: put(file, None),
+                key=lambda file: prefix + file.name,
+                most=_LARGE_ONES,
+            )
+
+    async def _is_same(
+        self,
+        file: paths.Found,
+        data: bytes | None,
+        info: ObjectInfo | None,
+        gone: Collection[str],
+    ) -> bool:
+        """Whether an object has the content of a file."""
+        if info is not None and info.is_link():
+            try:
+                info = await self._store.resolve(info.name)
+            except (
+                BucketNotFoundError,
+                InvalidLinkError,
+                LinkIsABucketError,
+                ObjectNotFoundError,
+            ):
+                return False
+            if info.bucket == self._bucket and info.name in gone:
+                return False
+        if info is None or info.sha256 is None:
+            return False
+        if data is not None:
+            return info.size == len(data) and hashlib.sha256(data).digest() == info.sha256
+        if info.size != file.size:
+            return False
+        # Beside the others, not in their way.
+        return await asyncio.to_thread(_sha256, Path(file.path)) == info.sha256
 
     def _require_folder(self, prefix: str) -> None:
         if not isinstance(prefix, str) or (prefix and not prefix.endswith("/")):
@@ -316,17 +370,6 @@ class _Saving:
         except ObjectChangedError:
             got = await self._store.get_file(info.name, path)
         self._run.did(info.name, got.size)
-
-
-async def _is_same(file: paths.Found, data: bytes | None, info: ObjectInfo | None) -> bool:
-    if info is None or info.is_link() or info.sha256 is None:
-        return False
-    if data is not None:
-        return info.size == len(data) and hashlib.sha256(data).digest() == info.sha256
-    if info.size != file.size:
-        return False
-    # Beside the others, not in their way.
-    return await asyncio.to_thread(_sha256, Path(file.path)) == info.sha256
 
 
 def _sha256(path: Path) -> bytes:

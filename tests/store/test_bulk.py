@@ -427,6 +427,60 @@ async def test_sync_sends_what_differs_and_nothing_else(backend: Backend, tree: 
     assert spy.calls
 
 
+async def test_sync_of_a_folder_that_was_fetched_leaves_its_links(
+    backend: Backend, other_store: ObjectStore, tree: Path, tmp_path: Path
+) -> None:
+    store, spy = spied(backend)
+    await store.put_dir(tree, "www/")
+    await store.add_link("www/latest", "www/css/a.css")
+    await store.add_link("www/larger", "www/large.bin")
+    await store.add_link("www/far", await other_store.put("far", b"far"))
+    folder = tmp_path / "fetched"
+    await soon(store.get_dir("www/", folder))
+    before = await layout(backend)
+    spy.calls.clear()
+
+    done = await soon(store.sync(folder, "www/", delete=True))
+
+    assert done == BulkResult(unchanged=sorted(before))
+    assert "publish_metadata" not in spy.calls
+    assert await layout(backend) == before
+    assert (await store.get_info("www/latest")).is_link()
+
+    # What differs takes the place of the link, and the target stays as its own file says.
+    (folder / "latest").write_text("b {}")
+    (folder / "far").write_text("near")
+    done = await soon(store.sync(folder, "www/"))
+    assert done.done == ["www/far", "www/latest"]
+    assert await store.get("www/latest") == b"b {}"
+    assert await store.get("www/css/a.css") == b"a {}"
+    assert await other_store.get("far") == b"far"
+    assert not (await store.get_info("www/latest")).is_link()
+
+
+async def test_link_shows_after_a_sync_what_its_file_has_whatever_became_of_its_target(
+    store: ObjectStore, other_store: ObjectStore, tmp_path: Path
+) -> None:
+    files = {"a": "1", "link a": "1", "b": "2", "link b": "2", "link c": "3"}
+    for name in ("a", "b", "c"):
+        await store.put(name, {"a": "1", "b": "2", "c": "3"}[name])
+        await store.add_link(f"link {name}", name)
+    await store.add_link("nowhere", "c")
+    await store.add_bucket_link("bucket", other_store.bucket)
+    # Of `a` both change; of `b` the target does; and `c` has no file any more.
+    files |= {"a": "new", "link a": "new", "b": "new", "bucket": "no bucket"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+    done = await soon(store.sync(tmp_path, delete=True))
+
+    assert done.done == ["a", "b", "bucket", "link b", "link c"]
+    assert done.unchanged == ["link a"]
+    assert done.deleted == ["c", "nowhere"]
+    assert {name: (await store.get(name)).decode() for name in files} == files
+    assert (await store.get_info("link a")).is_link()
+
+
 async def test_sync_with_delete_removes_what_has_no_file(
     store: ObjectStore, tree: Path
 ) -> None:
