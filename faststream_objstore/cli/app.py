@@ -41,7 +41,7 @@ Concurrency = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="How many objects at a time: 64 if not given; of over 128 KiB, and of cp, 16.",
+        help="How many objects at a time: 64 if not given; of over 128 KiB, 16.",
         show_default=False,
     ),
 ]

@@ -67,7 +67,8 @@ class ClaimCheckMiddleware:
             only `object_ttl`, and bodies are not deleted otherwise.
 
     Raises:
-        InvalidOptionError: If an option is invalid.
+        InvalidOptionError: If an option is invalid, or if it decides how long bodies live in a
+            bucket that follows another one.
         InvalidObjectNameError: If the prefix is not a valid start of an object's name.
 
     Example:
@@ -106,6 +107,14 @@ class ClaimCheckMiddleware:
             metadata_subject(bucket.name, prefix)
         life = life_of(bucket.name, prefix, ttl)
         object_ttl = bucket.config.object_ttl
+        follows = bool(bucket.config.origins)
+        if follows and (life is not None or delete_after is not None):
+            msg = (
+                f"Bucket '{bucket.name}' follows another one, and bodies are only read from "
+                "it: leave ttl and delete_after out, and give them to the "
+                "ClaimCheckMiddleware of the service that publishes."
+            )
+            raise InvalidOptionError(msg, bucket=bucket.name)
         if life is not None and bucket.declare and not object_ttl:
             msg = (
                 f"Bucket '{bucket.name}': the ttl of a ClaimCheckMiddleware takes a bucket "
@@ -113,7 +122,8 @@ class ClaimCheckMiddleware:
                 "takes nats-server 2.11, or give the bucket a ttl."
             )
             raise InvalidOptionError(msg, bucket=bucket.name)
-        if delete_after is None and bucket.declare and not bucket.config.ttl and not life:
+        settled = delete_after or life or bucket.config.ttl or follows
+        if bucket.declare and not settled:
             if not object_ttl:
                 warnings.warn(
                     f"Bucket '{bucket.name}' keeps the bodies of messages for ever: give it a "

@@ -34,7 +34,8 @@ class DumpVerbs(StoreHandle):
 
         Each object is one version, complete and verified; objects that change during the dump
         are included as they were when they were read. Memory use is constant; the largest
-        object must fit on the disk that holds temporary files.
+        object must fit on the disk that holds temporary files. Of a bucket that follows
+        others, what has arrived is dumped, with a warning if that may not be all.
 
         Args:
             target: A path, which appears when the dump is complete, compressed if it ends with
@@ -90,9 +91,10 @@ class DumpVerbs(StoreHandle):
         """Put the objects of a dump into this bucket, verified.
 
         An object whose content does not match the dump's description is not put. Links come
-        last. Objects with a `ttl` expire when they would have, if this bucket has
-        `object_ttl`; those that have expired are left out, with a warning. Whatever the file
-        contains, only objects of this bucket are written.
+        last. Objects with a `ttl` expire when they would have; those that have expired are
+        left out, with a warning. If this bucket has no `object_ttl`, they stay, with a warning
+        that says how many. Whatever the file contains, only objects of this bucket are
+        written.
 
         Args:
             source: A path, or a file that is open for binary reading; compressed or not.

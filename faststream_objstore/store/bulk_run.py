@@ -31,9 +31,12 @@ from .put import Progress, report
 if TYPE_CHECKING:
     from .store import ObjectStore
 
-__all__ = ("BulkRun", "deleting", "together")
+__all__ = ("LARGE_ONES", "BulkRun", "deleting", "together")
 
 T = TypeVar("T")
+
+LARGE_ONES = 16
+"""How many larger objects at a time, at most: each has a window of chunks."""
 
 
 class BulkRun:

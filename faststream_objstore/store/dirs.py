@@ -24,7 +24,7 @@ from ..exceptions import (
 from ..models import DEFAULT_CHUNK_SIZE, BulkResult, ObjectData, ObjectInfo
 from . import paths
 from .arguments import path_of
-from .bulk_run import BulkRun, deleting, together
+from .bulk_run import LARGE_ONES, BulkRun, deleting, together
 from .expiry import life_of, settle
 from .handle import StoreHandle
 from .hops import Hops
@@ -39,8 +39,6 @@ __all__ = ("DirVerbs",)
 # A file of one chunk is read or written in one go: opening it as a stream costs as much as the
 # rest of a small put.
 _SMALL = DEFAULT_CHUNK_SIZE
-# Of larger ones, as many at a time.
-_LARGE_ONES = 16
 _HASHED_AT_ONCE = 1024 * 1024
 
 
@@ -89,7 +87,7 @@ class DirVerbs(StoreHandle):
         run = BulkRun(self, concurrency, progress)
         # Refused once, and not for each file.
         name = f"{prefix}..."
-        await settle(await self._source(), name, life_of(self._bucket, name, ttl))
+        await settle(await self._target(), name, life_of(self._bucket, name, ttl))
         found = await asyncio.to_thread(paths.walk, root)
         await self._put_all(run, found, prefix, ttl=ttl)
         return run.end("put")
@@ -150,7 +148,7 @@ class DirVerbs(StoreHandle):
                 (small if is_small else large).append(info)
         saving = _Saving(self._store, run, folder, prefix)
         await run.groups(small, saving.group, size=TOGETHER)
-        await run.each(large, saving.file, key=lambda info: info.name, most=_LARGE_ONES)
+        await run.each(large, saving.file, key=lambda info: info.name, most=LARGE_ONES)
         return run.end("fetched")
 
     async def sync(
@@ -186,6 +184,7 @@ class DirVerbs(StoreHandle):
         self._require_folder(prefix)
         root = path_of(self._bucket, "path", path)
         run = BulkRun(self, concurrency, progress)
+        await self._target()
         found = await asyncio.to_thread(paths.walk, root)
         listed = {info.name: info for info in await self._store.list(prefix=prefix)}
         kept = {prefix + file.name for file in found}
@@ -257,7 +256,7 @@ class DirVerbs(StoreHandle):
                 files,
                 lambda file: put(file, None),
                 key=lambda file: prefix + file.name,
-                most=_LARGE_ONES,
+                most=LARGE_ONES,
             )
 
     async def _is_same(

@@ -10,6 +10,7 @@ its content: `objects/NAME`, or `objects-by-number/N` if the name is not a valid
 import asyncio
 import io
 import json
+import logging
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,16 +18,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from ..backends.base import TOGETHER
+from ..backends.base import TOGETHER, Backend, StreamState
 from ..exceptions import (
     InvalidObjectNameError,
     ObjectChangedError,
     ObjectNotFoundError,
     ObjStoreError,
+    OriginRecreatedError,
+    PermissionDeniedError,
 )
+from ..logs import log
 from ..models import BulkResult, ObjectData, ObjectInfo, ObjectStoreStatus
 from . import paths
 from .files import unwritten
+from .lag import lag_of
 from .put import Progress, report
 from .restore import FORMAT, VERSION, failures
 
@@ -63,7 +68,11 @@ class Dump:
         """Write everything; see `ObjectStore.dump`."""
         result = BulkResult()
         size = 0
-        settings = _settings(await self._store.status(count=False))
+        backend = await self._store._source()  # noqa: SLF001
+        state = await backend.state()
+        settings = _settings(self._store._status_of(backend, state))  # noqa: SLF001
+        if backend.origins:
+            await _tell_lag(backend, state)
         infos = await self._store.list()
         apart = paths.collisions(info.name for info in infos)
         with tarfile.open(
@@ -134,6 +143,30 @@ class _Whole:
         while rest:
             rest = unwritten(self._file, rest, self._file.write(rest))
         return len(data)
+
+
+async def _tell_lag(backend: Backend, state: StreamState) -> None:
+    """Warn if a bucket that follows others does not have all of theirs."""
+    behind = "it is not known how far it is behind"
+    try:
+        lag = await lag_of(backend, state)
+    except PermissionDeniedError:
+        lag = None
+    except OriginRecreatedError as error:
+        # What is here may be all that is left.
+        behind = str(error)
+        lag = None
+    if lag == 0:
+        return
+    if lag is not None:
+        behind = f"it is up to {lag} messages behind"
+    origins = " and ".join(map(str, backend.origins))
+    text = (
+        f"Bucket '{backend.bucket}', which follows the {origins}, is dumped as it is, and "
+        f"{behind}: what has not arrived is not in the dump. Dump the origin instead, or wait "
+        "until status().lag is 0."
+    )
+    log(backend, logging.WARNING, text)
 
 
 def _settings(status: ObjectStoreStatus) -> dict[str, Any]:

@@ -5,10 +5,12 @@ import hashlib
 import json
 import logging
 import tarfile
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -276,6 +278,9 @@ class Restore:
         self._result = BulkResult()
         self._size = 0
         self._expired: list[str] = []
+        self._kept_for_ever: list[str] = []
+        # Whether objects of the bucket may expire, the server's clock, and ours.
+        self._bucket: tuple[bool, int, float] | None = None
 
     async def run(self, progress: Progress | None) -> BulkResult:
         """Restore everything; raises as `ObjectStore.restore` does."""
@@ -299,14 +304,14 @@ class Restore:
             if content is None or content.name != entry.path or content.size != entry.size:
                 msg = f"The dump has no content of {entry.name!r} behind {member.name!r}."
                 raise InvalidDumpError(msg)
-            await self._noting(entry, self._put(entry, content))
+            await self._noting(entry, partial(self._put, entry, content))
             if progress is not None:
                 await report(progress, count - len(links), None)
         if raw.get("objects") != count:
             msg = f"The dump says that it has {raw.get('objects')!r} objects; it has {count}."
             raise InvalidDumpError(msg)
         for number, entry in enumerate(links, count - len(links) + 1):
-            await self._noting(entry, self._link(entry, settings.get("bucket")))
+            await self._noting(entry, partial(self._link, entry, settings.get("bucket")))
             if progress is not None:
                 await report(progress, number, count)
         result = BulkResult(
@@ -315,23 +320,54 @@ class Restore:
             failed=self._result.failed,
             size=self._size,
         )
-        if self._expired:
-            await self._tell_expired()
+        await self._tell()
         if result.failed:
             raise failures(self._store.bucket, "restored", result)
         return result
 
-    async def _tell_expired(self) -> None:
-        bucket, first = self._store.bucket, self._expired[0]
-        text = (
-            f"Bucket '{bucket}': {len(self._expired)} objects of the dump have expired since "
-            f"and are not restored, the first one {first!r}."
-        )
-        log(await self._store._source(), logging.WARNING, text)  # noqa: SLF001
+    async def _tell(self) -> None:
+        """Warn of what is otherwise than in the dump."""
+        bucket, backend = self._store.bucket, await self._store._source()  # noqa: SLF001
+        if self._expired:
+            text = (
+                f"Bucket '{bucket}': {len(self._expired)} objects of the dump have expired "
+                f"since and are not restored, the first one {self._expired[0]!r}."
+            )
+            log(backend, logging.WARNING, text)
+        if self._kept_for_ever:
+            text = (
+                f"Bucket '{bucket}': {len(self._kept_for_ever)} objects of the dump expire at "
+                f"a time of their own, the first one {self._kept_for_ever[0]!r}, and stay "
+                "here, because this bucket has no object_ttl. Declare it with "
+                "object_ttl=True and update=True, which takes nats-server 2.11, and restore "
+                "them again with mode='overwrite'."
+            )
+            log(backend, logging.WARNING, text)
 
-    async def _noting(self, entry: _Entry, work: Any) -> None:
+    async def _require_time(self, entry: _Entry) -> bool:
+        """Whether an object that expires will do so here.
+
+        Raises:
+            ExpiredError: If it has expired.
+        """
+        if entry.ttl is None:
+            return True
+        if self._bucket is None:
+            backend = await self._store._source()  # noqa: SLF001
+            state = await backend.state()
+            self._bucket = bool(backend.least_ttl), state.time_ns, time.monotonic()
+        expires, time_ns, read_at = self._bucket
+        now_us = time_ns // 1000 + int((time.monotonic() - read_at) * 1e6)
+        if entry.ttl.at_us <= now_us:
+            msg = f"Bucket '{self._store.bucket}': {entry.name!r} has expired."
+            raise ExpiredError(msg, bucket=self._store.bucket, name=entry.name)
+        return expires
+
+    async def _noting(self, entry: _Entry, work: Callable[[], Awaitable[None]]) -> None:
+        expires = True
         try:
-            await work
+            expires = await self._require_time(entry)
+            await work()
         except ObjectAlreadyExists as error:
             if self._keeps:
                 self._result.unchanged.append(entry.name)
@@ -346,6 +382,8 @@ class Restore:
         else:
             self._result.done.append(entry.name)
             self._size += entry.size
+            if not expires:
+                self._kept_for_ever.append(entry.name)
 
     async def _put(self, entry: _Entry, content: tarfile.TarInfo) -> None:
         await self._store.put(

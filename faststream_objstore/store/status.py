@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from .. import wire
+from ..backends.base import Backend, StreamState
 from .listing import ListVerbs
 
 if TYPE_CHECKING:
@@ -29,14 +30,26 @@ class StatusVerbs(ListVerbs):
         Raises:
             OriginRecreatedError: If it follows a bucket that was deleted and made anew.
         """
-        # See `store/__init__.py`.
-        from ..models import ObjectStoreStatus  # noqa: PLC0415
-        from .lag import lag_of  # noqa: PLC0415
+        from .lag import lag_of  # noqa: PLC0415 - see `store/__init__.py`
 
         backend = await self._source()
         state = await backend.state()
-        config = wire.config_of(state.config)
         objects = len(await self.list()) if count else None
+        lag = await lag_of(backend, state) if backend.origins else None
+        return self._status_of(backend, state, count=objects, lag=lag)
+
+    def _status_of(
+        self,
+        backend: Backend,
+        state: StreamState,
+        *,
+        count: int | None = None,
+        lag: int | None = None,
+    ) -> "ObjectStoreStatus":
+        """What the state of its stream says about the bucket."""
+        from ..models import ObjectStoreStatus  # noqa: PLC0415 - see `store/__init__.py`
+
+        config = wire.config_of(state.config)
         return ObjectStoreStatus(
             bucket=self._bucket,
             description=config.description or None,
@@ -45,7 +58,7 @@ class StatusVerbs(ListVerbs):
             replicas=config.replicas or 1,
             sealed=bool(state.config.get("sealed")),
             size=state.bytes,
-            count=objects,
+            count=count,
             backing_store=backend.name,
             compressed=bool(config.compression),
             metadata=dict(config.metadata or {}),
@@ -57,7 +70,7 @@ class StatusVerbs(ListVerbs):
             )
             or None,
             origins=config.origins,
-            lag=await lag_of(backend, state) if config.origins else None,
+            lag=lag,
         )
 
     async def seal(self) -> bool:

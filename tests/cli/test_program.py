@@ -156,7 +156,7 @@ def test_concurrency_is_that_of_the_library_unless_it_is_given(
     for number in range(3):
         (folder / str(number)).write_text("content")
 
-    assert "64 if not given; of over 128 KiB, and of cp, 16." in objstore("put", "--help")
+    assert "64 if not given; of over 128 KiB, 16." in objstore("put", "--help")
     objstore("put", "many", f"{bucket}/many/", "--concurrency", "1")
     objstore("cp", f"{bucket}/many/", f"{bucket}/copy/")
     assert objstore("rm", bucket, "--prefix", "copy/") == "3 deleted\n"

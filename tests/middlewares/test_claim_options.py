@@ -11,10 +11,12 @@ from faststream_objstore.exceptions import (
     InvalidOptionError,
 )
 from faststream_objstore.middlewares import ClaimCheckMiddleware
+from faststream_objstore.models import Mirror
 from tests.changes.support import Seen
 from tests.middlewares.conftest import World, only
 
 LONG = "hello world"
+MIRROR = Bucket("claims", mirror=Mirror("claims", domain="hub"))
 
 
 def test_bucket_that_keeps_bodies_for_ever_is_warned_about() -> None:
@@ -29,6 +31,8 @@ def test_bucket_whose_bodies_go_is_not_warned_about() -> None:
     ClaimCheckMiddleware(Bucket("claims", object_ttl=True))
     # Somebody else made it, and knows its ttl.
     ClaimCheckMiddleware(Bucket("claims", declare=False))
+    # What is in it goes with what is in its origin.
+    ClaimCheckMiddleware(Bucket("claims", mirror=Mirror("claims", domain="hub")))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,9 @@ def test_bucket_whose_bodies_go_is_not_warned_about() -> None:
         # The bucket has no object_ttl.
         ({"ttl": 60}, InvalidOptionError),
         ({"ttl": -1, "bucket": Bucket("claims", object_ttl=True)}, InvalidOptionError),
+        # Only the service that writes to the origin can delete there.
+        ({"delete_after": "ack", "bucket": MIRROR}, InvalidOptionError),
+        ({"ttl": 60, "bucket": MIRROR}, InvalidOptionError),
         ({"prefix": None}, InvalidObjectNameError),
         ({"prefix": "\ud800"}, InvalidObjectNameError),
         ({"bucket": "claims"}, InvalidOptionError),

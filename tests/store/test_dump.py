@@ -499,10 +499,41 @@ async def test_objects_of_a_dump_expire_when_they_would_have(
     assert restored == {name: dumped[name] for name in ("later", "link", "stays")}
     assert "1 objects of the dump have expired since and are not restored" in caplog.text
 
+
+async def test_objects_that_cannot_expire_where_they_are_restored_are_told_of(
+    create_bucket: CreateBucket,
+    bucket_name: str,
+    audit: Audit,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    audit.orphans = True
+    store = ObjectStore.on(await create_bucket(bucket_name, object_ttl=1))
+    await soon(store.put("a", b"1"))
+    await soon(store.put("later", b"2", ttl=3600))
+    await soon(store.add_link("link", "a"))
+    await soon(store.update_meta("link", ttl=3600))
+    await soon(store.put("soon", b"3", ttl=1))
+    file = io.BytesIO()
+    await soon(store.dump(file))
+    async with store.watch() as watcher:
+        async for info in watcher:
+            if info.expired:
+                break
+
     plain = ObjectStore.on(await create_bucket(f"{bucket_name}-plain"))
     file.seek(0)
-    await soon(plain.restore(file))
-    assert {info.expires for info in await soon(plain.list())} == {None}
+    result = await soon(plain.restore(file))
+
+    # What has expired does not come to life again.
+    assert result.done == ["a", "later", "link"]
+    assert [info.expires for info in await soon(plain.list())] == [None, None, None]
+    gone, kept = [one.getMessage() for one in caplog.records]
+    assert "1 objects of the dump have expired since and are not restored" in gone
+    assert (
+        f"Bucket '{bucket_name}-plain': 2 objects of the dump expire at a time of their own, "
+        "the first one 'later', and stay here, because this bucket has no object_ttl. Declare "
+        "it with object_ttl=True and update=True"
+    ) in kept
 
 
 async def test_dumps_to_one_path_do_not_disturb_each_other(

@@ -1,6 +1,7 @@
 """Buckets that follow others: everything is read there, nothing is written."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -43,6 +44,11 @@ WRITES: dict[str, Callable[[ObjectStore, Path], Awaitable[Any]]] = {
     "delete": lambda store, _: store.delete("cat.png"),
     "delete what is not there": lambda store, _: store.delete("dog.png"),
     "delete_all": lambda store, _: store.delete_all(pattern="**"),
+    "delete_all of nothing": lambda store, _: store.delete_all(prefix="nothing/"),
+    "copy_all": lambda store, _: store.copy_all(to="copy/"),
+    "copy_all of nothing": lambda store, _: store.copy_all(prefix="nothing/", to="a/"),
+    "put_dir of nothing": lambda store, folder: store.put_dir(folder / "empty"),
+    "sync of nothing": lambda store, folder: store.sync(folder / "empty", "nothing/"),
     "update_meta": lambda store, _: store.update_meta("cat.png", ObjectMeta(description="x")),
     "rename": lambda store, _: store.rename("cat.png", "tom.png"),
     "copy": lambda store, _: store.copy("cat.png", "tom.png"),
@@ -184,6 +190,7 @@ async def test_no_write_to_a_bucket_that_follows_others_is_sent(
     many: bool,
 ) -> None:
     (tmp_path / "file").write_bytes(b"file")
+    (tmp_path / "empty").mkdir()
     await soon(store.put("cat.png", b"cat"))
     await soon(store.dump(tmp_path / "dump.tar"))
     origins = (backend, other_backend) if many else (backend,)
@@ -402,6 +409,41 @@ async def test_a_mirror_whose_origin_was_made_anew_says_so(
         await soon(store.put(f"new-{number}", b"new"))
     with pytest.raises(OriginRecreatedError):
         await soon(mirror.status())
+
+
+async def test_nothing_is_copied_into_a_bucket_that_follows_another(
+    other_store: ObjectStore, mirror: ObjectStore
+) -> None:
+    with pytest.raises(BucketReadOnlyError, match=f"'{mirror.bucket}' can only be read"):
+        await soon(other_store.copy_all(prefix="nothing/", bucket=mirror.bucket))
+
+
+async def test_a_dump_of_a_mirror_says_if_it_may_not_have_all(
+    bench: Bench, store: ObjectStore, mirror: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await soon(store.put("a", b"1"))
+    await caught_up(mirror)
+
+    assert (await soon(mirror.dump(io.BytesIO()))).done == ["a"]
+    assert caplog.messages == []
+
+    await soon(bench.server.delete(store.bucket))
+    assert (await soon(mirror.dump(io.BytesIO()))).done == ["a"]
+    (said,) = caplog.messages
+    assert said == (
+        f"Bucket '{mirror.bucket}', which follows the bucket '{store.bucket}', is dumped as "
+        "it is, and it is not known how far it is behind: what has not arrived is not in the "
+        "dump. Dump the origin instead, or wait until status().lag is 0."
+    )
+    caplog.clear()
+
+    # What is left of the old bucket can be saved, whatever the new one has.
+    await soon(bind_bucket(bench.server, ObjectStoreConfig(bucket=store.bucket)))
+    with pytest.raises(OriginRecreatedError):
+        await soon(mirror.status())
+    assert (await soon(mirror.dump(io.BytesIO()))).done == ["a"]
+    (said,) = caplog.messages
+    assert f"the bucket '{store.bucket}' was deleted and made anew" in said
 
 
 async def test_a_sweep_of_a_mirror_removes_what_its_origin_no_longer_has(
