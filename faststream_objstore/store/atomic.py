@@ -21,9 +21,19 @@ from ..exceptions import ObjectAlreadyExists, RevisionMismatchError
 from ..messages import StoredMessage
 from ..models import ObjectInfo, ObjectLink
 from . import expiry, kept, links, modes
-from .batch import Write, require_count, write_all
+from .batch import BATCH_HEADER_BYTES, Write, require_count, write_all
 from .lifetime import aged, with_age
-from .metadata import Entry, Move, find, marker, new_nuid, noted, require, subject_of
+from .metadata import (
+    Entry,
+    Move,
+    find,
+    marker,
+    new_nuid,
+    noted,
+    require,
+    require_room,
+    subject_of,
+)
 from .rename import Change, Mark, settle
 from .renew import renewable
 from .together import each
@@ -366,6 +376,7 @@ async def move(
     came_from = source.info.name if source is not None and source.info is not None else to
     arrived = raw if came_from == to else noted(raw, Move(came_from, None))
     require_count(backend, len(view.changed.keys() | {name, to}))
+    require_room(backend, to, (moved, arrived), more=BATCH_HEADER_BYTES)
     view.set(to, moved, raw=arrived, content=content, unique=False)
     view.set(name, marker(mark(info), new_nuid()), raw=raw)
     return moved

@@ -17,10 +17,10 @@ from .lost import until_known
 from .metadata import encoded, stored
 from .together import each
 
-__all__ = ("Write", "require_count", "write_all")
+__all__ = ("BATCH_HEADER_BYTES", "Write", "require_count", "write_all")
 
-# The batch's id, the position in it, the commit.
-_HEADER_BYTES = 96
+BATCH_HEADER_BYTES = 96
+"""The headers of a batch: its id, the position in it, the commit."""
 
 
 class Write(NamedTuple):
@@ -73,7 +73,7 @@ async def write_all(
     batch: list[MetadataWrite] = []
     ttls = await expiry.seconds_left(backend, [one.raw for one in writes])
     for one, ttl in zip(writes, ttls, strict=True):
-        info, data = encoded(backend, one.info, one.raw, more=_HEADER_BYTES)
+        info, data = encoded(backend, one.info, one.raw, more=BATCH_HEADER_BYTES)
         infos.append(info)
         batch.append(MetadataWrite(one.subject, data, one.replaces, ttl, info.deleted))
     messages = await until_known(

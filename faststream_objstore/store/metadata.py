@@ -39,6 +39,7 @@ __all__ = (
     "read",
     "require",
     "require_fits",
+    "require_room",
     "stored",
     "subject_of",
     "write",
@@ -349,6 +350,36 @@ def encoded(
     if len(data) > limit:
         _require_size(backend, info, len(data), more=more)
     return info, data
+
+
+def require_room(
+    backend: Backend,
+    to: str,
+    *written: tuple[ObjectInfo, Mapping[str, Any] | None],
+    more: int = 0,
+) -> None:
+    """Refuse a rename whose messages are too large, before any of them is written.
+
+    Args:
+        backend: The bucket.
+        to: The new name.
+        written: The versions that it writes, each with the JSON that it amends: the object
+            under one of its names, with the note of the rename.
+        more: Bytes of headers besides the usual ones.
+
+    Raises:
+        InvalidOptionError: If one of them does not fit into one message.
+    """
+    for info, raw in written:
+        try:
+            encoded(backend, info, raw, more=more)
+        except InvalidOptionError as error:
+            msg = (
+                f"Bucket '{backend.bucket}': the rename to {to!r} notes the other name in the "
+                "object's metadata, which has no room for that. Nothing has changed; store "
+                f"less of it with update_meta(), then rename the object. ({error})"
+            )
+            raise InvalidOptionError(msg, bucket=backend.bucket, name=to) from error
 
 
 def stored(

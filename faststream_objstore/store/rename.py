@@ -31,12 +31,12 @@ from . import kept, modes
 from .metadata import (
     Entry,
     Move,
-    encoded,
     find,
     marker,
     new_nuid,
     noted,
     require,
+    require_room,
     subject_of,
     write,
 )
@@ -254,12 +254,11 @@ class _Rename:
                 f"{self._to!r}, which exists; delete that first, or choose another name."
             )
             raise ObjectAlreadyExists(msg, bucket=self._backend.bucket, name=self._to)
-        # Checked before anything is written, because the note may make it too large for a
-        # message.
-        encoded(self._backend, *self._new_name(old, info, taken))
         move = Move(self._to, taken.revision)
+        raw = noted(kept.carried(self._backend, old), move)
+        new_name = self._new_name(old, info, taken)
+        require_room(self._backend, self._to, (info, raw), new_name)
         if old.move != move:
-            raw = noted(kept.carried(self._backend, old), move)
             # Some clients write links without a nuid; it would then be impossible to tell
             # that two names hold the same object.
             info = replace(info, nuid=info.nuid or new_nuid())

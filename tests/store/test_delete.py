@@ -245,7 +245,7 @@ async def test_metadata_that_fills_a_message_can_be_deleted_and_after_less_renam
         await write_raw(backend, name, said | {"name": name, "description": "d" * room})
 
     before = await body_of(backend, "name")
-    with pytest.raises(InvalidOptionError, match="store less of them"):
+    with pytest.raises(InvalidOptionError, match=r"to 'moved'.*less of it.*update_meta"):
         await soon(store.rename("name", "moved"))
     assert await body_of(backend, "name") == before
     assert await soon(store.delete("name")) is True
@@ -254,3 +254,31 @@ async def test_metadata_that_fills_a_message_can_be_deleted_and_after_less_renam
 
     await soon(store.update_meta("kept", ObjectMeta(description="short")))
     assert (await soon(store.rename("kept", "moved"))).description == "short"
+
+
+@pytest.mark.parametrize("transactions", [False, True])
+async def test_a_rename_for_whose_note_there_is_no_room_changes_nothing(
+    create_bucket: CreateBucket, bucket_name: str, transactions: bool
+) -> None:
+    backend = await create_bucket(bucket_name, transactions=transactions)
+    store = ObjectStore.on(backend)
+    await soon(store.put("name", b"content"))
+    info = await soon(store.get_info("name"))
+    # With all that fits into an update.
+    fits, too_much = 0, backend.max_payload
+    while too_much - fits > 1:
+        size = (fits + too_much) // 2
+        try:
+            info = await soon(store.update_meta("name", ObjectMeta(description="d" * size)))
+            fits = size
+        except InvalidOptionError:
+            too_much = size
+
+    with pytest.raises(InvalidOptionError, match=r"to 'moved'.*less of it.*update_meta"):
+        await soon(store.rename("name", "moved"))
+
+    assert await soon(store.get_info("name")) == info
+    assert not await soon(store.exists("moved"))
+    await soon(store.update_meta("name", ObjectMeta(description="d" * (fits - 300))))
+    await soon(store.rename("name", "moved"))
+    assert await soon(store.get("moved")) == b"content"
