@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 __all__ = ("StoredMessage",)
 
+_from_timestamp, _UTC = datetime.fromtimestamp, timezone.utc
+
 
 class StoredMessage(NamedTuple):
     """A message as the bucket's stream holds it.
@@ -32,4 +34,4 @@ class StoredMessage(NamedTuple):
     def time(self) -> datetime:
         """`time_ns`, in UTC; microseconds are what `datetime` can hold."""
         # Exact: a float tells microseconds apart until the year 2242.
-        return datetime.fromtimestamp(self.time_ns // 1000 / 1e6, timezone.utc)
+        return _from_timestamp(self.time_ns // 1000 / 1e6, _UTC)

@@ -159,7 +159,7 @@ async def locate(
         pinned = False
 
     # That of a change, which the caller may hand in, names what the origin's metadata names.
-    link = localized(info, backend.origins).link
+    link = info.link if not backend.origins else localized(info, backend.origins).link
     if link is None or info.deleted:
         return Version(backend, info, pinned=pinned)
     if link.name is None:

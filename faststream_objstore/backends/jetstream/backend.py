@@ -217,11 +217,8 @@ class JetStreamBackend:
 
     def _direct_message(self, reply: Msg, subject: str) -> StoredMessage | None:
         """The message in the answer to a direct get; `None` if it has none."""
-        headers = reply.headers
-        if headers is None or "Nats-Sequence" not in headers:
-            return None
         try:
-            return direct_message(headers, reply.data, subject)
+            return direct_message(reply, subject)
         except UNREADABLE as error:
             raise unreadable(self._direct_get + subject, self.bucket, error) from error
 

@@ -53,14 +53,12 @@ class Budget:
 
     def _take(self, share: "Share", size: int) -> bool:
         self.renew()
-        if self._waiting or not self._fits(size):
+        taken = self._taken
+        if self._waiting or (taken > 0 and taken + size > self.size):
             return False
-        self._give(share, size)
-        return True
-
-    def _give(self, share: "Share", size: int) -> None:
-        self._taken += size
+        self._taken = taken + size
         share.add(size)
+        return True
 
     async def _acquire(self, share: "Share", size: int, seconds: float) -> bool:
         if self._take(share, size):
@@ -108,7 +106,8 @@ class Budget:
     def _grant(self) -> None:
         while self._waiting and self._fits(self._waiting[0][2]):
             granted, share, size = self._waiting.popleft()
-            self._give(share, size)
+            self._taken += size
+            share.add(size)
             granted.set_result(None)
 
 

@@ -22,7 +22,7 @@ from faststream_objstore.backends.jetstream.api import (
 )
 from faststream_objstore.backends.jetstream.connection import status_of
 from faststream_objstore.backends.jetstream.pulling import PullRequests
-from faststream_objstore.backends.jetstream.receipt import Receipt
+from faststream_objstore.backends.jetstream.receipt import Receipts
 from faststream_objstore.backends.jetstream.waiting import wait_for
 from faststream_objstore.backends.jetstream.window import LEAST_BYTES
 from faststream_objstore.exceptions import (
@@ -145,6 +145,7 @@ class OrderedConsumer:
         self._reconnects = 0
         self._delivered = 0
         self._largest = 0
+        self._receipts = Receipts()
         self._fixed_window = window
         self._window_bytes = window or LEAST_BYTES
         self._window = self._first_window
@@ -385,7 +386,7 @@ class OrderedConsumer:
         data = message.data
         length = len(data)
         try:
-            _, sequence, delivered, time_ns, pending = Receipt.read(message.reply)
+            sequence, delivered, time_ns, pending = self._receipts.read(message.reply)
             size = (
                 int((message.headers or {})["Nats-Msg-Size"]) if self._headers_only else length
             )
