@@ -725,10 +725,10 @@ def test_transactions_are_the_same_on_both_backends_and_a_dict(
         print_blob=True,
     )
     _tried.clear()
-    machine().runTest()
+    # Hypothesis leaves rules out of examples, so that a run may try no transaction at all.
+    while _tried["transaction"] <= EXAMPLES / 2:
+        machine().runTest()
     print(f"{_tried['transaction']} transactions")
-
-    assert _tried["transaction"] > EXAMPLES / 2
 
 
 @pytest.mark.once
