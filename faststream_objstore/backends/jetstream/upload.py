@@ -14,6 +14,7 @@ from faststream_objstore.backends.jetstream.window import LEAST_BYTES
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     BucketSealedError,
+    NotConnectedError,
     ObjStoreError,
     PermissionDeniedError,
     StoreAPIError,
@@ -130,8 +131,11 @@ class JetStreamUpload:
                 await connection.publish(
                     subject, chunk, reply=reply, headers=headers, bucket=self._bucket
                 )
-        except ObjStoreError:
+        except ObjStoreError as error:
             self._sent -= 1
+            if isinstance(error, NotConnectedError):
+                # A lane that was lost while this waited for room is no reason to give up.
+                self._require_connection()
             raise
 
     async def settle(self) -> None:
