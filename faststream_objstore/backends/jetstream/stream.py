@@ -318,12 +318,23 @@ class JetStreamMessages:
 
     async def _first(self) -> OrderedConsumer:
         """Create the first consumer, on a lane if there is much to read."""
-        consumer = await self._open()
+        consumer = await self._open_anywhere()
         if not consumer.is_on_lane and await self._api.open_lane(messages=consumer.remaining):
             # Nothing has been delivered so far.
             await run_to_completion(consumer.close(wait=False))
-            consumer = await self._open()
+            consumer = await self._open_anywhere()
         return consumer
+
+    async def _open_anywhere(self) -> OrderedConsumer:
+        """Create a consumer; again if its lane is lost before anything is requested on it."""
+        while True:
+            try:
+                return await self._open()
+            except NotConnectedError:
+                lost = self._consumer
+                if lost is None or not lost.is_on_lane or self._client.is_closed:
+                    raise
+                await run_to_completion(lost.close(wait=False))
 
     async def _open(self) -> OrderedConsumer:
         self._consumer = OrderedConsumer(

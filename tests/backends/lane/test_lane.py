@@ -17,8 +17,10 @@ from faststream_objstore import ObjectStore
 from faststream_objstore.backends.jetstream import connection
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.lane import Lane, Lanes, handshake, keeper
+from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.testing import NatsServer
-from tests.backends.proxy import between
+from tests.backends.proxy import Proxy, between
+from tests.backends.proxy import serving as proxied
 from tests.store.support import soon
 
 MIB = 1024 * 1024
@@ -332,6 +334,94 @@ async def test_work_on_a_lane_that_falls_silent_is_done_over_the_first_connectio
             monkeypatch.setattr(keeper, "_LOOK_SECONDS", 1.0)
             assert await soon(store.get("large")) in {LARGE, LARGE[::-1]}
             await until(lambda: lane_of(client) not in {None, lane})
+        finally:
+            await client.close()
+
+
+async def test_a_read_whose_lane_is_lost_before_it_begins_uses_the_first_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = OrderedConsumer.open
+
+    async def lose_the_lane(self: OrderedConsumer) -> None:
+        if self.is_on_lane:
+            lane_of(client).lane._protocol.abort()
+        await begin(self)
+
+    async with serving() as (_, client, store):
+        await soon(store.put("large", LARGE))
+        monkeypatch.setattr(OrderedConsumer, "open", lose_the_lane)
+        assert await soon(store.get("large")) == LARGE
+        assert [info.name for info in await soon(store.list())] == ["large"]
+        assert client.stats["reconnects"] == 0
+
+
+@pytest.mark.parametrize("after", [0, 7])
+async def test_a_put_whose_lane_is_lost_while_it_waits_for_room_is_sent_again(
+    after: int,
+) -> None:
+    async with serving() as (_, client, store):
+        await soon(store.put("other", LARGE))
+        lane = lane_of(client)
+        pausing = False
+
+        def progress(done: int, _: int | None) -> None:
+            nonlocal pausing
+            if not pausing and done >= after * 128 * 1024:
+                pausing = True
+                # As if the socket took no more.
+                lane.lane._protocol.pause_writing()
+
+        putting = asyncio.ensure_future(store.put("large", LARGE, progress=progress))
+        await until(lambda: pausing and not lane.lane.is_closed)
+        await asyncio.sleep(0)
+        lane.lane._protocol.abort()
+
+        await soon(putting)
+        assert await soon(store.get("large")) == LARGE
+        # What the first attempt had sent is gone.
+        state = await client.jetstream().stream_info("OBJ_b")
+        assert state.state.messages == 2 * (96 + 1)
+
+
+class Cutting(Proxy):
+    """Ends all connections but the first once the client has sent 3 MiB over them."""
+
+    def __init__(self, server: NatsServer) -> None:
+        super().__init__(server)
+        self.connections = 0
+
+    async def serve(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if self.connections > 1:
+            near = Ending(near, 3 * MIB)
+        await super().serve(near, answer)
+
+
+class Ending(asyncio.StreamReader):
+    """Ends after so many bytes of another one."""
+
+    def __init__(self, source: asyncio.StreamReader, left: int) -> None:
+        super().__init__()
+        self._source = source
+        self._left = left
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await self._source.read(min(n, self._left))
+        self._left -= len(data)
+        return data
+
+
+async def test_a_put_gets_through_though_every_lane_is_lost() -> None:
+    async with NatsServer() as server, proxied(Cutting(server)) as proxy:
+        client = await nats.connect(proxy.url)
+        try:
+            store = await ObjectStore.bind(client, "b", declare=True)
+            await soon(store.put("large", LARGE))
+            await soon(store.put("another", LARGE))
+            assert await soon(store.get("large")) == LARGE
+            assert proxy.connections >= 3
+            assert client.stats["reconnects"] == 0
         finally:
             await client.close()
 

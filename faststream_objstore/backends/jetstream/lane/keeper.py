@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import weakref
+from functools import partial
 from typing import ClassVar
 
 from nats.aio.client import Client
@@ -28,6 +29,10 @@ _MANY_SECONDS = 1.0
 _OPEN_SECONDS = 2.0
 # After a refusal, no new attempt is made for this long.
 _PAUSE_SECONDS = 60.0
+# A lane that is lost within that time is replaced at once; the second in a row after a second,
+# and each further one after twice the time of the one before. Where something ends all of
+# them, puts that start again with each would never get through.
+_LOST_SECONDS = 1.0
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 # If nothing has arrived between so many looks, the server is asked for a sign of life; after
@@ -64,6 +69,10 @@ class Lanes:
         self._opening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
+        self._was_refused = False
+        # When the lane was opened, and how many in a row have been lost soon.
+        self._opened = 0.0
+        self._losses = 0
         # The steps over the lane since the last look; without a lane, those since `_counting`.
         self._steps = 0
         self._counting = 0.0
@@ -135,7 +144,8 @@ class Lanes:
         try:
             lane = await Lane.open(self._client)
         except LaneUnavailable as error:
-            if self._not_before == 0.0:
+            if not self._was_refused:
+                self._was_refused = True
                 _LOGGER.warning(
                     "All objects go over the broker's own connection, which is slower: %s. "
                     "Bucket(lane=False) asks for no other.",
@@ -150,9 +160,22 @@ class Lanes:
             lane.close()
             return
         self._lane = LaneConnection(lane, ordinary)
+        lane.when_lost(partial(self._lost, lane))
         self._used, self._steps = loop.time(), 0
+        self._opened = loop.time()
         self._reads = self._quiet = 0
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _lost(self, lane: Lane) -> None:
+        """Take note of a loss, unless it was closed here, or the server asked for it."""
+        if self._lane is None or self._lane.lane is not lane or lane.retired:
+            return
+        now = asyncio.get_running_loop().time()
+        is_soon = now - self._opened < _PAUSE_SECONDS
+        self._losses = self._losses + 1 if is_soon else 1
+        if self._losses > 1:
+            pause = _LOST_SECONDS * 2 ** min(self._losses - 2, 6)
+            self._not_before = now + min(pause, _PAUSE_SECONDS)
 
     def _look(self) -> None:
         """Close the lane if it is idle, or if nothing uses it any more."""
@@ -164,6 +187,7 @@ class Lanes:
         if self._steps or lane.is_busy:
             self._steps, self._used = 0, loop.time()
         if lane.lane.is_connected and self._is_silent(lane.lane):
+            self._lost(lane.lane)
             lane.lane.abort()
         if (
             not lane.is_usable
