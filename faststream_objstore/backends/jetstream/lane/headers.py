@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ("Headers",)
+__all__ = ("STATUS_LINE", "Headers")
 
-_STATUS_LINE = b"NATS/1.0"
+STATUS_LINE = b"NATS/1.0"
+"""What every header block begins with."""
 _SPACE = " \t\n\r\x0b\f"
 _STATUS, _DESCRIPTION = "Status", "Description"
 
@@ -34,7 +35,7 @@ class Headers(Mapping[str, str]):
     @staticmethod
     def begin(block: bytes) -> bool:
         """Whether a header block begins as it must."""
-        return block.startswith(_STATUS_LINE)
+        return block.startswith(STATUS_LINE)
 
     def __getitem__(self, key: str) -> str:
         value = self._find(key)
@@ -64,7 +65,7 @@ class Headers(Mapping[str, str]):
         return None
 
     def _status(self) -> dict[str, str]:
-        line = self._block.partition(b"\r\n")[0][len(_STATUS_LINE) :]
+        line = self._block.partition(b"\r\n")[0][len(STATUS_LINE) :]
         if not line:
             return {}
         code, _, described = line.decode(errors="surrogateescape").strip().partition(" ")

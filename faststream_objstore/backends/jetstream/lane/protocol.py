@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from .headers import Headers
+from .headers import STATUS_LINE, Headers
 
 __all__ = ("Destination", "LaneMessage", "LaneProtocol", "Receive")
 
@@ -275,8 +275,12 @@ class LaneProtocol(asyncio.BufferedProtocol):
                     return
                 body = self._start = at + 2
                 first = scratch[begin] if at > begin else 0
+                if copied:
+                    line: bytes | bytearray = copied[begin - first_body : at - first_body]
+                else:
+                    line = scratch[begin:at]
                 if first == 77:  # MSG
-                    parts = scratch[begin:at].decode().split(" ")
+                    parts = line.decode().split(" ")
                     if len(parts) == 4:
                         _, subject, sid, length = parts
                         reply = ""
@@ -284,7 +288,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
                         _, subject, sid, reply, length = parts
                     head, size = 0, int(length)
                 elif first == 72:  # HMSG
-                    parts = scratch[begin:at].decode().split(" ")
+                    parts = line.decode().split(" ")
                     if len(parts) == 5:
                         _, subject, sid, header_length, length = parts
                         reply = ""
@@ -294,7 +298,7 @@ class LaneProtocol(asyncio.BufferedProtocol):
                 else:
                     if at > begin:
                         arrived = self._hand_over(of, arrived)
-                        self._command(bytes(scratch[begin:at]))
+                        self._command(bytes(line))
                     continue
                 if sid != of:
                     arrived = self._hand_over(of, arrived)
@@ -309,7 +313,9 @@ class LaneProtocol(asyncio.BufferedProtocol):
                 if not copied:
                     first_body, copied = body, bytes(window[body:end])
                 at = body - first_body
-                block = _require_head(copied[at : at + head]) if head else None
+                block = copied[at : at + head] if head else None
+                if block is not None and not block.startswith(STATUS_LINE):
+                    _require_head(block)
                 data = copied[at + head : at + size]
                 arrived.append(_message(LaneMessage, (subject, reply, data, block)))
         finally:
