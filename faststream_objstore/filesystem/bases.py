@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
         async def _copy(self, path1: Any, path2: Any, **options: Any) -> None: ...
 
+        async def _cat_ranges(
+            self, paths: Any, starts: Any, ends: Any, **options: Any
+        ) -> Any: ...
+
         async def _get(self, rpath: Any, lpath: Any, **options: Any) -> Any: ...
 
         def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from faststream_objstore.filesystem.paths import ObjectPaths, file_errors
 
 __all__ = ("ChangeVerbs",)
 
-_CONCURRENCY = 16
+_CONCURRENCY = 64
 
 
 class ChangeVerbs(ObjectPaths):

@@ -4,10 +4,10 @@ import asyncio
 import errno
 import inspect
 import os
+import stat
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,6 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 from nats.aio.client import Client
 
-from faststream_objstore.backends.base import TOGETHER
 from faststream_objstore.backends.jetstream.servers import without_users
 from faststream_objstore.exceptions import (
     BucketSealedError,
@@ -25,22 +24,21 @@ from faststream_objstore.exceptions import (
 from faststream_objstore.filesystem.blocking import explain_timeouts, sync, sync_wrapper
 from faststream_objstore.filesystem.changes import ChangeVerbs
 from faststream_objstore.filesystem.files import AsyncObjectFile, ObjectFile, Upload
-from faststream_objstore.filesystem.listing import ListingVerbs
 from faststream_objstore.filesystem.stores import (
     ConnectedStores,
     OneStore,
     Stores,
     default_servers,
 )
-from faststream_objstore.models import ObjectData, ObjectInfo
+from faststream_objstore.filesystem.together import Saving, TogetherVerbs
+from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore, PutMode
-from faststream_objstore.store.paths import relative
-from faststream_objstore.store.together import each
+from faststream_objstore.store.several import SMALL
 
 __all__ = ("ObjectStoreFileSystem",)
 
 
-class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
+class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
     """The buckets of a server: `objstore://bucket/name`.
 
     `fsspec`, pandas, pyarrow, dask and zarr find it by the protocol; in a handler,
@@ -126,51 +124,6 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
             stop = _limit(end, size or 0, size)
             return await store.get_range(name, first, stop) if first < stop else b""
 
-    async def _cat(
-        self,
-        path: Any,
-        recursive: bool = False,
-        on_error: str = "raise",
-        batch_size: int | None = None,
-        **options: Any,
-    ) -> Any:
-        paths = [] if options else await self._expand_path(path, recursive=recursive)
-        if len(paths) < 2:
-            return await super()._cat(
-                path, recursive=recursive, on_error=on_error, batch_size=batch_size, **options
-            )
-        found = await self._read_together(paths)
-        left = [one for one in paths if one not in found]
-        if left:
-            found |= await super()._cat(left, on_error=on_error, batch_size=batch_size)
-        return {one: found[one] for one in paths if one in found}
-
-    async def _read_together(self, paths: list[str]) -> dict[str, bytes]:
-        """The contents of paths that can be read together; the rest is left out."""
-        found: dict[str, bytes] = {}
-        # Sorted, so those of a bucket are next to each other.
-        for bucket, several in groupby(paths, lambda path: self.split(path)[0]):
-            every = list(several)
-            with suppress(OSError):
-                async with self._at(bucket) as (store, _):
-
-                    async def read(
-                        some: list[str], store: ObjectStore = store
-                    ) -> list[ObjectData | None]:
-                        names = [self.split(path)[1] for path in some]
-                        return await store._several(names)  # noqa: SLF001
-
-                    parts = [
-                        every[at : at + TOGETHER] for at in range(0, len(every), TOGETHER)
-                    ]
-                    for some, contents in zip(parts, await each(parts, read), strict=True):
-                        found |= {
-                            path: bytes(data)
-                            for path, data in zip(some, contents, strict=True)
-                            if data is not None
-                        }
-        return found
-
     async def read_version(self, details: dict[str, Any], start: int, end: int) -> bytes:
         """Bytes of exactly the version that `info` returned; for a link, of its target.
 
@@ -210,50 +163,59 @@ class ObjectStoreFileSystem(ListingVerbs, ChangeVerbs):
         mode: str = "overwrite",
         **_: Any,
     ) -> None:
-        if await asyncio.to_thread(Path(lpath).is_dir):
+        path = Path(lpath)
+        read = await asyncio.to_thread(_read_if_small, path)
+        if read is None:
             return
         async with self._at(rpath) as (store, name):
             self._require_name(rpath, name)
-            await store.put_file(
+            await store.put(
                 name,
-                lpath,
+                read,
+                filename=path.name,
                 mode="create" if mode == "create" else "overwrite",
                 progress=_progress(callback),
             )
 
     async def _get_file(
-        self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **_: Any
+        self,
+        rpath: str,
+        lpath: Any,
+        callback: Any = DEFAULT_CALLBACK,
+        saving: Saving | None = None,
+        **_: Any,
     ) -> None:
         async with self._at(rpath) as (store, name):
             if isfilelike(lpath):
                 await store.get(name, lpath, progress=_progress(callback))
                 return
-            if not name or await self._isdir(rpath):
+            if saving is not None and name:
+                size = await saving.save(store, name, os.fspath(lpath))
+                if size is not None:
+                    if progress := _progress(callback):
+                        await progress(size, size)
+                    return
+            known = saving is not None and saving.is_folder(rpath)
+            is_folder = not name or (
+                not await store.exists(name) if known else await self._isdir(rpath)
+            )
+            if is_folder:
                 await asyncio.to_thread(os.makedirs, lpath, exist_ok=True)
                 return
             await asyncio.to_thread(os.makedirs, Path(lpath).parent, exist_ok=True)
             await store.get_file(name, lpath, progress=_progress(callback))
 
-    async def _get(
-        self, rpath: Any, lpath: Any, recursive: bool = False, **options: Any
-    ) -> Any:
-        if not isinstance(lpath, (list, tuple)):
-            # Some versions of fsspec create the folders of every name.
-            for path in await self._expand_path(rpath, recursive=recursive):
-                name = self.split(path)[1]
-                if name:
-                    relative(name)
-        return await super()._get(rpath, lpath, recursive=recursive, **options)
-
     async def _cp_file(self, path1: str, path2: str, **_: Any) -> None:
         bucket, to = self.split(path2)
         async with self._at(path1) as (store, name):
-            if not name or (not await store.exists(name) and await self._isdir(path1)):
+            if not name or (not to and await self._isdir(path1)):
                 return
             self._require_name(path2, to)
             try:
                 await store.copy(name, to, bucket=bucket)
             except ObjectNotFoundError as error:
+                if await self._isdir(path1):
+                    return
                 if not (await store.get_info(name)).is_link():
                     raise
                 # fsspec leaves out, without a word, what is not found below a folder.
@@ -385,7 +347,17 @@ def _limit(given: int | None, default: int, size: int | None) -> int:
     return given if given >= 0 else max(0, (size or 0) + given)
 
 
-def _progress(callback: Any) -> Callable[[int, int | None], Awaitable[None] | None] | None:
+def _read_if_small(path: Path) -> bytes | Path | None:
+    """The content of a small file; the path of another one; `None` for a folder."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    if not stat.S_ISREG(status.st_mode) or status.st_size > SMALL:
+        return path
+    return path.read_bytes()
+
+
+def _progress(callback: Any) -> Callable[[int, int | None], Awaitable[None]] | None:
     """Convert fsspec's callback to this package's."""
     if callback is DEFAULT_CALLBACK:
         return None

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -62,9 +62,9 @@ class ListingVerbs(ObjectPaths):
             try:
                 return await self._entry(store, await store.get_info(name))
             except ObjectNotFoundError:
-                async with aclosing(store.iter(prefix=name + "/")) as infos:
-                    async for _info in infos:
-                        return self._directory(path)
+                # By the names: the metadata of all objects would be much more.
+                if (await store.list(prefix=name + "/", delimiter="", limit=1)).objects:
+                    return self._directory(path)
                 raise
 
     async def _ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:

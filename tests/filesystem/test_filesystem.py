@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import nats
 import pytest
+from fsspec.callbacks import Callback
 from fsspec.exceptions import FSTimeoutError
 from nats.aio.client import Client
 
@@ -29,7 +30,7 @@ from faststream_objstore.models import Mirror, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.backends.proxy import between
-from tests.store.support import MIB, layout, pattern_bytes, soon
+from tests.store.support import MIB, layout, pattern_bytes, soon, spied
 
 FS = ObjectStoreFileSystem
 
@@ -141,9 +142,12 @@ def test_many_files_are_read_as_each_alone_would_be(fs: FS, bucket: str) -> None
         assert fs.cat(f"{bucket}/00*") == {
             f"{bucket}/00{number}": f"file {number}".encode() for number in range(10)
         }
-        assert fs.cat(bucket, recursive=True, on_error="omit") == {
+        in_bucket = {
             path: data for path, data in wanted.items() if path.startswith(f"{bucket}/")
         }
+        assert fs.cat(bucket, recursive=True, on_error="omit") == in_bucket
+        # The folder is no file that could be missing.
+        assert fs.cat(bucket, recursive=True) == in_bucket
         first, *_, last = list(wanted)
         missing = [f"{bucket}/missing", "no-such-bucket/missing", bucket]
         with pytest.raises(FileNotFoundError):
@@ -183,6 +187,28 @@ def test_ranges_are_as_of_slices(fs: FS, bucket: str) -> None:
         content[:3],
         content[200_000:200_001],
     ]
+    fs.pipe({f"{bucket}/small/{number}": b"0123456789" for number in range(70)})
+    small = [f"{bucket}/small/{number}" for number in range(70)]
+    assert fs.cat_ranges([*small, path], 2, 5) == [b"234"] * 70 + [content[2:5]]
+    assert fs.cat_ranges(small[:5], [0, None, -3, 4, 8], [2, 3, None, 2, 20]) == [
+        b"01",
+        b"012",
+        b"789",
+        b"",
+        b"89",
+    ]
+    assert fs.cat_ranges([small[0], path, small[0]], [0, 1, 3], [1, 3, 4]) == [
+        b"0",
+        content[1:3],
+        b"3",
+    ]
+    one, missing = fs.cat_ranges([small[0], f"{bucket}/none"], 0, 1)
+    assert one == b"0"
+    assert isinstance(missing, FileNotFoundError)
+    with pytest.raises(FileNotFoundError):
+        fs.cat_ranges([small[0], f"{bucket}/none"], 0, 1, on_error="raise")
+    with pytest.raises(ValueError, match="70 paths, 1 starts and 1 ends"):
+        fs.cat_ranges(small, [0], [1])
     with fs.open(path) as file:
         file.seek(-3, 2)
         assert file.read() == content[-3:]
@@ -311,6 +337,66 @@ def test_folders_are_put_and_got(fs: FS, bucket: str, tmp_path: Path) -> None:
     assert fs.find(bucket) == [f"{bucket}/out/b", f"{bucket}/out/sub/a"]
     fs.get(f"{bucket}/out", f"{tmp_path}/back", recursive=True)
     assert (tmp_path / "back" / "sub" / "a").read_bytes() == b"a"
+
+
+def test_folder_is_fetched_with_files_of_every_kind(
+    fs: FS, bucket: str, tmp_path: Path
+) -> None:
+    # More than are read in one request, and what is not read so.
+    wanted = {f"many/{number:03}": f"file {number}".encode() for number in range(150)}
+    wanted |= {"empty": b"", "deep/er/large": pattern_bytes(MIB), "both/below": b"below"}
+    fs.pipe({f"{bucket}/in/{name}": content for name, content in wanted.items()})
+    in_store(fs, bucket, lambda store: store.add_link("in/link", "in/many/000"))
+    wanted["link"] = b"file 0"
+
+    callback = Callback()
+    fs.get(f"{bucket}/in", str(tmp_path / "out"), recursive=True, callback=callback)
+
+    found = {
+        path.relative_to(tmp_path / "out").as_posix(): path.read_bytes()
+        for path in (tmp_path / "out").rglob("*")
+        if path.is_file()
+    }
+    assert found == wanted
+    # Of five folders too.
+    assert (callback.size, callback.value) == (len(wanted) + 5, len(wanted) + 5)
+
+    fs.get([f"{bucket}/in/empty", f"{bucket}/in/link"], [f"{tmp_path}/1", f"{tmp_path}/2"])
+    assert [(tmp_path / one).read_bytes() for one in ("1", "2")] == [b"", b"file 0"]
+
+
+def test_fetching_a_folder_where_a_file_cannot_be_written_says_so_and_leaves_no_part(
+    fs: FS, bucket: str, tmp_path: Path
+) -> None:
+    fs.pipe({f"{bucket}/in/{number}": b"content" for number in range(10)})
+    (tmp_path / "out" / "3").mkdir(parents=True)
+
+    with pytest.raises(IsADirectoryError):
+        fs.get(f"{bucket}/in/", f"{tmp_path}/out/", recursive=True)
+    assert [path for path in tmp_path.rglob("*") if path.name.endswith(".part")] == []
+    with pytest.raises(FileNotFoundError):
+        fs.get([f"{bucket}/in/1", f"{bucket}/in/none"], [f"{tmp_path}/1", f"{tmp_path}/none"])
+
+
+async def test_small_files_of_a_folder_take_few_requests(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    for number in range(200):
+        await store.put(f"in/{number}", f"content {number}")
+    spied_store, spy = spied(await store._source())
+    fs = spied_store.filesystem()
+
+    await soon(fs._get(f"{store.bucket}/in/", f"{tmp_path}/out/", recursive=True))
+    paths = [f"{store.bucket}/in/{number}" for number in range(200)]
+    parts = await soon(fs._cat_ranges(paths, 0, 7))
+
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {
+        str(number): f"content {number}" for number in range(200)
+    }
+    assert parts == [b"content"] * 200
+    # Of the folder itself, which has no content.
+    assert spy.calls.count("last_message") < 10
+    assert spy.calls.count("last_messages") < 30
 
 
 def test_names_that_lead_out_of_a_folder_are_not_fetched(
