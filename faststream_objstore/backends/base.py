@@ -7,16 +7,22 @@ A backend raises only errors of this package (`exceptions.py`), never nats-py's.
 Every wait is bounded by `timeout`, except on a followed `MessageStream`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from enum import Enum
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol
-
-from typing_extensions import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from ..messages import StoredMessage
 from ..models import Mirror
 from .early import EarlyMessage
+from .transfers import ChunkUpload, MessageStream, Room
+from .values import (
+    BATCH_LIMIT,
+    TOGETHER,
+    ConsumerState,
+    Deliver,
+    MetadataWrite,
+    StreamState,
+    WrongRevision,
+)
 
 __all__ = (
     "BATCH_LIMIT",
@@ -34,204 +40,6 @@ __all__ = (
     "StreamState",
     "WrongRevision",
 )
-
-
-BATCH_LIMIT = 1000
-"""Messages that a server stores together (nats-server 2.12)."""
-
-
-TOGETHER = 64
-"""Messages that one request reads; more of them are not faster."""
-
-
-class StreamState(NamedTuple):
-    """The stream under a bucket at one moment.
-
-    Attributes:
-        config: The stream's configuration as the JetStream API has it, unknown keys too.
-        messages: Number of messages.
-        bytes: Bytes stored, subjects and headers included.
-        last_sequence: Sequence of the newest message ever stored.
-        created: When it was made; tells a recreated bucket from the old one.
-        time_ns: The server's time, in nanoseconds since the epoch.
-        first_time_ns: When its oldest message was stored; 0 if there is none.
-        positions: For each of `Backend.origins`, the last sequence of it that has arrived;
-            `None` if that is not known.
-    """
-
-    config: dict[str, Any]
-    messages: int
-    bytes: int
-    last_sequence: int
-    created: str
-    time_ns: int
-    first_time_ns: int = 0
-    positions: tuple[int | None, ...] = ()
-
-
-class ConsumerState(NamedTuple):
-    """How far a consumer of the stream has come.
-
-    Attributes:
-        name: Its name; a durable's is its own.
-        filters: The subjects that it wants, wildcards allowed; none for all.
-        floor: Up to this sequence, it has all that it wants.
-        idle: Whether it has all that there is: nothing is pending or unacknowledged.
-    """
-
-    name: str
-    filters: tuple[str, ...]
-    floor: int
-    idle: bool
-
-    def has_passed(self, subject: str, sequence: int) -> bool:
-        """Whether it no longer needs a message, or never wanted it."""
-        return (
-            self.idle
-            or self.floor >= sequence
-            or not any(_matches(one, subject) for one in self.filters or (">",))
-        )
-
-
-def _matches(pattern: str, subject: str) -> bool:
-    wanted, given = pattern.split("."), subject.split(".")
-    for index, one in enumerate(wanted):
-        if one == ">":
-            return len(given) > index
-        if index >= len(given) or one not in {"*", given[index]}:
-            return False
-    return len(wanted) == len(given)
-
-
-class Deliver(Enum):
-    """Where a `MessageStream` begins."""
-
-    ALL = "all"
-    """With the oldest message that matches."""
-    LAST_PER_SUBJECT = "last_per_subject"
-    """With the newest message of each subject that matches."""
-    NEW = "new"
-    """With what is stored from now on."""
-
-
-class WrongRevision(Exception):  # noqa: N818 - a signal for the store, never a user's error
-    """A compare-and-set write met another sequence than it expected."""
-
-
-class MetadataWrite(NamedTuple):
-    """One of the metadata messages that are stored together.
-
-    Attributes:
-        subject: The object's metadata subject; no two of a batch have the same.
-        data: The JSON of its metadata.
-        expected_sequence: The sequence of the subject's newest message; 0 for none.
-        ttl: Seconds after which the stream drops it; 0 for never. At least `least_ttl`.
-        marker: Whether it is a delete marker, which the stream drops without a trace.
-    """
-
-    subject: str
-    data: bytes
-    expected_sequence: int
-    ttl: int = 0
-    marker: bool = False
-
-
-class ChunkUpload(Protocol):
-    """An upload of one object's chunks into the stream.
-
-    A single task uses it, and ends it with `finish` or `abort`.
-    """
-
-    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Send a chunk; wait while the window of unacknowledged chunks is full.
-
-        The buffer may be reused by the caller as soon as this returns.
-
-        Raises:
-            BucketFullError, BucketSealedError, BucketNotFoundError: If the stream
-                refused an earlier chunk.
-            ConnectionLostError: If the connection was lost while chunks were out.
-            StoreTimeoutError: If no chunk was acknowledged within the timeout.
-        """
-
-    async def settle(self) -> None:
-        """Wait until the stream has acknowledged every chunk; raises what `write` raises."""
-
-    async def finish(self) -> None:
-        """Send nothing more, and wait as `settle` does."""
-
-    async def abort(self) -> None:
-        """Remove whatever was stored or is still in flight; never raises.
-
-        Safe to await from a cancelled task: it runs to completion in bounded time.
-        """
-
-
-class Room(Protocol):
-    """Memory into which bodies are received, one after the other."""
-
-    def reserve(self, size: int) -> memoryview | None:
-        """Memory for the next body, the same until `commit`; `None` if there is no room."""
-
-    def commit(self, size: int) -> None:
-        """Note that the next body has been received."""
-
-
-class MessageStream(Protocol):
-    """Messages in the stream's order, each once, without a gap.
-
-    Enter it before iterating; leaving it removes what it needed on the server, in
-    error and cancellation too. A lost connection or a restarted server is resumed
-    after the last message that was delivered.
-    """
-
-    pending: int
-    """How many messages matched when it was opened."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None: ...
-
-    def __aiter__(self) -> AsyncIterator[StoredMessage]: ...
-
-    async def __anext__(self) -> StoredMessage:
-        """The next message.
-
-        Not followed, it stops after the last message that matches; that is also where
-        messages that were counted have been removed meanwhile. Followed, it waits.
-
-        Raises:
-            StopAsyncIteration: At the end.
-            StoreTimeoutError: If an expected message does not come (not followed).
-            BucketNotFoundError: If the bucket is deleted meanwhile, also if it is made again.
-        """
-
-    def limit(self, count: int) -> None:
-        """Stop after `count` messages (not followed), and transfer no more.
-
-        Call it before reading the first message; none is requested until then.
-        """
-
-    def place(self, room: Room) -> bool:
-        """Receive the bodies that arrive from now on into memory of the caller.
-
-        Call it right after a `take`, before anything else is awaited. The messages then
-        have an empty `data`, except for bodies that did not fit.
-
-        Returns:
-            Whether this is supported; otherwise `data` is still the body.
-        """
-
-    async def take(self) -> list[StoredMessage]:
-        """Return all messages that have arrived, at least one; none at the end.
-
-        Waits and raises as `__anext__` does. Cheaper if there are many.
-        """
 
 
 class Backend(Protocol):

@@ -1,20 +1,14 @@
 """Requests whose answers are not awaited at once, and may turn out not to be needed."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
+from faststream_objstore.backends.jetstream.replies import Replies, Reply
 from faststream_objstore.backends.jetstream.waiting import Waiting, retrieve
-from faststream_objstore.exceptions import PermissionDeniedError
 
-__all__ = ("Begun", "BegunRequests", "Reply")
-
-Reply: TypeAlias = "asyncio.Future[Msg | PermissionDeniedError | None]"
-"""The answer; an error if the server refuses the request; `None` if no answer can come."""
+__all__ = ("Begun", "BegunRequests")
 
 Begun: TypeAlias = tuple[str, Reply]
 """A request: the last token of its reply subject, and what will be its answer."""
@@ -22,17 +16,17 @@ Begun: TypeAlias = tuple[str, Reply]
 _MANY_WAITING = 8
 
 
-class BegunRequests:
-    """The part of a `Connection` that begins requests."""
+class BegunRequests(Replies):
+    """The part of a `Connection` that begins requests.
 
-    client: Client
-    _inbox: str
-    _tokens: Iterator[int]
-    _replies: dict[str, tuple[Reply, str, str | None]]
+    Args:
+        client: A connected client.
+    """
+
     _waiting: Waiting
-    _subscription: Subscription | None
 
-    def __init__(self) -> None:
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
         self._publishing: set[asyncio.Task[None]] = set()
 
     @property

@@ -1,28 +1,26 @@
 """A NATS client as the backend uses it: guarded publishes, replies routed by token."""
 
 import asyncio
-import itertools
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from faststream_objstore.backends.jetstream.begun import BegunRequests, Reply
+from faststream_objstore.backends.jetstream.begun import BegunRequests
 from faststream_objstore.backends.jetstream.budget import Budget, Share
-from faststream_objstore.backends.jetstream.errors import REFUSALS, ConnectionErrors, in_bucket
+from faststream_objstore.backends.jetstream.errors import REFUSALS, in_bucket
 from faststream_objstore.backends.jetstream.permissions import Heard, hear_refusals
+from faststream_objstore.backends.jetstream.replies import ReceiveAll, Reply, unsubscribe
 from faststream_objstore.backends.jetstream.waiting import (
     REPEAT_SECONDS,
     Answer,
     LateReplies,
     Waiting,
-    retrieve,
 )
 from faststream_objstore.backends.jetstream.window import window_of
 from faststream_objstore.exceptions import (
@@ -31,13 +29,9 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
 )
 
-__all__ = ("Connection", "Destination", "ReceiveAll", "status_of")
+__all__ = ("Connection", "Destination", "status_of")
 
-Receive = Callable[[Msg], None]
-ReceiveAll = Callable[[Sequence[Msg]], None]
 Destination = Callable[[int], "memoryview | None"]
-Denied = Callable[[PermissionDeniedError], None]
-
 # nats-py suspends inside `publish` only if more than 2 MiB (its default) are waiting to be
 # sent, and while it is suspended it swallows a cancellation. Below half of that, `publish` is
 # called directly; above, in a separate task.
@@ -61,29 +55,12 @@ def status_of(message: Msg) -> str | None:
     return headers.get("Status") if headers else None
 
 
-_unsubscribing: set["asyncio.Task[None]"] = set()
-
-
-async def _unsubscribe(subscription: Subscription) -> None:
-    try:
-        await subscription.unsubscribe()
-    except nats.errors.Error:
-        # Closed or draining: the server has removed it, or is about to.
-        return
-
-
-def _unsubscribe_soon(subscription: Subscription) -> None:
-    task = asyncio.ensure_future(_unsubscribe(subscription))
-    _unsubscribing.add(task)
-    task.add_done_callback(_unsubscribing.discard)
-
-
 def _undo(undone: list[Callable[[], None]]) -> None:
     for undo in undone:
         undo()
 
 
-class Connection(ConnectionErrors, BegunRequests):
+class Connection(BegunRequests):
     """A NATS client; replies come over one wildcard subscription, routed by token.
 
     nats-py's own `request` creates a NUID, a task and three closures for each call. Here a
@@ -111,29 +88,16 @@ class Connection(ConnectionErrors, BegunRequests):
         return connection
 
     def __init__(self, client: Client) -> None:
-        super().__init__()
-        self.client = client
+        super().__init__(client)
         reconnects = self._counting_reconnects(client)
         self._large = Budget(_UNDER_WAY_BYTES, reconnects)
         self._small = Budget(_SMALL_UNDER_WAY_BYTES, reconnects)
         self._round_trip, self._round_trip_of = math.inf, 0
         self._large_singles, self._small_singles = self._large.share(), self._small.share()
-        self._inbox = client.new_inbox() + "."
-        self._tokens = itertools.count()
-        self._routes: dict[str, Receive] = {}
-        self._replies: dict[str, tuple[Reply, str, str | None]] = {}
-        self._watched_routes: dict[str, tuple[str, str | None, Denied]] = {}
-        # Keyed by the subject in lower case, as in the server's refusals.
-        self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
         self._waiting = Waiting(client)
         self.answer: Answer = self._waiting.answer
-        self._subscription: Subscription | None = None
-        self._subscribing: asyncio.Task[None] | None = None
-        # What to undo when nothing references this any more: the callback and the
-        # subscription.
-        self._undone: list[Callable[[], None]] = [
-            self._hear_refusals(weakref.WeakMethod(self._refused_subject))
-        ]
+        # Before the subscription, if there is one.
+        self._undone.append(self._hear_refusals(weakref.WeakMethod(self._refused_subject)))
         weakref.finalize(self, _undo, self._undone).atexit = False
 
     @staticmethod
@@ -143,22 +107,6 @@ class Connection(ConnectionErrors, BegunRequests):
 
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
         return hear_refusals(self.client, heard)
-
-    def _ending(self, subscription: Subscription) -> Callable[[], None]:
-        """A function that removes a subscription, from any thread, without this object."""
-        loop, client = asyncio.get_running_loop(), self.client
-
-        def end() -> None:
-            if not (loop.is_closed() or client.is_closed):
-                loop.call_soon_threadsafe(_unsubscribe_soon, subscription)
-
-        return end
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the client was closed since it subscribed; it may have reconnected."""
-        subscription = self._subscription
-        return subscription is not None and subscription._id not in self.client._subs  # noqa: SLF001
 
     def share(self, size: int | None) -> Share:
         """The account for what one reader may have requested.
@@ -202,112 +150,6 @@ class Connection(ConnectionErrors, BegunRequests):
     def reconnects(self) -> int:
         """How often the client has lost its connection and found a new one."""
         return self.client.stats["reconnects"]
-
-    @property
-    def has_replies(self) -> bool:
-        """Whether replies can be received; otherwise `open_replies` comes first."""
-        return self._subscription is not None
-
-    async def open_replies(self, *, bucket: str | None = None) -> None:
-        """Subscribe to the replies; only once, however many tasks need it at the same time."""
-        while self._subscription is None:
-            if self._subscribing is None:
-                self._subscribing = asyncio.ensure_future(self._subscribe_replies(bucket))
-                # All the tasks that wait for it may be cancelled.
-                self._subscribing.add_done_callback(retrieve)
-            # nats-py may swallow a cancellation while it subscribes, and other tasks wait too.
-            await asyncio.shield(self._subscribing)
-
-    async def _subscribe_replies(self, bucket: str | None) -> None:
-        # Set here and not when the task is reported as done: until then, new callers would
-        # wait for a task that has already ended, which does not suspend.
-        try:
-            receive = self._receiver()
-            subscription = await self.subscribe(self._inbox + "*", receive, bucket=bucket)
-            self._subscription = subscription
-            self._undone[1:] = [self._ending(subscription)]
-        finally:
-            self._subscribing = None
-
-    def _receiver(self) -> ReceiveAll:
-        # The client keeps it, and it must not keep this object alive.
-        replies, routes, cut = self._replies, self._routes, len(self._inbox)
-
-        def receive(messages: Sequence[Msg]) -> None:
-            for message in messages:
-                token = message.subject[cut:]
-                waiting = replies.pop(token, None)
-                if waiting is not None:
-                    future = waiting[0]
-                    if not future.done():
-                        future.set_result(message)
-                    continue
-                route = routes.get(token)
-                if route is not None:
-                    route(message)
-
-        return receive
-
-    def add_route(
-        self, receive: Receive, *, watched: "tuple[str, str | None, Denied] | None" = None
-    ) -> str:
-        """Make a reply subject whose messages go to `receive`, until `remove_route`.
-
-        Args:
-            receive: Called with each message.
-            watched: The subject that is published to, the bucket, and what to call when the
-                server refuses the subject.
-        """
-        token = str(next(self._tokens))
-        self._routes[token] = receive
-        if watched is not None:
-            self._watched_routes[token] = watched
-        return self._inbox + token
-
-    def remove_route(self, reply: str) -> None:
-        """Remove a reply subject; messages that still arrive for it are dropped."""
-        token = reply[len(self._inbox) :]
-        self._routes.pop(token, None)
-        self._watched_routes.pop(token, None)
-
-    def watch(self, subject: str, denied: Denied, *, bucket: str | None) -> Callable[[], None]:
-        """Call `denied` whenever the server refuses this subject.
-
-        Returns:
-            A function that stops that.
-        """
-        key, entry = subject.lower(), (subject, bucket, denied)
-        self._watched.setdefault(key, []).append(entry)
-
-        def stop() -> None:
-            entries = self._watched.get(key, [])
-            if entry in entries:
-                entries.remove(entry)
-                if not entries:
-                    del self._watched[key]
-
-        return stop
-
-    def _refused_subject(self, lowered: str) -> None:
-        """Handle a refused subject, which nats-py reports in lower case."""
-        inbox = self._inbox + "*"
-        if lowered == inbox.lower():
-            # No requests can be answered. The next caller tries again.
-            for future, _, bucket in self._replies.values():
-                if not future.done():
-                    future.set_result(self.denied(inbox, bucket))
-            subscription, self._subscription = self._subscription, None
-            if subscription is not None:
-                self._ending(subscription)()
-            return
-        for future, subject, bucket in self._replies.values():
-            if subject.lower() == lowered and not future.done():
-                future.set_result(self.denied(subject, bucket))
-        for subject, bucket, denied in (
-            *self._watched.get(lowered, ()),
-            *(one for one in self._watched_routes.values() if one[0].lower() == lowered),
-        ):
-            denied(self.denied(subject, bucket))
 
     @property
     def generation(self) -> int:
@@ -511,7 +353,7 @@ class Connection(ConnectionErrors, BegunRequests):
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription; does nothing if the connection is gone."""
-        await _unsubscribe(subscription)
+        await unsubscribe(subscription)
 
     async def drain(self, subscription: Subscription, seconds: float) -> None:
         """Remove a subscription; messages that are on their way are still received.

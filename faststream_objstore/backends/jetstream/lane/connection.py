@@ -9,12 +9,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from faststream_objstore.backends.jetstream.connection import (
-    Connection,
-    Destination,
-    ReceiveAll,
-)
+from faststream_objstore.backends.jetstream.connection import Connection, Destination
 from faststream_objstore.backends.jetstream.permissions import Heard, refused_subject
+from faststream_objstore.backends.jetstream.replies import ReceiveAll
 
 from .lane import Lane
 
