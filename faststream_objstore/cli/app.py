@@ -9,6 +9,7 @@ import typer
 
 from faststream_objstore.cli.archive import add_archive
 from faststream_objstore.cli.operation import add_operation
+from faststream_objstore.cli.options import add_options
 from faststream_objstore.cli.output import (
     as_json,
     bar,
@@ -45,39 +46,6 @@ Concurrency = Annotated[
         show_default=False,
     ),
 ]
-
-
-@app.callback()
-def options(
-    context: typer.Context,
-    server: Annotated[
-        str,
-        typer.Option(
-            "--server",
-            "-s",
-            help="The server's address.  [env: NATS_URL; default: nats://127.0.0.1:4222]",
-        ),
-    ] = "",
-    creds: Annotated[
-        Path | None, typer.Option(envvar="NATS_CREDS", help="A credentials file.")
-    ] = None,
-    user: Annotated[str | None, typer.Option(envvar="NATS_USER")] = None,
-    password: Annotated[str | None, typer.Option(envvar="NATS_PASSWORD")] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one step.")] = 10.0,
-) -> None:
-    """Take what stands before the command."""
-    # Not `envvar`: a variable that is empty is as good as none.
-    address = server or os.environ.get("NATS_URL") or "nats://127.0.0.1:4222"
-    given = {
-        "user_credentials": creds and str(creds),
-        "user": user,
-        "password": password,
-    }
-    context.obj = Session(
-        server=address,
-        timeout=timeout,
-        options={key: value for key, value in given.items() if value is not None},
-    )
 
 
 @app.command()
@@ -412,5 +380,6 @@ def _named(target: Address, source: Address) -> str:
     return target.name + source.name.rpartition("/")[2] if target.is_folder else target.name
 
 
+add_options(app)
 add_archive(app)
 add_operation(app)

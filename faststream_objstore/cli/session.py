@@ -1,6 +1,7 @@
 """The basis of a command: the server, the store of an address, and error reporting."""
 
 import asyncio
+import logging
 import re
 import signal
 import sys
@@ -80,11 +81,13 @@ class Session:
         server: The server's address.
         timeout: Seconds allowed for one step.
         options: Further options for `nats.connect`.
+        domain: The JetStream domain; the server's own if empty.
     """
 
     server: str
     timeout: float = 10.0
     options: dict[str, Any] = field(default_factory=dict)
+    domain: str = ""
     client: Client | None = None
 
     @asynccontextmanager
@@ -92,7 +95,8 @@ class Session:
         """The server, while the block runs."""
         self.client = await connect(self.server, self.options)
         try:
-            yield JetStreamServer(self.client, timeout=self.timeout)
+            prefix = f"$JS.{self.domain}.API" if self.domain else "$JS.API"
+            yield JetStreamServer(self.client, prefix=prefix, timeout=self.timeout)
         finally:
             await self.client.close()
 
@@ -169,6 +173,8 @@ def run(
                 loop.add_signal_handler(signal.SIGTERM, end, signal.SIGTERM)
         await work()
 
+    # It warns of each connection that ends with TLS.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     if until_interrupted:
         # As Ctrl-C does; uvicorn, which takes both, passes them on when it has ended.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

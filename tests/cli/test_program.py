@@ -20,7 +20,11 @@ from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.backends.proxy import between
-from tests.cli.support import Program
+from tests.cli.support import ROOT, Program
+
+# A pair that is used for nothing else.
+NKEY = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+SEED = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"
 
 
 @pytest.fixture
@@ -596,3 +600,61 @@ def test_output_that_cannot_be_written_is_told_once(objstore: Program, bucket: s
     before = "unset COVERAGE_PROCESS_START COVERAGE_PROCESS_CONFIG; trap '' XFSZ; ulimit -f 1;"
     done = objstore.shell(f"ls {bucket} -r > out", before=before)
     assert (done.returncode, done.stderr.decode()) == (1, "[Errno 27] File too large\n")
+
+
+async def test_server_that_is_not_trusted_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    certificates = ROOT / "tests/docs/tls"
+    files = (certificates / "server.pem", certificates / "server-key.pem")
+    config = f'tls {{ cert_file: "{files[0]}", key_file: "{files[1]}" }}'
+    async with NatsServer(config=config) as server:
+
+        def run() -> None:
+            objstore = Program(server.url, tmp_path)
+            # By itself nats-py waits for ever.
+            assert "certificate verify failed" in objstore.failing("ls")
+            trusting = ("--tlsca", str(certificates / "ca.pem"))
+            assert objstore(*trusting, "ls") == ""
+            assert objstore(*trusting, "put", "-", "new/x", "--create", given=b"1") != ""
+            assert objstore(*trusting, "get", "new/x", "-") == "1"
+            for wrong in (
+                ("--tlsca", str(files[1])),
+                ("--tlsca", str(tmp_path / "none")),
+                ("--tlscert", str(files[0])),
+            ):
+                assert "--tls" in objstore.failing(*wrong, "ls", code=2)
+
+        await asyncio.to_thread(run)
+
+
+async def test_nkey_signs_in_and_a_file_that_has_none_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("nkeys")
+    config = f"authorization {{ users: [ {{ nkey: {NKEY} }} ] }}"
+    (tmp_path / "user.nk").write_text(SEED)
+    (tmp_path / "none.nk").write_text("no seed")
+    async with NatsServer(config=config) as server:
+
+        def run() -> None:
+            objstore = Program(server.url, tmp_path)
+            assert objstore("--nkey", "user.nk", "ls") == ""
+            said = objstore.failing("--nkey", "none.nk", "ls", code=2)
+            assert said.startswith("The credentials that nkeys_seed gives cannot be used: ")
+            said = objstore.failing("--creds", "none.nk", "ls", code=2)
+            assert said.startswith(
+                "The credentials that user_credentials gives cannot be used"
+            )
+            assert "does not exist" in objstore.failing("--creds", "no.nk", "ls", code=2)
+
+        await asyncio.to_thread(run)
+
+
+async def test_bucket_may_be_in_another_domain(tmp_path: Path) -> None:
+    async with NatsServer(config="jetstream: { domain: hub }") as server:
+
+        def run() -> None:
+            objstore = Program(server.url, tmp_path)
+            objstore("--js-domain", "hub", "put", "-", "new/x", "--create", given=b"1")
+            assert objstore("--js-domain", "hub", "ls") == "new\n"
+            said = objstore.failing("--timeout", "1", "--js-domain", "other", "ls")
+            assert said.count("\n") == 1
+
+        await asyncio.to_thread(run)

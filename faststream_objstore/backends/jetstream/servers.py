@@ -1,6 +1,8 @@
 """Addresses of NATS servers as people write them, and a connection to one of them."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import ssl
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -8,13 +10,15 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 
-from ...exceptions import ServerUnreachableError
+from ...exceptions import InvalidOptionError, ServerUnreachableError
 
 __all__ = ("addresses", "connect", "without_secrets", "without_users")
 
 # Long enough for a server to restart, but not too long for a wrong address.
 _ATTEMPTS = 20
 _SECONDS_BETWEEN = 0.25
+# Options whose credentials sign what the server asks for.
+_SIGNED = ("user_credentials", "nkeys_seed", "nkeys_seed_str")
 
 
 def addresses(servers: str | Sequence[str]) -> list[str]:
@@ -46,8 +50,10 @@ async def connect(servers: str | Sequence[str], options: Mapping[str, Any]) -> C
 
     Raises:
         ServerUnreachableError: If none of them can be used; it says why, and no secrets.
+        InvalidOptionError: If the credentials are none.
     """
     reasons: list[str] = []
+    untrusted = asyncio.Event()
 
     async def note(error: Exception) -> None:
         # `connect` itself says only that there is no server. What is reported later is raised
@@ -55,10 +61,12 @@ async def connect(servers: str | Sequence[str], options: Mapping[str, Any]) -> C
         # off, which is how one ends whose reason comes too late.
         if isinstance(error, nats.errors.Error) or not reasons:
             reasons[:] = [str(error) or type(error).__name__]
+        if isinstance(error, ssl.SSLError):
+            untrusted.set()
 
     hosts, signed = _decoded(addresses(servers))
     try:
-        return await nats.connect(
+        connecting = nats.connect(
             hosts,
             **{
                 "error_cb": note,
@@ -68,12 +76,42 @@ async def connect(servers: str | Sequence[str], options: Mapping[str, Any]) -> C
                 **options,
             },
         )
+        return await _unless(untrusted, connecting)
     except (nats.errors.Error, OSError) as error:
         why = (
             reasons[0] if isinstance(error, nats.errors.NoServersError) and reasons else error
         )
         msg = f"No NATS server can be used at {without_secrets(servers)}: {why}"
         raise ServerUnreachableError(msg) from error
+    except Exception as error:
+        # nats-py and nkeys raise what they stumble over.
+        given = [key for key in _SIGNED if options.get(key) is not None]
+        if not given:
+            raise
+        said = "install nkeys" if isinstance(error, ModuleNotFoundError) else repr(error)
+        msg = f"The credentials that {' and '.join(given)} gives cannot be used: {said}."
+        raise InvalidOptionError(msg) from error
+
+
+async def _unless(failed: asyncio.Event, connecting: Awaitable[Client]) -> Client:
+    """Wait for a connection, unless a handshake fails.
+
+    nats-py then waits for ever for that connection to close.
+
+    Raises:
+        NoServersError: If a handshake has failed.
+    """
+    attempt = asyncio.ensure_future(connecting)
+    failure = asyncio.ensure_future(failed.wait())
+    try:
+        await asyncio.wait({attempt, failure}, return_when=asyncio.FIRST_COMPLETED)
+        if not attempt.done():
+            raise nats.errors.NoServersError
+        return await attempt
+    finally:
+        attempt.cancel()
+        failure.cancel()
+        await asyncio.gather(attempt, failure, return_exceptions=True)
 
 
 def _split(address: str) -> tuple[str, str, str]:
