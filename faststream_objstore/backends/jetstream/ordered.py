@@ -133,6 +133,8 @@ class OrderedConsumer:
         """What the server refuses this user; another consumer would be refused too."""
         self.dry: bool = False
         """Whether the server had fewer messages than requested."""
+        self.stalled: bool = False
+        """Whether the server, at the last recount, did not send what was requested."""
         self.asked: float = 0.0
         """When messages were last requested, by the loop's clock."""
         self.heard: float = 0.0
@@ -254,6 +256,11 @@ class OrderedConsumer:
         return self._connection is not self._api.ordinary
 
     @property
+    def is_listed(self) -> bool:
+        """Whether the server goes by a list of the last messages of each subject."""
+        return bool(self._config["deliver_policy"] == "last_per_subject")
+
+    @property
     def broken(self) -> bool:
         """Whether nothing more will arrive; requests do not survive a new connection."""
         return self.fault is not None or self._connection.reconnects != self._reconnects
@@ -352,6 +359,11 @@ class OrderedConsumer:
         # Otherwise messages are on their way, and they report what remains.
         with reading(f"{self._api.prefix}.CONSUMER.INFO.{self._id}", self._bucket):
             delivered, pending = info["delivered"]["consumer_seq"], int(info["num_pending"])
+            waiting = int(info.get("num_waiting", 0))
+        asked = bool(outstanding and waiting) and self._requests.missing == outstanding
+        self.stalled = (
+            self.is_listed and asked and pending > 0 and delivered == self._delivered
+        )
         if delivered == self._delivered and (outstanding == 0 or pending == 0):
             self.remaining = self._left(pending)
 

@@ -36,6 +36,10 @@ _TICK_SECONDS = 1.0
 _SNAPSHOT_TICK_SECONDS = 0.05
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
+# How long a server is silent, at least, that waits at a message that was overwritten.
+_STALLED_SECONDS = 0.5
+# From so many subjects on, "last per subject" is replaced by what is the same without a list.
+_MANY_SUBJECTS = 1_000
 
 # How long a server may take to restart, or a cluster to elect a leader.
 _PASSING = (StoreTimeoutError, NotConnectedError, JetStreamNotEnabledError, StoreAPIError)
@@ -98,6 +102,10 @@ class JetStreamMessages:
 
         self._consumer: OrderedConsumer | None = None
         self._created: str | None = None
+        # Whether every message is the last of its subject, so that a walk over these needs no
+        # list of them: of messages on its list, nats-server 2.15 waits for seconds at each
+        # that was overwritten.
+        self._rolled_up = False
         self._last = 0
         self._attempts = 0
         self._tick = _TICK_SECONDS if snapshot is None else _SNAPSHOT_TICK_SECONDS
@@ -259,7 +267,8 @@ class JetStreamMessages:
         if self._follow:
             if consumer.missed_heartbeats:
                 consumer.fault = "the server missed its heartbeats"
-            return
+            if not (consumer.is_listed and consumer.remaining):
+                return
         dry = consumer.dry
         try:
             if consumer.total is not None and isinstance(self._subject, str):
@@ -275,7 +284,10 @@ class JetStreamMessages:
         except _PASSING as error:
             consumer.fault = str(error)
             return
-        if dry and consumer.remaining:
+        patience = _STALLED_SECONDS * (1 + self._attempts)
+        if consumer.stalled and consumer.silent_seconds > patience:
+            consumer.fault = "the server waits at a message that was overwritten"
+        elif dry and consumer.remaining:
             # The server has messages but does not send them; avoid asking in a tight loop.
             await asyncio.sleep(_FIRST_PAUSE)
 
@@ -318,9 +330,17 @@ class JetStreamMessages:
 
     async def _first(self) -> OrderedConsumer:
         """Create the first consumer, on a lane if there is much to read."""
+        # Nothing is delivered by one that is replaced here.
         consumer = await self._open_anywhere()
-        if not consumer.is_on_lane and await self._api.open_lane(messages=consumer.remaining):
-            # Nothing has been delivered so far.
+        subjects = consumer.remaining
+        self._rolled_up = consumer.is_listed and subjects >= _MANY_SUBJECTS
+        lane = not consumer.is_on_lane and await self._api.open_lane(messages=subjects)
+        if lane or self._rolled_up:
+            await run_to_completion(consumer.close(wait=False))
+            consumer = await self._open_anywhere()
+        if self._rolled_up and consumer.remaining > subjects:
+            # Some have older messages, which other clients leave, or there are new subjects.
+            self._rolled_up = False
             await run_to_completion(consumer.close(wait=False))
             consumer = await self._open_anywhere()
         return consumer
@@ -378,7 +398,7 @@ class JetStreamMessages:
         start = self._last + 1 if self._last else self._start
         if start:
             return {"deliver_policy": "by_start_sequence", "opt_start_seq": start}
-        if self._deliver is Deliver.LAST_PER_SUBJECT:
+        if self._deliver is Deliver.LAST_PER_SUBJECT and not self._rolled_up:
             return {"deliver_policy": "last_per_subject"}
         return {"deliver_policy": "all"}
 
