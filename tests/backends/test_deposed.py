@@ -8,8 +8,8 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import nats
 import pytest
@@ -26,14 +26,9 @@ from faststream_objstore.models import ObjectMeta, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.backends.deposed import Deposed, deposed, refuses
+from tests.store.support import soon
 
 pytestmark = pytest.mark.timeout(60)
-
-T = TypeVar("T")
-
-
-async def soon(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, 30)
 
 
 @pytest.fixture

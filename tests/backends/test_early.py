@@ -1,7 +1,7 @@
 """Chunks that are requested with the metadata: one round trip, and nothing is left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import nats
 import pytest
@@ -21,19 +21,11 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import chunk_subject, metadata_subject, stream_config
 from tests.settled import settled
-from tests.store.support import soon
+from tests.store.support import soon, until
 
 from .proxy import Proxy, between
 
 pytestmark = pytest.mark.timeout(60)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async def poll() -> None:
-        while not condition():
-            await asyncio.sleep(0.001)
-
-    await soon(poll())
 
 
 class Line:

@@ -1,9 +1,8 @@
 """While a leader is elected, calls use their timeout; answers that are garbage are told."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -14,17 +13,13 @@ from faststream_objstore.exceptions import StoreAPIError, StoreTimeoutError
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from tests.settled import settled
+from tests.store.support import soon
 
 pytestmark = pytest.mark.timeout(60)
 
-T = TypeVar("T")
 ELECTING: dict[str, Any] = {
     "error": {"code": 503, "err_code": 10008, "description": "temporarily unavailable"}
 }
-
-
-async def soon(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, 20)
 
 
 class Leaderless:

@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import parse_time
 from tests.settled import settled
+from tests.store.support import until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -52,14 +53,6 @@ MIB = 1024 * 1024
 async def soon(work: Awaitable[T], seconds: float = 30.0) -> T:
     """The result, or a failure: no test here waits for ever."""
     return await asyncio.wait_for(work, seconds)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async def poll() -> None:
-        while not condition():
-            await asyncio.sleep(0.001)
-
-    await soon(poll())
 
 
 async def quiet(_: Exception) -> None:

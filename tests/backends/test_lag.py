@@ -1,8 +1,8 @@
 """A replica that lags: what it does not have yet is no damage, no deletion, no end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -12,16 +12,12 @@ from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamSe
 from faststream_objstore.exceptions import IncompleteObjectError, ObjectDeletedError
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
+from tests.store.support import soon
 
 pytestmark = pytest.mark.timeout(60)
 
-T = TypeVar("T")
 CHUNK = 1024
 CONTENT = b"".join(bytes([65 + number]) * CHUNK for number in range(8))
-
-
-async def soon(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, 30)
 
 
 @pytest.fixture

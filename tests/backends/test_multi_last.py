@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import nats
 import pytest
@@ -18,15 +18,11 @@ from faststream_objstore.store.declare import bind_bucket
 from faststream_objstore.testing import NatsServer
 from tests.backends.proxy import Proxy, serving
 from tests.settled import settled
+from tests.store.support import soon
 
 pytestmark = pytest.mark.timeout(60)
 
-T = TypeVar("T")
 COUNT = 150
-
-
-async def soon(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, 30)
 
 
 def contents() -> list[bytes]:

@@ -1,9 +1,9 @@
 """Readers share what may be under way; none keeps it from the others for good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 import nats
 import pytest
@@ -15,27 +15,15 @@ from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from faststream_objstore.wire import chunk_subject, stream_config
+from tests.store.support import soon, until
 
 from .proxy import Proxy, between
 
 pytestmark = pytest.mark.timeout(60)
 
-T = TypeVar("T")
 MIB = 1024 * 1024
 LARGE = bytes(24 * MIB)
 TIMEOUT = 3.0
-
-
-async def soon(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, 20)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async def poll() -> None:
-        while not condition():
-            await asyncio.sleep(0.001)
-
-    await soon(poll())
 
 
 class Line:

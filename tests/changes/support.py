@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from typing import Any, Generic, TypeVar
 
 from faststream.nats import NatsBroker
@@ -70,6 +70,14 @@ async def running(
 
 async def store_of(buckets: Buckets, bucket: Bucket) -> ObjectStore:
     return await soon(buckets.open(bucket))
+
+
+async def fill(url: str, bucket: Bucket, names: Iterable[str]) -> None:
+    """Put empty objects with these names."""
+    async with running(url, bucket) as buckets:
+        store = await store_of(buckets, bucket)
+        for name in names:
+            await store.put(name, b"")
 
 
 async def consumers_of(client: Client, bucket: str) -> list[str]:

@@ -18,7 +18,7 @@ from faststream_objstore.changes import prefetch, puller
 from faststream_objstore.testing import NatsServer
 from tests.settled import settled
 
-from .support import Names, Seen, running, soon, store_of
+from .support import Names, Seen, fill, running, soon, store_of
 
 pytestmark = pytest.mark.anyio
 
@@ -40,11 +40,7 @@ def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def filled(nats_server: NatsServer, bucket_name: str) -> str:
     """A bucket with objects that are called by their numbers."""
-    bucket = Bucket(bucket_name, lane=False)
-    async with running(nats_server.url, bucket) as buckets:
-        store = await store_of(buckets, bucket)
-        for name in NAMES:
-            await store.put(name, b"")
+    await fill(nats_server.url, Bucket(bucket_name, lane=False), NAMES)
     return bucket_name
 
 

@@ -17,7 +17,7 @@ from faststream_objstore.changes import loop as change_loop
 from faststream_objstore.changes.retry import Retry
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.testing import NatsServer
-from tests.changes.support import Names, Seen, running, soon, store_of
+from tests.changes.support import Names, Seen, fill, running, soon, store_of
 from tests.settled import settled
 
 # So many quick calls that further changes are fetched in advance.
@@ -31,11 +31,7 @@ ACK_WAIT = 600
 @pytest.fixture
 async def filled(nats_server: NatsServer, bucket_name: str) -> str:
     """A bucket with objects that are called by their numbers."""
-    bucket = Bucket(bucket_name)
-    async with running(nats_server.url, bucket) as buckets:
-        store = await store_of(buckets, bucket)
-        for name in NAMES:
-            await store.put(name, b"")
+    await fill(nats_server.url, Bucket(bucket_name), NAMES)
     return bucket_name
 
 

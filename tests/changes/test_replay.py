@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from faststream_objstore import Bucket, ObjectInfo, wire
 from faststream_objstore.testing import NatsServer
 
-from .support import Names, consumers_of, running, soon, store_of
+from .support import Names, consumers_of, fill, running, soon, store_of
 
 pytestmark = pytest.mark.anyio
 
@@ -31,11 +31,7 @@ class HeldUp(Names):
 @pytest.fixture
 async def filled(nats_server: NatsServer, bucket_name: str) -> str:
     """A bucket with objects that are called by their numbers."""
-    bucket = Bucket(bucket_name)
-    async with running(nats_server.url, bucket) as buckets:
-        store = await store_of(buckets, bucket)
-        for name in NAMES:
-            await store.put(name, b"")
+    await fill(nats_server.url, Bucket(bucket_name), NAMES)
     return bucket_name
 
 

@@ -225,6 +225,16 @@ async def eventually(holds: Callable[[], Awaitable[object]]) -> None:
     await soon(poll())
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds that another task brings about."""
+
+    async def poll() -> None:
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    await soon(poll())
+
+
 def tiny_pieces(data: bytes, size: int = 1) -> Iterator[bytes]:
     """The data, a few bytes at a time."""
     for start in range(0, len(data), size):

@@ -21,7 +21,7 @@ from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.testing import NatsServer
 from tests.backends.proxy import Proxy, between
 from tests.backends.proxy import serving as proxied
-from tests.store.support import soon
+from tests.store.support import soon, until
 
 MIB = 1024 * 1024
 LARGE = random.Random(7).randbytes(1024) * (12 * 1024)  # 12 MiB
@@ -38,14 +38,6 @@ def as_in_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_LARGE_BYTES", 8 * MIB)
     monkeypatch.setattr(keeper, "_MANY_MESSAGES", 2_000)
     monkeypatch.setattr(keeper, "_MANY_STEPS", 100)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async def wait() -> None:
-        while not condition():
-            await asyncio.sleep(0.01)
-
-    await soon(wait())
 
 
 @asynccontextmanager
