@@ -130,6 +130,9 @@ def get(
         usage(f"{address!r} is a folder; say which folder to write it to")
     if file == "-" and json:
         usage("stdout is for the content then; leave --json out")
+    last = at.name.rpartition("/")[2]
+    if last in {".", ".."} and (not file or Path(file).is_dir()):
+        usage(f"{last!r} cannot be the name of a file; say which file to write {address!r} to")
     session: Session = context.obj
 
     async def folder() -> None:
@@ -151,9 +154,9 @@ def get(
                             rest = unwritten(output, rest, output.write(rest))
                 output.flush()
                 return
-            path = Path(file or Path(at.name).name)
+            path = Path(file or last)
             if path.is_dir():
-                path /= Path(at.name).name
+                path /= last
             with bar(at.name, quiet=json) as progress:
                 found = await store.get_file(at.name, path, progress=progress)
         if json:

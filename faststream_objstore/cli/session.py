@@ -188,6 +188,8 @@ def run(
             emit(failed(error.result))
         for name, why in error.result.failed.items():
             print(printable(f"{name}: {why}"), file=sys.stderr)
+        if failed is None:
+            print(_counts(error.result), file=sys.stderr)
         raise typer.Exit(1) from None
     except BrokenPipeError:
         # The reader of the output has closed it.
@@ -220,6 +222,16 @@ def _ended_by(how: signal.Signals) -> NoReturn:
         signal.raise_signal(how)
     # The first process of a container is spared.
     raise typer.Exit(128 + how)
+
+
+def _counts(result: BulkResult) -> str:
+    """How much of it failed, and how much did not."""
+    said = f"{len(result.failed)} failed; {len(result.done)} done"
+    if result.unchanged:
+        said += f", {len(result.unchanged)} unchanged"
+    if result.deleted:
+        said += f", {len(result.deleted)} deleted"
+    return said
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

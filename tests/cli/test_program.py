@@ -173,10 +173,85 @@ def test_what_is_refused_is_named_and_the_rest_is_fetched(
 ) -> None:
     objstore("put", "-", f"{bucket}/../../up", given=b"x")
     said = objstore.failing("get", bucket, "deep/folder")
-    assert said.startswith("../../up: ")
-    assert len(said.splitlines()) == 1
+    failed, counts = said.splitlines()
+    assert failed.startswith("../../up: ")
+    assert counts == "1 failed; 1 done"
     assert (tmp_path / "deep" / "folder" / "first").read_bytes() == b"first"
     assert not (tmp_path / "up").exists()
+
+
+ODD = [
+    " two  spaces ",
+    "new\nline",
+    "tab\t",
+    "\u202eright to left",
+    "\u65e5\u672c\u8a9e",
+    "e\u0301",
+    "\U0001f600",
+    "-r",
+    "--help",
+    "100%",
+    "%41%2e",
+    "dots...",
+    "...",
+    ".hidden",
+    "back\\slash",
+    "*",
+    "?",
+    "[x]",
+    "{a,b}",
+    "$HOME",
+    "`id`",
+    "a:b",
+    "x" * 255,
+    "\u00e9" * 127,
+    "metadata",
+    "end.json",
+]
+
+
+def test_files_with_odd_names_come_back_under_the_same_names(
+    objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    tree = {f"{folder}/{name}": name for folder in ODD[:20] for name in ODD[::3]}
+    tree |= {f"top/{name}": name for name in ODD}
+    for name, content in tree.items():
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    objstore("put", "tree", f"{bucket}/odd/")
+    objstore("get", f"{bucket}/odd/", "out")
+    assert f"0 stored, 0 B; {len(tree)} unchanged" in objstore("sync", "out", f"{bucket}/odd/")
+    objstore("dump", bucket, "dump.tar")
+    objstore("restore", "dump.tar", f"{bucket}-again", "--create")
+    objstore("get", f"{bucket}-again/odd/", "again")
+
+    for folder in ("out", "again"):
+        found = {
+            path.relative_to(tmp_path / folder).as_posix(): path.read_text()
+            for path in (tmp_path / folder).rglob("*")
+            if path.is_file()
+        }
+        assert found == tree
+    # One at a time, as a shell would give them.
+    for name in ("--help", "new\nline", "%41%2e"):
+        objstore("get", "--", f"{bucket}/odd/top/{name}", f"{tmp_path}/one")
+        objstore("put", "--", f"{tmp_path}/tree/top/{name}", f"{bucket}/one/")
+        assert (tmp_path / "one").read_text() == name
+        assert objstore("get", f"{bucket}/one/{name}", "-") == name
+
+
+def test_object_whose_name_no_file_can_have_needs_the_name_of_a_file(
+    objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    objstore("put", "-", f"{bucket}/a/..", given=b"x")
+
+    for more in ((), (".",)):
+        said = objstore.failing("get", f"{bucket}/a/..", *more, code=2)
+        assert "cannot be the name of a file" in said
+    objstore("get", f"{bucket}/a/..", "file")
+    assert (tmp_path / "file").read_bytes() == b"x"
 
 
 def test_json_says_what_failed_and_what_was_done(
