@@ -7,6 +7,7 @@ removed while the server is sending, or there is more than `max_bytes`.
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from faststream_objstore.exceptions import (
     StoreAPIError,
     StoreTimeoutError,
 )
+from faststream_objstore.logs import log
 from faststream_objstore.wire import parse_time, stream_name
 
 __all__ = ("Answer", "MultiLast", "direct_message", "multi_last")
@@ -39,8 +41,7 @@ _SINCE = (2, 12)
 # If nothing arrives for so long, single requests do better. They would also get through where
 # an account exports the API with one response for each request.
 _PATIENCE_SECONDS = 2.0
-# What was refused is not asked again for so long; nats-py also reports each request that the
-# user is not permitted to make.
+# What was refused is not asked again for so long.
 _REFUSED_SECONDS = 60.0
 _DENIED_SECONDS = 3600.0
 _NOBODY_SECONDS = 1.0
@@ -122,6 +123,7 @@ async def multi_last(
     if max_bytes:
         body["max_bytes"] = max_bytes
     generation = connection.generation
+    connection.may_be_refused(asked)
     reply = connection.add_route(hear, watched=(asked, bucket, deny))
     try:
         payload = json.dumps(body).encode()
@@ -201,6 +203,7 @@ class MultiLast:
         self._bucket = bucket
         self._supported = False
         self._not_before = 0.0
+        self._was_denied = False
 
     def heed(self, config: Mapping[str, object]) -> None:
         """Take note of the stream's configuration."""
@@ -254,8 +257,12 @@ class MultiLast:
                 patience=min(timeout, _PATIENCE_SECONDS),
                 max_bytes=most,
             )
-        except PermissionDeniedError:
+        except PermissionDeniedError as error:
             self._pause(_DENIED_SECONDS)
+            if not self._was_denied:
+                self._was_denied = True
+                text = f"{error} Without them, small objects are read one by one."
+                log(self._api, logging.INFO, text)
             return None
         except UnreadableError:
             self._pause(_REFUSED_SECONDS)

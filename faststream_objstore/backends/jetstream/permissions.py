@@ -14,8 +14,8 @@ __all__ = ("Heard", "hear_refusals", "refused_subject")
 
 _VIOLATION = re.compile(r'permissions violation for (?:publish|subscription) to "([^"]*)"')
 
-Heard = Callable[[str], None]
-"""Called with the refused subject, in lower case."""
+Heard = Callable[[str], bool]
+"""Called with the refused subject, in lower case; returns whether nobody else has to know."""
 
 
 def refused_subject(error: Exception) -> str | None:
@@ -27,7 +27,7 @@ def refused_subject(error: Exception) -> str | None:
 def hear_refusals(client: Client, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
     """Call `heard` with each subject that the server refuses.
 
-    The user's own callback of the client is still called.
+    The user's own callback of the client is still called, unless `heard` returns true.
 
     Returns:
         A function that undoes this.
@@ -36,8 +36,8 @@ def hear_refusals(client: Client, heard: "weakref.WeakMethod[Heard]") -> Callabl
 
     async def error_cb(error: Exception) -> None:
         subject = refused_subject(error)
-        if subject is not None and (tell := heard()) is not None:
-            tell(subject)
+        if subject is not None and (tell := heard()) is not None and tell(subject):
+            return
         await usual(error)
 
     def take_back() -> None:

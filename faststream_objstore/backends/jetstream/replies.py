@@ -62,6 +62,7 @@ class Replies(ConnectionErrors):
         self._watched_routes: dict[str, tuple[str, str | None, Denied]] = {}
         # Keyed by the subject in lower case, as in the server's refusals.
         self._watched: dict[str, list[tuple[str, str | None, Denied]]] = {}
+        self._refusable: set[str] = set()
         self._subscription: Subscription | None = None
         self._subscribing: asyncio.Task[None] | None = None
         # What to undo when nothing references this any more: the subscription, and what the
@@ -169,8 +170,16 @@ class Replies(ConnectionErrors):
 
         return stop
 
-    def _refused_subject(self, lowered: str) -> None:
-        """Handle a refused subject, which nats-py reports in lower case."""
+    def may_be_refused(self, subject: str) -> None:
+        """Take note that refusals of a subject are dealt with, and no error of the client."""
+        self._refusable.add(subject.lower())
+
+    def _refused_subject(self, lowered: str) -> bool:
+        """Handle a refused subject, which nats-py reports in lower case.
+
+        Returns:
+            Whether that is no error.
+        """
         inbox = self._inbox + "*"
         if lowered == inbox.lower():
             # No requests can be answered. The next caller tries again.
@@ -180,7 +189,7 @@ class Replies(ConnectionErrors):
             subscription, self._subscription = self._subscription, None
             if subscription is not None:
                 self._ending(subscription)()
-            return
+            return False
         for future, subject, bucket in self._replies.values():
             if subject.lower() == lowered and not future.done():
                 future.set_result(self.denied(subject, bucket))
@@ -189,6 +198,7 @@ class Replies(ConnectionErrors):
             *(one for one in self._watched_routes.values() if one[0].lower() == lowered),
         ):
             denied(self.denied(subject, bucket))
+        return lowered in self._refusable
 
     async def subscribe(
         self, subject: str, receive: ReceiveAll, *, bucket: str | None = None

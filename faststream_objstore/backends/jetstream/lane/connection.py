@@ -107,10 +107,10 @@ class LaneConnection(Connection):
     def _hear_refusals(self, heard: "weakref.WeakMethod[Heard]") -> Callable[[], None]:
         listeners = cast("Lane", self.client).error_listeners
 
-        def listen(error: Exception) -> None:
+        def listen(error: Exception) -> bool:
             subject = refused_subject(error)
-            if subject is not None and (tell := heard()) is not None:
-                tell(subject)
+            tell = None if subject is None else heard()
+            return subject is not None and tell is not None and tell(subject)
 
         listeners.append(listen)
         return partial(listeners.remove, listen)

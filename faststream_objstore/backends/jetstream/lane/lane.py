@@ -41,8 +41,9 @@ class Lane:
         self.retired: bool = False
         """Whether the server has asked its clients to leave (lame duck)."""
         self._lost_listeners: list[Callable[[], None]] = []
-        self.error_listeners: list[Callable[[Exception], None]] = []
-        """Called with each error that the server reports."""
+        self.error_listeners: list[Callable[[Exception], bool]] = []
+        """Called with each error that the server reports; the user is told of it too, unless
+        one of them returns true."""
 
     @classmethod
     async def open(cls, client: Client) -> "Lane":
@@ -218,11 +219,13 @@ class Lane:
 
     def _on_error(self, text: str) -> None:
         self.last_error = nats.errors.Error(f"nats: {text}")
+        # Begun first, so that the user is told before a request fails.
         telling = tell_user(self._client, self.last_error)
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
-        for listener in tuple(self.error_listeners):
-            listener(self.last_error)
+        heard = [listener(self.last_error) for listener in tuple(self.error_listeners)]
+        if any(heard):
+            telling.cancel()
 
     def _on_info(self, info: dict[str, Any]) -> None:
         self.retired = self.retired or bool(info.get("ldm"))
