@@ -96,11 +96,8 @@ class ListVerbs(StoreHandle):
         matches = name_filter(prefix, pattern)
         if delimiter is None and matches is None:
             found = await everything(backend, None)
-            return [
-                found[name]
-                for name in sorted(found)
-                if include_deleted or not found[name].deleted
-            ]
+            infos = map(found.__getitem__, sorted(found))
+            return [info for info in infos if include_deleted or not info.deleted]
         from .pages import Metadata, matching_names  # noqa: PLC0415 - as above
 
         names, total = await matching_names(backend, prefix or "", matches)

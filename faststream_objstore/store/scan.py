@@ -100,5 +100,6 @@ async def everything(
     found: dict[str, ObjectInfo] = {}
     async with aclosing(entries(backend, matches=matches, include_deleted=True)) as batches:
         async for batch in batches:
-            found |= {info.name: info for info in batch}
+            for info in batch:
+                found[info.name] = info
     return found

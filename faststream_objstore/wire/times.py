@@ -6,6 +6,8 @@ from functools import lru_cache
 __all__ = ("parse_time",)
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both sides of the subtraction are UTC
+# Of a fraction with so many digits, the last one counts so many.
+_NANOSECONDS: tuple[int, ...] = tuple(10 ** (9 - digits) for digits in range(10))
 
 
 def parse_time(text: str) -> int:
@@ -13,12 +15,11 @@ def parse_time(text: str) -> int:
 
     `datetime` only holds microseconds, and Python 3.10 only parses three or six digits.
     """
-    result, rest = _seconds_of(text[:19]) * 1_000_000_000, text[19:]
-    if rest[:1] == "." and rest[-1:] == "Z" and len(rest) <= 11:
-        # As servers write it.
-        digits = rest[1:-1]
-        if digits.isdecimal():
-            return result + int(digits.ljust(9, "0"))
+    result, digits = _nanoseconds_of(text[:19]), text[20:-1]
+    # As servers write it.
+    if text[-1:] == "Z" and text[19:20] == "." and len(digits) <= 9 and digits.isdecimal():
+        return result + int(digits) * _NANOSECONDS[len(digits)]
+    rest = text[19:]
     zone = rest.lstrip(".0123456789")
     fraction = rest[1 : len(rest) - len(zone)]
     if fraction:
@@ -31,6 +32,6 @@ def parse_time(text: str) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _seconds_of(text: str) -> int:
+def _nanoseconds_of(text: str) -> int:
     since = datetime.fromisoformat(text) - _EPOCH
-    return since.days * 86_400 + since.seconds
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000
