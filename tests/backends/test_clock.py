@@ -66,6 +66,7 @@ def test_it_is_asked_again_after_the_machine_was_suspended(
     machine.here += HOUR
     assert not clock.is_fresh
     assert clock.now() == HERE + HOUR
+    assert clock.latest() == SERVER + HOUR + HOUR // 1000 + SECOND
     clock.told(machine.started, SERVER + HOUR)
     assert clock.is_fresh
     assert clock.now() == SERVER + HOUR
@@ -76,3 +77,4 @@ def test_it_is_asked_again_after_the_machine_s_clock_was_set(
 ) -> None:
     machine.here -= 2 * HOUR
     assert not clock.is_fresh
+    assert clock.latest() == SERVER + SECOND

@@ -36,7 +36,8 @@ class ServerClock:
         """The latest that it can be now, in nanoseconds since the epoch."""
         if not self._told_ns:
             return sys.maxsize
-        elapsed = time.monotonic_ns() - self._asked_ns
+        # The monotonic clock may stand still while the machine is suspended.
+        elapsed = max(time.monotonic_ns() - self._asked_ns, time.time_ns() - self._asked_at_ns)
         return self._told_ns + elapsed + elapsed // _DRIFT + _SET_NS
 
     @property
@@ -53,6 +54,5 @@ class ServerClock:
         return time.time_ns()
 
     def _agrees(self, elapsed: int) -> bool:
-        # The monotonic clock may stand still while the machine is suspended, and the other
-        # one may be set.
+        # See `latest`; and the other clock may be set.
         return abs(time.time_ns() - self._asked_at_ns - elapsed) < _SET_NS
