@@ -124,6 +124,7 @@ def test_declaring_buckets_loads_nothing_that_serving_them_takes() -> None:
     }
     assert set() == loaded & {
         *("store.amend", "store.atomic", "store.batch", "store.declare", "store.dump"),
+        "store.dumped",
         *("store.folders", "store.follow", "store.lag", "store.rename", "store.renew"),
         *("store.restore", "store.transaction"),
         *("models.sources", "models.status"),

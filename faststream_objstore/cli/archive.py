@@ -11,8 +11,8 @@ from faststream_objstore.cli.session import Address, Session, run, usage
 from faststream_objstore.cli.stdin import reading_stdin
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.store.declare import bind_bucket
+from faststream_objstore.store.dumped import config_of_dump
 from faststream_objstore.store.modes import RestoreMode
-from faststream_objstore.store.restore import config_of_dump
 
 __all__ = ("add_archive",)
 

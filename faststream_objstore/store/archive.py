@@ -117,7 +117,8 @@ class DumpVerbs(StoreHandle):
             source = path_of(self._bucket, "source", source)
         elif not _is_binary(source, "read"):
             self._refuse(f"{source!r} is neither a path nor a binary file to read from")
-        from .restore import Restore, reading  # noqa: PLC0415 - see the top of this file
+        from .dumped import reading  # noqa: PLC0415 - see the top of this file
+        from .restore import Restore  # noqa: PLC0415 - as above
 
         # One error for a bucket that follows another, instead of one for each object.
         await self._target()

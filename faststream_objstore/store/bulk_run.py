@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import (
     Awaitable,
     Callable,
+    Collection,
     Coroutine,
     Sequence,
 )
@@ -31,7 +32,7 @@ from .put import Progress, report
 if TYPE_CHECKING:
     from .store import ObjectStore
 
-__all__ = ("LARGE_ONES", "BulkRun", "deleting", "together")
+__all__ = ("LARGE_ONES", "BulkRun", "deleting", "stops", "together")
 
 T = TypeVar("T")
 
@@ -173,7 +174,7 @@ class BulkRun:
             ObjStoreError: The failure, if all others would fail in the same way.
         """
         if failure is not None:
-            if self._stops(failure):
+            if stops(failure, self._buckets):
                 raise failure
             self.result.failed[name] = failure
         self._passed += 1
@@ -191,13 +192,6 @@ class BulkRun:
                 await act(item)
 
         await together([work() for _ in range(min(at_once, len(items)))])
-
-    def _stops(self, error: Exception) -> bool:
-        """Whether each of the others would fail in the same way."""
-        if isinstance(error, (BucketNotFoundError, BucketReadOnlyError, BucketSealedError)):
-            # A link may lead into a deleted bucket; that concerns only this object.
-            return error.bucket in self._buckets
-        return isinstance(error, NotConnectedError)
 
     def end(self, what: str) -> BulkResult:
         """The result, sorted.
@@ -223,6 +217,19 @@ class BulkRun:
             )
             raise BulkError(msg, bucket=self._bucket, result=result)
         return result
+
+
+def stops(error: Exception, buckets: Collection[str | None]) -> bool:
+    """Whether each of the others would fail in the same way.
+
+    Args:
+        error: Why one failed.
+        buckets: The buckets that all of them are in.
+    """
+    if isinstance(error, (BucketNotFoundError, BucketReadOnlyError, BucketSealedError)):
+        # A link may lead into a deleted bucket; that concerns only this object.
+        return error.bucket in buckets
+    return isinstance(error, NotConnectedError)
 
 
 async def together(doing: Sequence[Coroutine[Any, Any, None]]) -> None:

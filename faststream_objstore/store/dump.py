@@ -30,10 +30,12 @@ from ..exceptions import (
 from ..logs import log
 from ..models import BulkResult, ObjectData, ObjectInfo, ObjectStoreStatus
 from . import paths
+from .bulk_run import stops
+from .dumped import FORMAT, VERSION
 from .files import unwritten
 from .lag import lag_of
 from .put import Progress, report
-from .restore import FORMAT, VERSION, failures
+from .restore import failures
 
 if TYPE_CHECKING:
     from .store import ObjectStore
@@ -96,6 +98,8 @@ class Dump:
                         # The object is gone, so it is not in the dump.
                         info = None
                     except ObjStoreError as error:
+                        if stops(error, {self._store.bucket}):
+                            raise
                         result.failed[listed.name] = error
                         info = None
                     if info is not None:

@@ -2,25 +2,18 @@
 
 import asyncio
 import hashlib
-import json
 import logging
 import tarfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from itertools import islice
-from os import PathLike
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
-from .. import wire
 from ..exceptions import (
     BulkError,
     DigestMismatchError,
     InvalidDumpError,
-    InvalidOptionError,
     ObjectAlreadyExists,
     ObjStoreError,
 )
@@ -28,76 +21,19 @@ from ..logs import log
 from ..models import (
     BulkResult,
     ObjectLink,
-    ObjectMeta,
-    ObjectMetaOptions,
-    ObjectStoreConfig,
 )
-from .expiry import ExpiredError, Until
+from .bulk_run import stops, together
+from .dumped import Batch, Entry, header, read_batch, saying_what
+from .expiry import ExpiredError
 from .modes import PutMode, RestoreMode
 from .put import Progress, report
 
 if TYPE_CHECKING:
     from .store import ObjectStore
 
-__all__ = (
-    "FORMAT",
-    "VERSION",
-    "Restore",
-    "config_of_dump",
-    "failures",
-    "reading",
-)
+__all__ = ("Restore", "failures")
 
-T = TypeVar("T")
-
-FORMAT = "faststream-objstore-dump"
-VERSION = 1
 _READ = 1024 * 1024
-_LARGEST_JSON = 16 * 1024 * 1024
-_LARGEST_HEADER = 1024 * 1024
-# What `dump` writes has none; the map of a sparse file may be of any length.
-_SPARSE = "sparse files are not taken"
-_HEADERS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
-
-
-async def config_of_dump(
-    source: str | PathLike[str] | IO[bytes], bucket: str
-) -> ObjectStoreConfig:
-    """The settings of the dumped bucket, to create a bucket to restore into.
-
-    Args:
-        source: The dump.
-        bucket: The name of the new bucket.
-
-    Raises:
-        InvalidDumpError: If it is not a dump.
-    """
-    async with reading(source) as tar:
-        settings = await asyncio.to_thread(_header, tar)
-    try:
-        return ObjectStoreConfig(
-            bucket=bucket,
-            description=settings["description"],
-            ttl=settings["ttl"],
-            max_bytes=settings["max_bytes"],
-            storage=settings["storage"],
-            replicas=settings["replicas"],
-            compression=settings["compression"] or None,
-            metadata=settings["metadata"] or None,
-            keep_replaced=settings["keep_replaced"],
-            # Older dumps do not say, and older servers have none.
-            transactions=settings.get("transactions") or None,
-            object_ttl=settings.get("object_ttl"),
-        )
-    except (KeyError, InvalidOptionError) as error:
-        msg = f"The dump's settings cannot be read: {error}"
-        raise InvalidDumpError(msg) from error
 
 
 def failures(bucket: str, what: str, result: BulkResult) -> BulkError:
@@ -110,163 +46,6 @@ def failures(bucket: str, what: str, result: BulkResult) -> BulkError:
     return BulkError(msg, bucket=bucket, result=result)
 
 
-@asynccontextmanager
-async def reading(
-    source: str | PathLike[str] | IO[bytes],
-) -> AsyncGenerator[tarfile.TarFile, None]:
-    """The tar, read as a stream; a file that was already open is not closed."""
-
-    def opened() -> tarfile.TarFile:
-        if isinstance(source, (str, PathLike)):
-            return tarfile.open(source, "r|*", tarinfo=_Member)
-        return tarfile.open(fileobj=source, mode="r|*", tarinfo=_Member)
-
-    with_errors = _saying_what(opened)
-    tar = await asyncio.to_thread(with_errors)
-    try:
-        yield tar
-    finally:
-        await asyncio.to_thread(tar.close)
-
-
-class _Member(tarfile.TarInfo):
-    """A member whose headers are bounded: tarfile reads long names and PAX records whole."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
-        """Parse a block, as `tarfile` does."""
-        member = super().frombuf(buf, encoding, errors)
-        if member.type in _HEADERS and member.size > _LARGEST_HEADER:
-            msg = f"it has a header of {member.size} bytes"
-            raise tarfile.ReadError(msg)
-        if member.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError(_SPARSE)
-        return member
-
-    def _refuse_sparse(self, *_: object) -> NoReturn:
-        raise tarfile.ReadError(_SPARSE)
-
-    # The three forms that it has in PAX headers.
-    _proc_gnusparse_00 = _refuse_sparse
-    _proc_gnusparse_01 = _refuse_sparse
-    _proc_gnusparse_10 = _refuse_sparse
-
-
-def _saying_what(work: Callable[[], T]) -> Callable[[], T]:
-    """Wrap `work`: errors of tarfile and of decompression become one of this package's."""
-
-    def call() -> T:
-        try:
-            return work()
-        except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
-            # The last two for PAX records that make no sense, and for endless chains of them.
-            msg = f"The file is no dump, or it is cut off or damaged: {error}"
-            raise InvalidDumpError(msg) from error
-        except OSError as error:
-            # gzip's error for damaged data; the operating system's errors have an errno.
-            if error.errno is not None:
-                raise
-            msg = f"The dump is damaged: {error}"
-            raise InvalidDumpError(msg) from error
-
-    return call
-
-
-def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-    member = _saying_what(tar.next)()
-    # What it would keep of all members, and of global headers.
-    tar.members.clear()  # type: ignore[attr-defined]
-    tar.pax_headers.clear()  # type: ignore[attr-defined]
-    if member is not None and not member.isreg():
-        msg = f"The dump has a member {member.name!r} that is no file; it is not restored."
-        raise InvalidDumpError(msg)
-    return member
-
-
-def _json_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
-    value: object = None
-    if member.size <= _LARGEST_JSON:
-        try:
-            value = json.loads(_read(tar, member))
-        except (ValueError, RecursionError):
-            value = None
-    if not isinstance(value, dict):
-        msg = f"The dump's {member.name!r} is no JSON object; the dump is damaged."
-        raise InvalidDumpError(msg)
-    return value
-
-
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    return b"" if file is None else _saying_what(file.read)()
-
-
-def _header(tar: tarfile.TarFile) -> dict[str, Any]:
-    member = _next(tar)
-    settings = _json_of(tar, member) if member and member.name == "bucket.json" else {}
-    if settings.get("format") != FORMAT:
-        msg = "The file is no dump of a bucket: it does not begin with bucket.json."
-        raise InvalidDumpError(msg)
-    if settings.get("version") != VERSION:
-        msg = f"The dump has version {settings.get('version')!r}; this reads {VERSION}."
-        raise InvalidDumpError(msg)
-    return settings
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An object of a dump, from its JSON, which is not trusted."""
-
-    name: str
-    path: str | None
-    size: int
-    sha256: str | None
-    meta: ObjectMeta
-    link: ObjectLink | None = field(default=None)
-    ttl: Until | None = None
-
-    @classmethod
-    def read(cls, raw: dict[str, Any], member: str) -> "_Entry":
-        try:
-            link = raw["link"] and ObjectLink(raw["link"]["bucket"], raw["link"]["name"])
-            size, chunk_size = int(raw["size"]), raw["chunk_size"]
-            entry = cls(
-                name=_text(raw["name"]),
-                path=raw["path"] and _text(raw["path"]),
-                size=size,
-                sha256=raw["sha256"] and _text(raw["sha256"]),
-                link=link or None,
-                ttl=_ttl(raw.get("expires")),
-                meta=ObjectMeta(
-                    description=raw["description"] and _text(raw["description"]),
-                    headers=raw["headers"],
-                    metadata=raw["metadata"],
-                    options=ObjectMetaOptions(max_chunk_size=chunk_size and int(chunk_size)),
-                ),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            msg = f"The dump's {member!r} does not say what an object is: {error!r}."
-            raise InvalidDumpError(msg) from error
-        if (entry.path is None) == (entry.link is None):
-            msg = f"The dump's {member!r} is neither a link nor an object."
-            raise InvalidDumpError(msg)
-        return entry
-
-
-def _ttl(expires: object) -> Until | None:
-    """When it expires; older dumps do not say."""
-    if expires is None:
-        return None
-    return Until(wire.microseconds(datetime.fromisoformat(_text(expires))))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        msg = f"{value!r} is no text"
-        raise TypeError(msg)
-    return value
-
-
 class Restore:
     """A restore in progress."""
 
@@ -277,6 +56,8 @@ class Restore:
         self._keeps = mode == "missing"
         self._result = BulkResult()
         self._size = 0
+        self._passed = 0
+        self._total: int | None = None
         self._expired: list[str] = []
         self._kept_for_ever: list[str] = []
         # Whether objects of the bucket may expire, the server's clock, and ours.
@@ -284,40 +65,37 @@ class Restore:
 
     async def run(self, progress: Progress | None) -> BulkResult:
         """Restore everything; raises as `ObjectStore.restore` does."""
-        settings = await asyncio.to_thread(_header, self._tar)
-        links: list[_Entry] = []
+        settings = await asyncio.to_thread(header, self._tar)
+        links: list[Entry] = []
         count = 0
-        while True:
-            member = await asyncio.to_thread(_next, self._tar)
-            if member is None:
-                msg = f"The dump is cut off behind {count} objects: it has no end.json."
-                raise InvalidDumpError(msg)
-            raw = await asyncio.to_thread(_json_of, self._tar, member)
-            if member.name == "end.json":
-                break
-            entry = _Entry.read(raw, member.name)
-            count += 1
-            if entry.link is not None:
-                links.append(entry)
-                continue
-            content = await asyncio.to_thread(_next, self._tar)
-            if content is None or content.name != entry.path or content.size != entry.size:
-                msg = f"The dump has no content of {entry.name!r} behind {member.name!r}."
-                raise InvalidDumpError(msg)
-            await self._noting(entry, partial(self._put, entry, content))
-            if progress is not None:
-                await report(progress, count - len(links), None)
-        if raw.get("objects") != count:
-            msg = f"The dump says that it has {raw.get('objects')!r} objects; it has {count}."
+        batch = Batch()
+        while batch.end is None:
+            batch = await asyncio.to_thread(read_batch, self._tar, count)
+            count += batch.count
+            links += batch.links
+            await together(
+                [
+                    self._noting(entry, partial(self._put_small, entry, data), progress)
+                    for entry, data in batch.small
+                ]
+            )
+            if batch.failure is not None:
+                raise batch.failure
+            if batch.large is not None:
+                entry, content = batch.large
+                await self._noting(entry, partial(self._put, entry, content), progress)
+        if batch.end.get("objects") != count:
+            said = batch.end.get("objects")
+            msg = f"The dump says that it has {said!r} objects; it has {count}."
             raise InvalidDumpError(msg)
-        for number, entry in enumerate(links, count - len(links) + 1):
-            await self._noting(entry, partial(self._link, entry, settings.get("bucket")))
-            if progress is not None:
-                await report(progress, number, count)
+        self._total = count
+        for entry in links:
+            put = partial(self._link, entry, settings.get("bucket"))
+            await self._noting(entry, put, progress)
         result = BulkResult(
             done=sorted(self._result.done),
             unchanged=sorted(self._result.unchanged),
-            failed=self._result.failed,
+            failed=dict(sorted(self._result.failed.items())),
             size=self._size,
         )
         await self._tell()
@@ -344,7 +122,7 @@ class Restore:
             )
             log(backend, logging.WARNING, text)
 
-    async def _require_time(self, entry: _Entry) -> bool:
+    async def _require_time(self, entry: Entry) -> bool:
         """Whether an object that expires will do so here.
 
         Raises:
@@ -363,7 +141,9 @@ class Restore:
             raise ExpiredError(msg, bucket=self._store.bucket, name=entry.name)
         return expires
 
-    async def _noting(self, entry: _Entry, work: Callable[[], Awaitable[None]]) -> None:
+    async def _noting(
+        self, entry: Entry, work: Callable[[], Awaitable[None]], progress: Progress | None
+    ) -> None:
         expires = True
         try:
             expires = await self._require_time(entry)
@@ -378,14 +158,23 @@ class Restore:
         except ExpiredError:
             self._expired.append(entry.name)
         except ObjStoreError as error:
+            if stops(error, {self._store.bucket}):
+                raise
             self._result.failed[entry.name] = error
         else:
             self._result.done.append(entry.name)
             self._size += entry.size
             if not expires:
                 self._kept_for_ever.append(entry.name)
+        self._passed += 1
+        if progress is not None:
+            await report(progress, self._passed, self._total)
 
-    async def _put(self, entry: _Entry, content: tarfile.TarInfo) -> None:
+    async def _put_small(self, entry: Entry, data: bytes) -> None:
+        self._require_digest(entry, hashlib.sha256(data).hexdigest())
+        await self._store.put(entry.name, data, entry.meta, mode=self._put_mode, ttl=entry.ttl)
+
+    async def _put(self, entry: Entry, content: tarfile.TarInfo) -> None:
         await self._store.put(
             entry.name,
             self._content(entry, content),
@@ -395,24 +184,27 @@ class Restore:
         )
 
     async def _content(
-        self, entry: _Entry, member: tarfile.TarInfo
+        self, entry: Entry, member: tarfile.TarInfo
     ) -> AsyncGenerator[bytes, None]:
         file = self._tar.extractfile(member)
         digest = hashlib.sha256()
         while file is not None:
-            piece = await asyncio.to_thread(_saying_what(lambda: file.read(_READ)))
+            piece = await asyncio.to_thread(saying_what(lambda: file.read(_READ)))
             if not piece:
                 break
             digest.update(piece)
             yield piece
-        if entry.sha256 is not None and digest.hexdigest() != entry.sha256:
+        self._require_digest(entry, digest.hexdigest())
+
+    def _require_digest(self, entry: Entry, found: str) -> None:
+        if entry.sha256 is not None and found != entry.sha256:
             msg = (
                 f"Bucket '{self._store.bucket}', object {entry.name!r}: the dump has content "
-                f"of the SHA-256 {digest.hexdigest()} and says {entry.sha256}; it is not put."
+                f"of the SHA-256 {found} and says {entry.sha256}; it is not put."
             )
             raise DigestMismatchError(msg, bucket=self._store.bucket, name=entry.name)
 
-    async def _link(self, entry: _Entry, dumped: object) -> None:
+    async def _link(self, entry: Entry, dumped: object) -> None:
         link = cast("ObjectLink", entry.link)
         # A link within the bucket stays within the bucket, whatever its name is now.
         bucket = self._store.bucket if link.bucket == dumped else link.bucket

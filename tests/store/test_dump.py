@@ -9,20 +9,24 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from faststream_objstore import BulkError, BulkResult, ObjectMeta, ObjectStore
 from faststream_objstore.backends.base import Backend
 from faststream_objstore.backends.memory import MemoryServer
 from faststream_objstore.exceptions import (
+    BucketSealedError,
     DigestMismatchError,
     InvalidDumpError,
     InvalidOptionError,
+    NotConnectedError,
     ObjectAlreadyExists,
 )
 from faststream_objstore.models import ObjectLink, ObjectStoreConfig
 from faststream_objstore.store.declare import bind_bucket
-from faststream_objstore.store.restore import config_of_dump
+from faststream_objstore.store.dumped import config_of_dump
+from faststream_objstore.testing import NatsServer
 from tests.store.conftest import CreateBucket
 from tests.store.support import MIB, Audit, layout, pattern_bytes, soon, spied, write_chunks
 
@@ -666,3 +670,85 @@ async def test_link_that_has_expired_since_is_not_restored(
     again = ObjectStore.on(await create_bucket(f"{bucket_name}-again", object_ttl=1))
     assert (await soon(again.restore(io.BytesIO(expired)))).done == ["target"]
     assert [info.name for info in await soon(again.list())] == ["target"]
+
+
+async def test_small_objects_of_a_dump_are_put_several_at_a_time(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = await dump_of(**{f"n{number:03}": b"%d" % number for number in range(100)})
+    waiting = 0
+    enough = asyncio.Event()
+    put = store.put
+
+    async def held(*arguments: Any, **options: Any) -> Any:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 64:
+            enough.set()
+        await soon(enough.wait())
+        return await put(*arguments, **options)
+
+    monkeypatch.setattr(store, "put", held)
+    told: list[tuple[int, int | None]] = []
+    await store.restore(io.BytesIO(dump), progress=lambda *done: told.append(done))
+    assert told == [(count, None) for count in range(1, 101)]
+    assert [await store.get(f"n{number:03}") for number in (0, 63, 64, 99)] == [
+        b"0",
+        b"63",
+        b"64",
+        b"99",
+    ]
+
+
+async def test_name_that_a_dump_has_twice_is_put_in_order(store: ObjectStore) -> None:
+    members = [HEADER]
+    for number in range(20):
+        said = {**SAID, "path": f"objects/{number}", "size": 2}
+        members.append(member_of(f"metadata/{number}.json", said))
+        members.append(member_of(f"objects/{number}", b"%02d" % number))
+    end = member_of("end.json", {"objects": 20})
+
+    await store.restore(tar_of(*members, end), mode="overwrite")
+    assert await store.get("x") == b"19"
+    await store.delete("x")
+    with pytest.raises(BulkError):
+        await store.restore(tar_of(*members, end))
+    assert await store.get("x") == b"00"
+
+
+async def test_objects_before_the_end_of_a_dump_that_is_cut_off_are_put(
+    store: ObjectStore,
+) -> None:
+    dump = await dump_of(a=b"1", b=b"2", c=bytes(10_000))
+    with tarfile.open(fileobj=io.BytesIO(dump)) as tar:
+        cut = tar.getmember("objects/c").offset_data + 5000
+
+    with pytest.raises(InvalidDumpError):
+        await store.restore(io.BytesIO(dump[:cut]))
+    assert [info.name for info in await store.list()] == ["a", "b"]
+
+
+async def test_sealed_bucket_stops_a_restore_with_its_own_error(store: ObjectStore) -> None:
+    dump = await dump_of(**{f"n{number}": b"1" for number in range(5)})
+    await store.seal()
+    with pytest.raises(BucketSealedError):
+        await store.restore(io.BytesIO(dump))
+
+
+async def test_dump_whose_connection_ends_leaves_the_old_one(
+    nats_server: NatsServer, bucket_name: str, tmp_path: Path
+) -> None:
+    client = await nats.connect(nats_server.url)
+    store = await ObjectStore.bind(client, bucket_name, declare=True)
+    for number in range(4):
+        await store.put(f"n{number}", bytes(200_000))
+    old = tmp_path / "bucket.tar"
+    old.write_bytes(b"the old one")
+
+    async def disconnect(*_: object) -> None:
+        await client.close()
+
+    with pytest.raises(NotConnectedError):
+        await soon(store.dump(old, progress=disconnect))
+    assert old.read_bytes() == b"the old one"
+    assert list(tmp_path.iterdir()) == [old]
