@@ -28,9 +28,10 @@ from faststream_objstore.exceptions import (
     InvalidOptionError,
     NotConnectedError,
 )
-from faststream_objstore.fields import BucketField, LiveField, LiveSource
+from faststream_objstore.fields import BucketField, LiveField
+from faststream_objstore.following import Following
 from faststream_objstore.origin import origin_on
-from faststream_objstore.ownership import TAKEN_OVER, BucketOwner, is_live, not_declared
+from faststream_objstore.ownership import TAKEN_OVER, is_live, not_declared
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.wire import bucket_of_stream
 
@@ -39,9 +40,7 @@ if TYPE_CHECKING:
     from faststream_objstore.connection import Binding
     from faststream_objstore.live import LiveValue
     from faststream_objstore.observers.events import Observer
-    from faststream_objstore.observers.notifying import Observers
-    from faststream_objstore.standing import Standings
-    from faststream_objstore.sweeping import Sweep, Sweeper
+    from faststream_objstore.sweeping import Sweep
 
 __all__ = ("Attached", "attached_to")
 
@@ -55,7 +54,7 @@ def attached_to(broker: NatsBroker) -> "list[Attached]":
     return [one for one in BrokerHook.attached_to(broker) if isinstance(one, Attached)]
 
 
-class Attached(BucketOwner):
+class Attached(Following):
     """The declared buckets of one `Buckets`, and their current connections.
 
     The broker's hook, the fields and the change subscribers use it; users call `Buckets`.
@@ -77,23 +76,14 @@ class Attached(BucketOwner):
         observers: "Iterable[Observer]" = (),
         sweep: "Sweep | Literal[False] | None" = None,
     ) -> None:
-        super().__init__(extension)
-        self._live: Binding | None = None
+        super().__init__(extension, observers, sweep)
         # Entering test mode on a running broker adds test buckets beside the live ones.
         self._tests: weakref.WeakKeyDictionary[object, Binding] = weakref.WeakKeyDictionary()
         self._was_connected = False
         self._late: set[asyncio.Task[None]] = set()
         self._warned: set[tuple[str, str]] = set()
         self._origin = origin_on(lambda: self.broker)
-        self._standings: Standings | None = None
         _known.add(self)
-        # Few services use either of them, and they take long to import.
-        self._sweep = sweep
-        self._sweeper: Sweeper | None = None
-        observing = tuple(observers)
-        self.observers: Observers | None = (
-            _observers_of(self, observing) if observing else None
-        )
 
     def __repr__(self) -> str:
         return f"Buckets({', '.join(map(repr, self._declared.values()))})"
@@ -232,35 +222,6 @@ class Attached(BucketOwner):
                 )
                 binding.keep(backend)
 
-    async def on_start(self) -> None:
-        """Load and follow the objects of the handlers' `LiveObject`s; called by the hook."""
-        broker = self._attached_broker()
-        binding = self._binding_of(connection_of(broker))
-        if binding is None or binding.in_memory:
-            return
-        self._check_handlers(broker)
-        wanted: list[tuple[LiveField, LiveValue]] = []
-        for _, field in custom_fields(broker):
-            if isinstance(field, LiveField) and field.source.bucket in self._declared:
-                wanted.append((field, await self.live_value(field.source)))
-        await binding.live.start({value for _, value in wanted})
-        for field, value in wanted:
-            if field.must_exist:
-                await value.arrive()
-            value.get(required=field.must_exist)
-        if self.observers is not None:
-            if self._standings is None:
-                from faststream_objstore import standing  # noqa: PLC0415
-
-                self._standings = standing.Standings(self)
-            self.observers.follow(self._standings)
-        if self._sweeper is None and self._sweep is not False:
-            follows = any(bucket.config.origins for bucket in self._declared.values())
-            if self._sweep is not None or follows:
-                self._sweeper = _sweeper_of(self, self._sweep)
-        if self._sweeper is not None:
-            self._sweeper.start()
-
     def _check_handlers(self, broker: NatsBroker) -> None:
         attached = attached_to(broker)
         # Once for the broker, not once for each of its `Buckets`.
@@ -287,28 +248,6 @@ class Attached(BucketOwner):
             if (handler, bucket) not in self._warned:
                 self._warned.add((handler, bucket))
                 _logger.warning("%s: %s Until then its messages fail.", handler, error)
-
-    async def on_stop(self) -> None:
-        """Stop following objects; called by the broker's hook."""
-        if self._sweeper is not None:
-            await self._sweeper.stop()
-        if self._live is not None:
-            await self._live.live.stop()
-
-    async def live_value(self, source: LiveSource, *, current: bool = False) -> "LiveValue":
-        """What the `LiveObject`s of one source share on the current connection.
-
-        Args:
-            source: Which object.
-            current: Bring it up to date, and follow it if the broker is running.
-        """
-        live = (await self.bound(source.bucket)).live
-        value = live.of(source, partial(self.backend_of, source.bucket))
-        if current and live.running:
-            await value.follow()
-        elif current:
-            await value.refresh()
-        return value
 
     def log(self, level: int, text: str) -> None:
         """Log with the broker's logger."""
@@ -445,15 +384,3 @@ class Attached(BucketOwner):
 
 def _is_waiting(bucket: str) -> bool:
     return any(one.broker is None and bucket in one.declared for one in _known)
-
-
-def _sweeper_of(attached: Attached, sweep: "Sweep | None") -> "Sweeper":
-    from faststream_objstore.sweeping import Sweep, Sweeper  # noqa: PLC0415
-
-    return Sweeper(attached, sweep or Sweep(), mirrors_only=sweep is None)
-
-
-def _observers_of(attached: Attached, observers: "tuple[Observer, ...]") -> "Observers":
-    from faststream_objstore.observers.notifying import Observers  # noqa: PLC0415
-
-    return Observers(observers, attached.log)

@@ -16,7 +16,8 @@ FLOORS = [
     {"store", "filesystem"},
     {"bucket", "buckets", "binding", "channels", "params", "live", "changes", "publishers"}
     | {"middlewares", "origin", "observers", "health", "standing", "sweeping"}
-    | {"_faststream", "connection", "context", "declarations", "fields", "ownership"},
+    | {"_faststream", "connection", "context", "declarations", "fields", "following"}
+    | {"ownership"},
     {"http"},
     {"cli", "testing", "pytest_plugin", "__init__"},
 ]
