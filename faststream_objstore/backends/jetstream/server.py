@@ -76,6 +76,8 @@ class JetStreamServer:
         self._lane = lane
         ordinary = Connection.of(client)
         lanes = Lanes.of(ordinary) if lane else None
+        if lanes is not None:
+            lanes.allow(timeout)
         self.api: JetStreamAPI = JetStreamAPI(ordinary, prefix, lanes=lanes)
 
     @staticmethod

@@ -330,6 +330,28 @@ async def test_work_on_a_lane_that_falls_silent_is_done_over_the_first_connectio
             await client.close()
 
 
+async def test_a_lane_may_be_silent_for_longer_where_requests_may_take_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with NatsServer() as server, between(server) as proxy:
+        client = await nats.connect(proxy.url)
+        try:
+            # As over a slow link, on which a ping waits behind large chunks.
+            store = await ObjectStore.bind(client, "b", declare=True, timeout=1_000_000)
+            await soon(store.put("large", LARGE))
+            lane = lane_of(client)
+            lanes = Lanes.of(Connection.of(client))
+            proxy.stall(newest=True)
+            monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.01)
+            getting = asyncio.ensure_future(store.get("large"))
+            await until(lambda: lanes._quiet > 4 * keeper._SILENT_LOOKS)
+            proxy.go_on()
+            assert await soon(getting) == LARGE
+            assert lane_of(client) is lane
+        finally:
+            await client.close()
+
+
 async def test_a_read_whose_lane_is_lost_before_it_begins_uses_the_first_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

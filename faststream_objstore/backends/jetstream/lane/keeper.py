@@ -36,11 +36,12 @@ _LOST_SECONDS = 1.0
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 # If nothing has arrived between so many looks, the server is asked for a sign of life; after
-# so many, the lane counts as lost. Requests then still have time to be answered over the
-# ordinary connection. Looks are counted, and not seconds, because a blocked event loop sees
-# neither.
+# so many, or after this part of the seconds that a request may take, the lane counts as lost.
+# Requests then still have time to be answered over the ordinary connection. Looks are counted,
+# and not seconds, because a blocked event loop sees neither.
 _QUIET_LOOKS = 2
 _SILENT_LOOKS = 6
+_SILENT_PART = 0.6
 
 
 class Lanes:
@@ -79,7 +80,12 @@ class Lanes:
         self._used = 0.0
         # What had arrived at the last look, and how many looks ago that was.
         self._reads = self._quiet = 0
+        self._longest_timeout = 0.0
         when_closed(self._client, weakref.WeakMethod(self.close))
+
+    def allow(self, timeout: float) -> None:
+        """Take note of how many seconds a request may take."""
+        self._longest_timeout = max(self._longest_timeout, timeout)
 
     @property
     def current(self) -> LaneConnection | None:
@@ -211,7 +217,8 @@ class Lanes:
         self._quiet += 1
         if self._quiet == _QUIET_LOOKS:
             lane.ping()
-        return self._quiet >= _SILENT_LOOKS
+        # Who allows much time may have a link that needs it: a ping waits behind chunks.
+        return self._quiet >= max(_SILENT_LOOKS, self._longest_timeout * _SILENT_PART)
 
     def close(self) -> None:
         """Close the lane; much traffic opens another."""
