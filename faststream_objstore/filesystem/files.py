@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from faststream_objstore.exceptions import InvalidOptionError
 from faststream_objstore.filesystem.bases import (
     AbstractAsyncStreamedFile,
     AbstractBufferedFile,
@@ -101,11 +102,10 @@ class ObjectFile(AbstractBufferedFile):
         block_size: int | str | None = None,
         **options: Any,
     ) -> None:
-        if block_size in {None, "default"}:
-            block_size = READ_BLOCK if mode == "rb" else WRITE_BLOCK
         self._upload: Upload | None = None
         self._held: bytes | None = None
-        super().__init__(fs, path, mode=mode, block_size=block_size, **options)
+        size = _block_size(block_size, path, mode)
+        super().__init__(fs, path, mode=mode, block_size=size, **options)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
@@ -192,11 +192,14 @@ class AsyncObjectFile(AbstractAsyncStreamedFile):
     ) -> None:
         self._upload: Upload | None = None
         size = None if details is None else details["size"]
-        if block_size is None:
-            block_size = READ_BLOCK if mode == "rb" else WRITE_BLOCK
         # Its reads are as long as they are asked for.
         super().__init__(
-            fs, path, mode=mode, block_size=block_size, cache_type="none", size=size
+            fs,
+            path,
+            mode=mode,
+            block_size=_block_size(block_size, path, mode),
+            cache_type="none",
+            size=size,
         )
         if details is not None:
             self.details = details
@@ -249,6 +252,17 @@ class AsyncObjectFile(AbstractAsyncStreamedFile):
             if upload is not None:
                 upload.abandon()
         self.closed = True
+
+
+def _block_size(given: int | str | None, path: str, mode: str) -> int:
+    if given is None or given in {"default", 0}:
+        # To other file systems, 0 means unbuffered.
+        return READ_BLOCK if mode == "rb" else WRITE_BLOCK
+    if type(given) is not int or given < 0:
+        # With less than nothing to read, files would be empty.
+        msg = f"{path!r}: block_size must be a number of bytes from 1, got {given!r}."
+        raise InvalidOptionError(msg)
+    return given
 
 
 def _warn_of(path: str) -> None:

@@ -38,6 +38,13 @@ from faststream_objstore.store.several import SMALL
 __all__ = ("ObjectStoreFileSystem",)
 
 
+class _Environment:
+    """The address that the environment gives, as an attribute of a class."""
+
+    def __get__(self, instance: object, owner: type) -> str:
+        return default_servers()
+
+
 class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
     """The buckets of a server: `objstore://bucket/name`.
 
@@ -64,6 +71,9 @@ class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
     protocol: ClassVar[str] = "objstore"
     root_marker: ClassVar[str] = ""
     cachable: ClassVar[bool] = True
+    # fsspec keeps file systems by their options, and by this: another NATS_URL is another one.
+    _extra_tokenize_attributes: ClassVar[tuple[str, ...]] = ("_environment",)
+    _environment: ClassVar[Any] = _Environment()
 
     def __init__(
         self,

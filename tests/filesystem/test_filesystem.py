@@ -777,3 +777,29 @@ async def test_file_system_of_another_running_loop_is_refused_instead_of_waiting
         await soon(asyncio.to_thread(asyncio.run, fs._cat_file(path)))
     assert await fs._cat_file(path) == b"3"
     await fs._close_all()
+
+
+def test_file_system_of_another_address_in_the_environment_is_another_one(
+    options: dict[str, Any], bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NATS_URL", options["servers"])
+    here = FS()
+    assert here.find(bucket) == []
+    assert FS() is here
+    monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
+    with pytest.raises(ServerUnreachableError, match=r"nats://127\.0\.0\.1:1"):
+        FS().find(bucket)
+    monkeypatch.setenv("NATS_URL", options["servers"])
+    assert FS() is here
+    here.close()
+
+
+@pytest.mark.parametrize("size", [-5, "1k", True])
+def test_block_size_that_would_read_nothing_is_refused(
+    fs: FS, bucket: str, size: object
+) -> None:
+    fs.pipe(f"{bucket}/x", b"1")
+    for mode in ("rb", "wb"):
+        with pytest.raises(InvalidOptionError, match="block_size must be a number of bytes"):
+            fs.open(f"{bucket}/x", mode, block_size=size)
+    assert fs.cat(f"{bucket}/x") == b"1"
