@@ -117,6 +117,8 @@ def test_declaring_buckets_loads_nothing_that_serving_them_takes() -> None:
         "backends.base",
         "backends.early",
         "backends.origins",
+        "backends.transfers",
+        "backends.values",
     }
     assert {name for name in loaded if name.startswith("changes.")} == {
         "changes.decorators",
