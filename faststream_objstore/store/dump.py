@@ -14,6 +14,7 @@ import logging
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -65,54 +66,66 @@ class Dump:
         self._file = cast("IO[bytes]", _Whole(file))
         self._mode: Any = f"w|{compression}"
         self._folder = None if folder is None else str(folder)
+        self._result = BulkResult()
+        self._size = 0
+        self._number = 0
 
     async def run(self, progress: Progress | None) -> BulkResult:
         """Write everything; see `ObjectStore.dump`."""
-        result = BulkResult()
-        size = 0
         backend = await self._store._source()  # noqa: SLF001
         state = await backend.state()
         settings = _settings(self._store._status_of(backend, state))  # noqa: SLF001
         if backend.origins:
             await _tell_lag(backend, state)
         infos = await self._store.list()
-        apart = paths.collisions(info.name for info in infos)
         with tarfile.open(
             fileobj=self._file, mode=self._mode, format=tarfile.PAX_FORMAT
         ) as tar:
             await asyncio.to_thread(_add_json, tar, "bucket.json", settings)
-            for start in range(0, len(infos), TOGETHER):
-                some = infos[start : start + TOGETHER]
-                together = await self._store._several([one.name for one in some])  # noqa: SLF001
-                await asyncio.to_thread(_add_all, tar, together, start + 1, apart)
-                for number, (listed, data) in enumerate(
-                    zip(some, together, strict=True), start + 1
-                ):
-                    info: ObjectInfo | None
-                    try:
-                        if data is not None:
-                            info = data.info
-                        else:
-                            info = await self._add(tar, listed, number, apart)
-                    except ObjectNotFoundError:
-                        # The object is gone, so it is not in the dump.
-                        info = None
-                    except ObjStoreError as error:
-                        if stops(error, {self._store.bucket}):
-                            raise
-                        result.failed[listed.name] = error
-                        info = None
-                    if info is not None:
-                        result.done.append(info.name)
-                        size += info.size
-                    if progress is not None:
-                        await report(progress, number, len(infos))
-            end = {"objects": len(result.done)}
+            for _ in range(_ATTEMPTS):
+                if not await self._add_listed(tar, infos, progress):
+                    break
+                # What is gone may have been renamed, and the new name was not listed.
+                known = {*self._result.done, *self._result.failed}
+                infos = [info for info in await self._store.list() if info.name not in known]
+            end = {"objects": len(self._result.done)}
             await asyncio.to_thread(_add_json, tar, "end.json", end)
-        result = BulkResult(done=result.done, failed=result.failed, size=size)
+        result = replace(self._result, size=self._size)
         if result.failed:
             raise failures(self._store.bucket, "dumped", result)
         return result
+
+    async def _add_listed(
+        self, tar: tarfile.TarFile, infos: Sequence[ObjectInfo], progress: Progress | None
+    ) -> bool:
+        """Write objects; whether some of them were gone, and so are not in the dump."""
+        result, before = self._result, self._number
+        some_gone = False
+        apart = paths.collisions([*result.done, *(info.name for info in infos)])
+        for start in range(0, len(infos), TOGETHER):
+            some = infos[start : start + TOGETHER]
+            together = await self._store._several([one.name for one in some])  # noqa: SLF001
+            await asyncio.to_thread(_add_all, tar, together, self._number + 1, apart)
+            for listed, data in zip(some, together, strict=True):
+                self._number += 1
+                info: ObjectInfo | None = None
+                try:
+                    if data is not None:
+                        info = data.info
+                    else:
+                        info = await self._add(tar, listed, self._number, apart)
+                except ObjectNotFoundError:
+                    some_gone = True
+                except ObjStoreError as error:
+                    if stops(error, {self._store.bucket}):
+                        raise
+                    result.failed[listed.name] = error
+                if info is not None:
+                    result.done.append(info.name)
+                    self._size += info.size
+                if progress is not None:
+                    await report(progress, self._number, before + len(infos))
+        return some_gone
 
     async def _add(
         self, tar: tarfile.TarFile, listed: ObjectInfo, number: int, apart: dict[str, str]

@@ -752,3 +752,34 @@ async def test_dump_whose_connection_ends_leaves_the_old_one(
         await soon(store.dump(old, progress=disconnect))
     assert old.read_bytes() == b"the old one"
     assert list(tmp_path.iterdir()) == [old]
+
+
+async def test_object_that_is_renamed_while_a_dump_is_written_is_in_it(
+    store: ObjectStore,
+) -> None:
+    content = pattern_bytes(200_000)
+    for name in ("b", "y", "z"):
+        await store.put(name, content)
+    await store.put("deleted", content)
+    told: list[tuple[int, int | None]] = []
+
+    async def move(done: int, total: int | None) -> None:
+        told.append((done, total))
+        if done == 1:
+            # To where the dump has been, to where it has not, and to one that differs from
+            # one that it has in nothing but case.
+            await store.rename("z", "a")
+            await store.rename("y", "B")
+            await store.delete("deleted")
+
+    file = io.BytesIO()
+    dumped = await soon(store.dump(file, progress=move))
+    assert sorted(dumped.done) == ["B", "a", "b"]
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4), (5, 6), (6, 6)]
+    file.seek(0)
+    again = await memory_bucket("again")
+    assert (await again.restore(file)).done == ["B", "a", "b"]
+    assert [await again.get(name) for name in ("B", "a", "b")] == [content] * 3
+    with tarfile.open(fileobj=io.BytesIO(file.getvalue())) as tar:
+        paths = [name for name in tar.getnames() if name.startswith("objects")]
+    assert paths == ["objects/b", "objects-by-number/5", "objects/a"]
