@@ -198,34 +198,28 @@ def may_have_expired(backend: Backend, info: ObjectInfo) -> bool:
 
 async def _require_alive(backend: Backend, info: ObjectInfo) -> None:
     """Refuse a version that has expired, whose chunks are still there for some time."""
-    if may_have_expired(backend, info):
-        await _current(backend, info)
-
-
-async def _current(backend: Backend, info: ObjectInfo) -> ObjectInfo:
-    """A version as the stream holds it; its metadata may have been amended."""
+    if not may_have_expired(backend, info):
+        return
     subject = metadata.subject_of(backend, info.name)
     now = await metadata.find(backend, subject, leader=True)
     # A link has no chunks, and is not replaced by a version with the same nuid.
-    if now.info is None or not now.holds(info.nuid):
+    if not now.holds(info.nuid):
         msg = (
             f"Bucket '{info.bucket}', object {info.name!r}: revision {info.revision} has "
             "expired, or was replaced; get it by name to read the newest version."
         )
         raise ObjectChangedError(msg, bucket=info.bucket, name=info.name)
-    return now.info
 
 
 async def until(version: Version) -> expiry.Until | None:
-    """The `ttl` of a copy, which expires with the original.
-
-    Raises:
-        ObjectChangedError: If the version has expired, or was replaced.
-    """
+    """The `ttl` of a copy, which expires with the original."""
     info = version.info
     if info.expires is not None and version.pinned:
-        # The caller's may be by a clock that is wrong.
-        info = await _current(version.backend, info)
+        # The caller's may be by a clock that is wrong. One that was replaced may be kept.
+        subject = metadata.subject_of(version.backend, info.name)
+        now = await metadata.find(version.backend, subject, leader=True)
+        if now.live is not None and now.holds(info.nuid):
+            info = now.live
     return None if info.expires is None else expiry.Until(wire.microseconds(info.expires))
 
 

@@ -398,6 +398,20 @@ async def test_the_copy_of_an_info_whose_times_are_wrong_expires_with_its_origin
     assert (await store.get_info("in transaction")).expires == info.expires
 
 
+async def test_the_copy_of_a_version_that_is_kept_expires_with_that_version(
+    create_bucket: CreateBucket, bucket_name: str
+) -> None:
+    kept = await create_bucket(bucket_name, object_ttl=SECOND, keep_replaced=HOUR)
+    store = ObjectStore.on(kept)
+    old = await stored(await store.put("name", b"old", ttl=HOUR), store)
+    await store.put("name", b"new", ttl=MINUTE)
+
+    copied = await store.copy(old, "copy")
+
+    assert await store.get("copy") == b"old"
+    assert copied.expires == old.expires
+
+
 async def test_a_link_to_an_expired_object_leads_nowhere(store: ObjectStore) -> None:
     await store.put("target", b"content", ttl=1)
     await store.add_link("link", "target")
