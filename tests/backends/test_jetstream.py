@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import threading
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
@@ -1036,3 +1037,25 @@ async def test_replies_that_nobody_waits_for_are_dropped(nats_client: Client) ->
     connection.remove_route(reply)
     await nats_client.publish(reply, b"late")
     await settled(nats_client)
+
+
+async def test_an_answer_that_arrives_while_the_event_loop_is_blocked_is_in_time(
+    nats_client: Client, bucket_name: str
+) -> None:
+    backend = await create(nats_client, bucket_name, lane=False)
+    subject = wire.metadata_subject(bucket_name, "cat")
+    await soon(backend.publish_metadata(subject, b"{}", expected_sequence=0))
+    backend.timeout = 0.5
+
+    asking = asyncio.ensure_future(backend.last_message(subject))
+    # The request is written, and then sent.
+    while not nats_client.pending_data_size and not asking.done():
+        await asyncio.sleep(0)
+    while nats_client.pending_data_size and not asking.done():
+        await asyncio.sleep(0)
+    # As by a handler that computes.
+    time.sleep(2)  # noqa: ASYNC251
+
+    found = await soon(asking)
+    assert found is not None
+    assert found.data == b"{}"

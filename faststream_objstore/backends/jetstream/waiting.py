@@ -17,6 +17,9 @@ REPEAT_SECONDS = 1.0
 
 # How soon a lost connection is noticed while waiting for an answer.
 _LOOK_SECONDS = 0.25
+# If the timer is so late, the event loop was blocked: answers that have arrived meanwhile have
+# not been read yet.
+_LATE_SECONDS = 0.5
 
 
 def _expire(future: "asyncio.Future[Any]") -> None:
@@ -128,16 +131,17 @@ class Waiting:
 
     def look(self) -> None:
         """Wake the requests whose answers can no longer arrive."""
+        now = asyncio.get_running_loop().time()
+        is_late = now - self._looks_at > _LATE_SECONDS
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._looks_at = None, math.inf
-        now = asyncio.get_running_loop().time()
         reconnects, closed = self._client.stats["reconnects"], self._client.is_closed
         soonest = None
         for future, (deadline, generation) in self._waiting.items():
-            if deadline <= now or reconnects > generation or closed:
+            if reconnects > generation or closed or (deadline <= now and not is_late):
                 _expire(future)
             elif soonest is None or deadline < soonest:
                 soonest = deadline
         if soonest is not None:
-            self._look_by(soonest)
+            self._look_by(now + _LOOK_SECONDS if is_late else soonest)
