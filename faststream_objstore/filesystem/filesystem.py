@@ -56,6 +56,7 @@ class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
         servers: The server's address, or several of a cluster; `NATS_URL` if not given.
         connect_options: Further options for `nats.connect`, such as `user` and `password`.
         timeout: Seconds allowed for one step: a request, a chunk.
+        domain: The JetStream domain of the buckets; the server's own if not given.
         store: A store whose connection is used instead of a separate one.
         options: fsspec's own options, such as `asynchronous` and `loop`.
 
@@ -81,6 +82,7 @@ class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
         *,
         connect_options: dict[str, Any] | None = None,
         timeout: float = 10.0,
+        domain: str | None = None,
         store: ObjectStore | None = None,
         **options: Any,
     ) -> None:
@@ -93,7 +95,7 @@ class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
             self._stores = OneStore(store)
         else:
             self._stores = ConnectedStores(
-                servers or default_servers(), connect_options or {}, timeout
+                servers or default_servers(), connect_options or {}, timeout, domain
             )
             if not self.asynchronous:
                 weakref.finalize(self, _close, self._loop, self._stores)

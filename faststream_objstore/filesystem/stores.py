@@ -84,15 +84,21 @@ class ConnectedStores:
         servers: The server's address, or several of a cluster, in one text or several.
         options: What else `nats.connect` takes.
         timeout: Seconds that one step may take.
+        domain: The JetStream domain, if not the server's own.
     """
 
     def __init__(
-        self, servers: str | Sequence[str], options: Mapping[str, Any], timeout: float
+        self,
+        servers: str | Sequence[str],
+        options: Mapping[str, Any],
+        timeout: float,
+        domain: str | None = None,
     ) -> None:
         self.client: Client | None = None
         self._servers = addresses(servers)
         self._options = options
         self._timeout = timeout
+        self._prefix = f"$JS.{domain}.API" if domain else "$JS.API"
         self._lock: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stores: dict[str, ObjectStore] = {}
@@ -105,7 +111,7 @@ class ConnectedStores:
             if self.client is None or self.client.is_closed:
                 self._stores.clear()
                 self.client = await connect(self._servers, self._options)
-        return JetStreamServer(self.client, timeout=self._timeout)
+        return JetStreamServer(self.client, prefix=self._prefix, timeout=self._timeout)
 
     def _enter_loop(self) -> None:
         """Leave the connection behind that belongs to a loop which has ended.

@@ -7,11 +7,14 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import fsspec
 import nats
+import nats.errors
 import pytest
 from fsspec.callbacks import Callback
 from fsspec.exceptions import FSTimeoutError
@@ -30,6 +33,7 @@ from faststream_objstore.models import Mirror, ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
 from tests.backends.proxy import between
+from tests.server.domains import domains
 from tests.store.support import MIB, layout, pattern_bytes, soon, spied
 
 FS = ObjectStoreFileSystem
@@ -803,3 +807,31 @@ def test_block_size_that_would_read_nothing_is_refused(
         with pytest.raises(InvalidOptionError, match="block_size must be a number of bytes"):
             fs.open(f"{bucket}/x", mode, block_size=size)
     assert fs.cat(f"{bucket}/x") == b"1"
+
+
+async def test_buckets_may_be_in_another_domain() -> None:
+    async with domains() as servers:
+        client = await nats.connect(servers.edge.url)
+        with anyio.fail_after(20):
+            while True:
+                with suppress(nats.errors.Error):
+                    # Until the leaf node has connected.
+                    await client.request("$JS.hub.API.INFO", timeout=0.5)
+                    break
+        await client.close()
+
+        def work() -> None:
+            hub = FS(servers.hub.url, skip_instance_cache=True)
+            hub.mkdir("box")
+            hub.pipe("box/x", b"1")
+            edge = FS(servers.edge.url, skip_instance_cache=True)
+            assert edge.ls("", detail=False) == []
+            through_edge = FS(servers.edge.url, domain="hub", skip_instance_cache=True)
+            assert through_edge.ls("", detail=False) == ["box"]
+            assert through_edge.cat("box/x") == b"1"
+            through_edge.pipe("box/y", bytes(MIB))
+            assert hub.cat("box/y") == bytes(MIB)
+            for fs in (hub, edge, through_edge):
+                fs.close()
+
+        await soon(asyncio.to_thread(work))
