@@ -279,12 +279,11 @@ class DirVerbs(StoreHandle):
                 return False
             if info.bucket == self._bucket and info.name in gone:
                 return False
-        if info is None or info.sha256 is None:
+        if info is None or info.size != (file.size if data is None else len(data)):
             return False
+        # Unknown, it is that of no file.
         if data is not None:
-            return info.size == len(data) and hashlib.sha256(data).digest() == info.sha256
-        if info.size != file.size:
-            return False
+            return hashlib.sha256(data).digest() == info.sha256
         # Beside the others, not in their way.
         return await asyncio.to_thread(_sha256, Path(file.path)) == info.sha256
 

@@ -19,7 +19,16 @@ from faststream_objstore.exceptions import (
     UnsupportedDataError,
 )
 from faststream_objstore.store import paths
-from tests.store.support import MIB, everything, layout, pattern_bytes, soon, spied
+from tests.store.support import (
+    MIB,
+    everything,
+    layout,
+    pattern_bytes,
+    soon,
+    spied,
+    write_chunks,
+    write_raw,
+)
 
 
 async def names(store: ObjectStore) -> list[str]:
@@ -479,6 +488,19 @@ async def test_link_shows_after_a_sync_what_its_file_has_whatever_became_of_its_
     assert done.deleted == ["c", "nowhere"]
     assert {name: (await store.get(name)).decode() for name in files} == files
     assert (await store.get_info("link a")).is_link()
+
+
+async def test_sync_sends_a_file_whose_object_has_no_digest(
+    backend: Backend, store: ObjectStore, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("same")
+    await write_chunks(backend, "abc", b"same")
+    foreign = {"name": "a", "bucket": backend.bucket, "nuid": "abc", "size": 4, "chunks": 1}
+    await write_raw(backend, "a", foreign)
+
+    assert (await soon(store.sync(tmp_path))).done == ["a"]
+    assert (await soon(store.sync(tmp_path))).unchanged == ["a"]
+    assert (await store.get_info("a")).sha256 is not None
 
 
 async def test_sync_with_delete_removes_what_has_no_file(
