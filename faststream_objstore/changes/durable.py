@@ -4,6 +4,7 @@ A durable is shared by all replicas; without one, each process has its own consu
 """
 
 import asyncio
+import re
 from typing import Any
 
 from nats.nuid import NUID
@@ -24,6 +25,8 @@ _NANOSECONDS = 1_000_000_000
 _INACTIVE_SECONDS = 300
 # Little is prefetched, so this bounds what waits for a retry.
 _MAX_ACK_PENDING = 10_000
+# The server's error for more than the account or the stream allows; its text has the limit.
+_TOO_MANY_PENDING = 10121
 _PROBE_SECONDS = 30
 # Stored on the consumer (nats-server 2.10): the last sequence that existed before it, or
 # "no" if that state is not replayed.
@@ -91,6 +94,7 @@ class DurableConsumer:
         self.older: bool = False
         """Whether that state has revisions that were replaced, which other clients leave."""
         self._backend: JetStreamBackend | None = None
+        self._most_pending = _MAX_ACK_PENDING
         self.name: str = options.durable or f"objstore-{_nuid.next().decode()}"
 
     @property
@@ -138,6 +142,8 @@ class DurableConsumer:
                     "CREATE", {"stream_name": self._stream, "config": config}
                 )
             except StoreAPIError as error:
+                if self._limited_by(error):
+                    continue
                 if known is not None:
                     raise self._refused(str(error.description)) from error
                 if attempt < 2 and await self.info() is not None:
@@ -152,6 +158,14 @@ class DurableConsumer:
             self.older = _OLDER in metadata
             return info, known is None
         raise AssertionError  # the last attempt has returned or raised
+
+    def _limited_by(self, error: StoreAPIError) -> bool:
+        """Whether fewer changes may be unacknowledged; asks for as many as may be."""
+        limit = re.search(r"limit of (\d+)", error.description or "")
+        if error.err_code != _TOO_MANY_PENDING or limit is None:
+            return False
+        asked, self._most_pending = self._most_pending, int(limit[1])
+        return 0 < self._most_pending < asked
 
     async def confirm(self, *, at_latest: float) -> dict[str, Any] | None:
         """Confirm this declaration on the consumer, unless that was done recently.
@@ -269,7 +283,7 @@ class DurableConsumer:
             "ack_policy": "explicit",
             "ack_wait": round(options.ack_seconds * _NANOSECONDS),
             "max_deliver": -1,
-            "max_ack_pending": _MAX_ACK_PENDING,
+            "max_ack_pending": self._most_pending,
             "filter_subject": wire.all_metadata_subject(options.bucket),
             "replay_policy": "instant",
             "metadata": {_REPLAY: self._replay(state)},
