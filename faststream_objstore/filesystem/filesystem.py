@@ -253,7 +253,7 @@ class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
     ) -> ObjectFile:
         if mode == "rb":
             details = self.info(path)
-            _require_content(path, details)
+            sync(self.loop, self._require_content, path, details)
             options["size"] = details["size"]
         else:
             sync(self.loop, self._require_writable, path, mode)
@@ -285,7 +285,7 @@ class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
         details = None
         if mode == "rb":
             details = await self._info(path)
-            _require_content(path, details)
+            await self._require_content(path, details)
         else:
             await self._require_writable(path, mode)
             if mode == "xb" and await self._exists(path):
@@ -293,6 +293,15 @@ class ObjectStoreFileSystem(TogetherVerbs, ChangeVerbs):
         return AsyncObjectFile(
             self, path, mode, details=details, block_size=options.get("block_size")
         )
+
+    async def _require_content(self, path: str, details: dict[str, Any]) -> None:
+        """Refuse to open for reading what has no content: a folder, or a link to none."""
+        if details["type"] == "other":
+            async with self._at(path) as (store, name):
+                # It says what is wrong with the link.
+                await store.resolve(name)
+        if details["type"] != "file":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
     async def _require_writable(self, path: str, mode: str) -> None:
         """Refuse now what could not be stored when the file is closed."""
@@ -334,22 +343,6 @@ def _require_known(options: dict[str, Any]) -> None:
         if name in _ADDRESS:
             msg = f"The file system has no option {name!r}; give the address as servers=."
             raise InvalidOptionError(msg)
-
-
-def _require_content(path: str, details: dict[str, Any]) -> None:
-    """Refuse to open for reading what has no content.
-
-    Raises:
-        IsADirectoryError: If it is a folder, or a link to a bucket.
-        FileNotFoundError: If it is a link whose target is gone.
-    """
-    if details["type"] == "file":
-        return
-    info: ObjectInfo | None = details.get("info")
-    if info is not None and info.link is not None and info.link.name is not None:
-        msg = f"the link's target {info.link.bucket}/{info.link.name} is gone"
-        raise FileNotFoundError(errno.ENOENT, msg, path)
-    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
 
 def _limit(given: int | None, default: int, size: int | None) -> int:

@@ -7,9 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from faststream_objstore.exceptions import (
+    BadObjectMetaError,
     BucketNotFoundError,
+    InvalidBucketNameError,
+    InvalidLinkError,
+    InvalidObjectNameError,
     LinkIsABucketError,
     ObjectNotFoundError,
+    PermissionDeniedError,
 )
 from faststream_objstore.filesystem.blocking import sync_wrapper
 from faststream_objstore.filesystem.paths import ObjectPaths, file_errors
@@ -17,6 +22,18 @@ from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
 
 __all__ = ("ListingVerbs",)
+
+
+_LEADS_NOWHERE = (
+    BadObjectMetaError,
+    BucketNotFoundError,
+    InvalidBucketNameError,
+    InvalidLinkError,
+    InvalidObjectNameError,
+    LinkIsABucketError,
+    ObjectNotFoundError,
+    PermissionDeniedError,
+)
 
 
 class ListingVerbs(ObjectPaths):
@@ -29,7 +46,8 @@ class ListingVerbs(ObjectPaths):
         if info.is_link():
             try:
                 target = await store.resolve(info)
-            except (ObjectNotFoundError, BucketNotFoundError, LinkIsABucketError):
+            except _LEADS_NOWHERE:
+                # Not worth the whole listing: other clients write links as they like.
                 kind = "other"
         return {
             "name": f"{info.bucket}/{info.name}",

@@ -1,7 +1,9 @@
 """What a bucket is as a file system: errors, versions, atomic writes, both kinds of code."""
 
 import asyncio
+import base64
 import errno
+import json
 import os
 import pickle
 import subprocess
@@ -21,6 +23,7 @@ from fsspec.exceptions import FSTimeoutError
 from nats.aio.client import Client
 
 from faststream_objstore.exceptions import (
+    InvalidLinkError,
     InvalidObjectNameError,
     InvalidOptionError,
     NotConnectedError,
@@ -670,11 +673,11 @@ def test_link_without_content_cannot_be_opened_for_reading(fs: FS, bucket: str) 
 
     in_store(fs, bucket, link)
     fs.rm(f"{bucket}/gone")
-    with pytest.raises(FileNotFoundError, match=f"target {bucket}/gone is gone"):
+    with pytest.raises(FileNotFoundError, match="'gone' has been deleted"):
         fs.open(f"{bucket}/dangling")
     with pytest.raises(IsADirectoryError):
         fs.open(f"{bucket}/a-bucket")
-    with pytest.raises(FileNotFoundError, match=f"target {bucket}/gone is gone"):
+    with pytest.raises(FileNotFoundError, match="'gone' has been deleted"):
         asyncio.run(_open_async(fs, f"{bucket}/dangling"))
 
 
@@ -835,3 +838,41 @@ async def test_buckets_may_be_in_another_domain() -> None:
                 fs.close()
 
         await soon(asyncio.to_thread(work))
+
+
+async def test_links_that_other_clients_write_spoil_no_listing(
+    store: ObjectStore, nats_client: Client, options: dict[str, Any]
+) -> None:
+    bucket = store.bucket
+    await store.put("d/real", b"1")
+    for name, link in {
+        "d/itself": {"bucket": bucket, "name": "d/itself"},
+        "d/to-a-link": {"bucket": bucket, "name": "d/itself"},
+        "d/no-bucket": {"bucket": "no bucket", "name": "x"},
+        "d/no-name": {"bucket": bucket, "name": "x" * 5000},
+        "d/good": {"bucket": bucket, "name": "d/real"},
+    }.items():
+        said = {"name": name, "bucket": bucket, "nuid": "x", "options": {"link": link}}
+        subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+        await nats_client.jetstream().publish(subject, json.dumps(said).encode())
+
+    def work() -> None:
+        fs = FS(**options, skip_instance_cache=True)
+        assert {one["name"].split("/")[-1]: one["type"] for one in fs.ls(f"{bucket}/d")} == {
+            "good": "file",
+            "itself": "other",
+            "no-bucket": "other",
+            "no-name": "other",
+            "real": "file",
+            "to-a-link": "other",
+        }
+        assert len(fs.find(bucket)) == 6
+        assert fs.exists(f"{bucket}/d/itself")
+        for name in ("itself", "to-a-link"):
+            with pytest.raises(InvalidLinkError):
+                fs.open(f"{bucket}/d/{name}")
+        with fs.open(f"{bucket}/d/good") as file:
+            assert file.read() == b"1"
+        fs.close()
+
+    await soon(asyncio.to_thread(work))
