@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from os import PathLike
+from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 from .. import wire
@@ -93,6 +94,9 @@ async def reading(
 
     def opened() -> tarfile.TarFile:
         if isinstance(source, (str, PathLike)):
+            with Path(source).open("rb"):
+                # tarfile's own error for a folder does not say which.
+                pass
             return tarfile.open(source, "r|*", tarinfo=_Member)
         return tarfile.open(fileobj=source, mode="r|*", tarinfo=_Member)
 

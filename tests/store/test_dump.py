@@ -783,3 +783,9 @@ async def test_object_that_is_renamed_while_a_dump_is_written_is_in_it(
     with tarfile.open(fileobj=io.BytesIO(file.getvalue())) as tar:
         paths = [name for name in tar.getnames() if name.startswith("objects")]
     assert paths == ["objects/b", "objects-by-number/5", "objects/a"]
+
+
+async def test_folder_is_no_dump_and_is_named(store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as raised:
+        await store.restore(tmp_path)
+    assert raised.value.filename == str(tmp_path)
