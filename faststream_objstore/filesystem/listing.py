@@ -15,6 +15,7 @@ from faststream_objstore.exceptions import (
     LinkIsABucketError,
     ObjectNotFoundError,
     PermissionDeniedError,
+    StoreTimeoutError,
 )
 from faststream_objstore.filesystem.blocking import sync_wrapper
 from faststream_objstore.filesystem.paths import ObjectPaths, file_errors
@@ -84,6 +85,21 @@ class ListingVerbs(ObjectPaths):
                 if (await store.list(prefix=name + "/", delimiter="", limit=1)).objects:
                     return self._directory(path)
                 raise
+
+    async def _isdir(self, path: str) -> bool:
+        return await self._kind(path) == "directory"
+
+    async def _isfile(self, path: str) -> bool:
+        return await self._kind(path) == "file"
+
+    async def _kind(self, path: str) -> str | None:
+        try:
+            return str((await self._info(path))["type"])
+        except StoreTimeoutError:
+            # An `OSError` since Python 3.11. What did not answer may well be there.
+            raise
+        except OSError:
+            return None
 
     async def _ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         path = self._strip_protocol(path)

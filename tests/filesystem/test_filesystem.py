@@ -103,7 +103,10 @@ async def test_what_times_out_is_named_with_the_timeout(
             "cat": (lambda: fs.cat(path), "a/1"),
             "pipe": (lambda: fs.pipe(path, b"new"), "a/1"),
             "read": (file.read, "a/1"),
-            "mv": (lambda: fs.mv(path, f"{bucket}/b"), "a/1"),
+            # Whether the target is a folder is asked first.
+            "mv": (lambda: fs.mv(path, f"{bucket}/b"), "b"),
+            "isdir": (lambda: fs.isdir(path), "a/1"),
+            "isfile": (lambda: fs.isfile(path), "a/1"),
             "modified": (lambda: fs.modified(path), "a/1"),
             "walk": (lambda: list(fs.walk(f"{bucket}/a", on_error="raise")), "a"),
         }
