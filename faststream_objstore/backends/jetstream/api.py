@@ -37,6 +37,7 @@ from faststream_objstore.wire import (
 )
 
 __all__ = (
+    "AFTER_ALL",
     "CONSUMER_NOT_FOUND",
     "MARKER_REASON",
     "NOT_DELETED",
@@ -91,7 +92,7 @@ _ELECTING = frozenset(
     }
 )
 # Beyond the last page of any listing.
-_AFTER_ALL = 1 << 31
+AFTER_ALL = 1 << 31
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -404,7 +405,7 @@ class JetStreamAPI:
         """The number of subjects with messages that a pattern matches."""
         verb = f"STREAM.INFO.{stream_name(bucket)}"
         # Their number is told even if the page that is asked for begins after the last one.
-        page = {"subjects_filter": subject, "offset": _AFTER_ALL}
+        page = {"subjects_filter": subject, "offset": AFTER_ALL}
         info = await self.call(verb, page, bucket=bucket, timeout=timeout)
         try:
             return int(info.get("total", 0))

@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import Self
 
 from faststream_objstore.backends.base import Deliver, Room, StoredMessage
-from faststream_objstore.backends.jetstream.api import JetStreamAPI, reading
+from faststream_objstore.backends.jetstream.api import AFTER_ALL, JetStreamAPI, reading
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
 from faststream_objstore.exceptions import (
@@ -38,7 +38,8 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 # How long a server is silent, at least, that waits at a message that was overwritten.
 _STALLED_SECONDS = 0.5
-# From so many subjects on, "last per subject" is replaced by what is the same without a list.
+# From so many subjects on, a follower's "last per subject" is replaced by what is the same
+# without a list; for others, the subjects are counted.
 _MANY_SUBJECTS = 1_000
 
 # How long a server may take to restart, or a cluster to elect a leader.
@@ -132,12 +133,22 @@ class JetStreamMessages:
     async def _begun(self, begin: Callable[[int], Snapshot]) -> Snapshot:
         # Both at the same time: what is stored between them is seen, or read at the end.
         verb = f"STREAM.INFO.{stream_name(self._bucket)}"
+        # The server takes long to list the last messages, and much less to count the subjects.
+        self._rolled_up = isinstance(self._subject, str)
+        counted = {"subjects_filter": self._subject, "offset": AFTER_ALL}
         asking = asyncio.ensure_future(
-            self._api.call(verb, bucket=self._bucket, timeout=self._timeout)
+            self._api.call(
+                verb,
+                counted if self._rolled_up else None,
+                bucket=self._bucket,
+                timeout=self._timeout,
+            )
         )
         try:
             consumer = await self._first()
             info = await asking
+            if self._rolled_up and consumer.remaining > info.get("total", 0):
+                consumer = await self._listed(consumer)
         finally:
             asking.cancel()
         with reading(f"{self._api.prefix}.{verb}", self._bucket):
@@ -333,17 +344,22 @@ class JetStreamMessages:
         # Nothing is delivered by one that is replaced here.
         consumer = await self._open_anywhere()
         subjects = consumer.remaining
-        self._rolled_up = consumer.is_listed and subjects >= _MANY_SUBJECTS
+        many = consumer.is_listed and subjects >= _MANY_SUBJECTS
+        self._rolled_up = self._rolled_up or many
         lane = not consumer.is_on_lane and await self._api.open_lane(messages=subjects)
-        if lane or self._rolled_up:
+        if lane or many:
             await run_to_completion(consumer.close(wait=False))
             consumer = await self._open_anywhere()
-        if self._rolled_up and consumer.remaining > subjects:
-            # Some have older messages, which other clients leave, or there are new subjects.
-            self._rolled_up = False
-            await run_to_completion(consumer.close(wait=False))
-            consumer = await self._open_anywhere()
+        if many and consumer.remaining > subjects:
+            consumer = await self._listed(consumer)
         return consumer
+
+    async def _listed(self, consumer: OrderedConsumer) -> OrderedConsumer:
+        """A consumer in place of one that would deliver more than the last messages."""
+        # Some subjects have older messages, which other clients leave, or there are new ones.
+        self._rolled_up = False
+        await run_to_completion(consumer.close(wait=False))
+        return await self._open_anywhere()
 
     async def _open_anywhere(self) -> OrderedConsumer:
         """Create a consumer; again if its lane is lost before anything is requested on it."""
