@@ -1,5 +1,6 @@
 """Many objects at once: what is done, what is refused, and that the rest goes on."""
 
+import asyncio
 import io
 import os
 from collections.abc import Callable
@@ -246,6 +247,31 @@ async def test_each_of_many_files_is_put_once_with_its_own_content(
     assert stored == files
     # Revisions count messages: two of each object.
     assert max(data.info.revision for data in stored.values()) == 2 * len(files)
+
+
+async def test_put_of_a_folder_that_is_cancelled_leaves_whole_objects_and_nothing_else(
+    backend: Backend, tmp_path: Path
+) -> None:
+    store, spy = spied(backend)
+    files = {f"{number:03}": f"content {number}" for number in range(500)}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    putting = asyncio.ensure_future(store.put_dir(tmp_path))
+
+    async def cancel() -> None:
+        putting.cancel()
+
+    # While files are still being read.
+    spy.before["publish_metadata"] = cancel
+    with pytest.raises(asyncio.CancelledError):
+        await soon(putting)
+
+    # That no task is left, the fixture sees.
+    there = await layout(backend)
+    assert len(there) < len(files)
+    assert {name: (await store.get(name)).decode() for name in there} == {
+        name: files[name] for name in there
+    }
 
 
 async def test_file_that_vanishes_before_it_is_read_is_named_and_the_rest_is_put(
