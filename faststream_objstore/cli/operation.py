@@ -39,6 +39,7 @@ def watch(
             context.obj.store(bucket) as store,
             store.watch(updates_only=updates_only) as watcher,
         ):
+            context.obj.reconnect_for_ever()
             async for info in watcher:
                 if wanted is not None and wanted.match(info.name) is None:
                     continue
@@ -210,6 +211,7 @@ def serve(
         sockets = listen(host, port)
         if not embedded:
             async with session.store(bucket) as store:
+                session.reconnect_for_ever()
                 await serve_store(store, sockets)
             return
         from faststream_objstore.testing import NatsServer  # noqa: PLC0415 - an extra

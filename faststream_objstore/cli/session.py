@@ -100,6 +100,12 @@ class Session:
         finally:
             await self.client.close()
 
+    def reconnect_for_ever(self) -> None:
+        """Let a connection that is there come back, however long the server is away."""
+        if self.client is not None:
+            # Not an option of `connect`, which would wait for ever for a wrong address.
+            self.client.options["max_reconnect_attempts"] = -1
+
     @asynccontextmanager
     async def backend(self, bucket: str, *, create: bool = False) -> AsyncIterator[Backend]:
         """The backend of a bucket, which is created if it is missing and `create` is set."""

@@ -19,7 +19,7 @@ from nats.js.api import ConsumerConfig
 from faststream_objstore.models import ObjectStoreConfig
 from faststream_objstore.store import ObjectStore
 from faststream_objstore.testing import NatsServer
-from tests.backends.proxy import between
+from tests.backends.proxy import Proxy, between, serving
 from tests.cli.support import ROOT, Program
 
 # A pair that is used for nothing else.
@@ -334,6 +334,51 @@ async def test_watch_goes_on_after_a_restart_of_the_server(tmp_path: Path) -> No
         finally:
             code, _, errors = ended(watching)
     assert (code, errors) == (0, "")
+
+
+class _Away(Proxy):
+    """Counts the attempts to connect while nobody can."""
+
+    def __init__(self, server: NatsServer) -> None:
+        super().__init__(server)
+        self.refused = 0
+        self.often = asyncio.Event()
+
+    async def serve(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        if self.down:
+            self.refused += 1
+            if self.refused == 60:
+                self.often.set()
+        await super().serve(near, answer)
+
+
+async def test_serving_and_watching_go_on_however_long_the_server_is_away(
+    nats_server: NatsServer, objstore: Program, bucket: str, tmp_path: Path
+) -> None:
+    async with serving(_Away(nats_server)) as proxy:
+        through = Program(proxy.url, tmp_path)
+        server = through.start("--timeout", "2", "serve", bucket, "--port", "0")
+        watching = through.start("--timeout", "2", "watch", bucket)
+        try:
+            assert server.stdout is not None
+            assert watching.stdout is not None
+            url = (await asyncio.to_thread(server.stdout.readline)).strip()
+            assert await asyncio.to_thread(watching.stdout.readline) == "put first\n"
+            proxy.down = True
+            proxy.cut()
+            # Both more often than a command tries that has something to do.
+            await asyncio.wait_for(proxy.often.wait(), 60)
+            proxy.down = False
+            await asyncio.to_thread(objstore, "put", "-", f"{bucket}/second", given=b"2")
+            assert await asyncio.to_thread(watching.stdout.readline) == "put second\n"
+            async with httpx.AsyncClient() as client:
+                with anyio.fail_after(30):
+                    while (found := await client.get(f"{url}second")).status_code == 503:
+                        await asyncio.sleep(0.1)
+            assert found.content == b"2"
+        finally:
+            codes = [(await asyncio.to_thread(ended, one))[0] for one in (server, watching)]
+    assert codes == [0, 0]
 
 
 async def test_state_of_a_bucket_is_shown(
