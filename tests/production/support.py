@@ -12,7 +12,7 @@ from pathlib import Path
 from nats.aio.client import Client
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

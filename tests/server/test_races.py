@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import pytest
 from nats.aio.client import Client
 
+from faststream_objstore.backends.jetstream import ordered
 from faststream_objstore.exceptions import (
     ObjectAlreadyExists,
     ObjectChangedError,
@@ -630,3 +631,24 @@ async def test_sweep_beside_writers_never_takes_a_chunk_of_theirs(
     assert len((await facts(nats_client, store.bucket)).contents) > 0
     # And with nobody writing, not even the youngest are taken.
     assert await store.sweep(older_than=timedelta(0)) == 0
+
+
+async def test_a_walk_has_what_the_server_has_lost_of_its_list(
+    store: ObjectStore, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a message off the list even if the request for it has expired or is dead."""
+    # Few messages are on their way while the loop's body is busy.
+    monkeypatch.setattr(ordered, "_WINDOW_MESSAGES", 4)
+    names = [f"{number:02}" for number in range(30)]
+    for name in names:
+        await store.put(name, b"")
+    seen: list[str] = []
+    async for info in store.iter():
+        seen.append(info.name)
+        if len(seen) == 1:
+            [walk] = await nats_client.jetstream().consumers_info(f"OBJ_{store.bucket}")
+            subject = f"$JS.API.CONSUMER.MSG.NEXT.OBJ_{store.bucket}.{walk.name}"
+            await nats_client.publish(subject, b'{"batch": 1}', reply="_INBOX.gone.1")
+            await nats_client.flush()
+
+    assert sorted(seen) == names

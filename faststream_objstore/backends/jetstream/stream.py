@@ -107,6 +107,8 @@ class JetStreamMessages:
         # list of them: of messages on its list, nats-server 2.15 waits for seconds at each
         # that was overwritten.
         self._rolled_up = False
+        # How many messages there were when the walk began.
+        self._counted = 0
         self._last = 0
         self._attempts = 0
         self._tick = _TICK_SECONDS if snapshot is None else _SNAPSHOT_TICK_SECONDS
@@ -237,7 +239,12 @@ class JetStreamMessages:
         if not consumer.buffer:
             arrived = await self._arrival(consumer)
             if arrived is None:
-                if snapshot is not None and snapshot.lagging:
+                if snapshot is not None and (
+                    snapshot.lagging
+                    # Some were removed, or the server has lost some of those on its list: it
+                    # takes one off before it finds that the request for it has expired.
+                    or self._handed_out < self._counted
+                ):
                     await self._look_up_rest(snapshot)
                 return None
             consumer = arrived
@@ -352,6 +359,7 @@ class JetStreamMessages:
             consumer = await self._open_anywhere()
         if many and consumer.remaining > subjects:
             consumer = await self._listed(consumer)
+        self._counted = consumer.remaining
         return consumer
 
     async def _listed(self, consumer: OrderedConsumer) -> OrderedConsumer:
