@@ -8,6 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from faststream_objstore import ObjectStore
+from faststream_objstore.backends.jetstream import window
 from faststream_objstore.backends.jetstream.connection import Connection
 from faststream_objstore.backends.jetstream.window import window_of
 from faststream_objstore.testing import NatsServer
@@ -61,6 +62,49 @@ async def test_the_shortest_round_trip_of_a_connection_decides(nats_client: Clie
     assert connection.window(0.01) == 8 * MIB
     # That was not the link: a server may be busy.
     assert connection.window(1.0) == 8 * MIB
+
+
+async def test_a_window_is_halved_by_losses_in_a_row_and_grows_again_after_an_hour(
+    nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(nats_client)
+
+    def window_after_a_loss() -> int:
+        nats_client.stats["reconnects"] += 1
+        return connection.window(0.001)
+
+    assert connection.window(0.001) == 8 * MIB
+    windows = [window_after_a_loss() for _ in range(9)]
+    # A single loss says nothing.
+    assert windows == [part * MIB // 4 for part in (32, 16, 8, 4, 2, 1, 1, 1, 1)]
+    assert connection.window(0.001) == MIB // 4
+
+    monkeypatch.setattr(window, "_IN_A_ROW_SECONDS", -1.0)
+    assert window_after_a_loss() == MIB // 4
+    monkeypatch.setattr(window, "_FORGET_SECONDS", -1.0)
+    assert [connection.window(0.001) // (MIB // 4) for _ in range(6)] == [2, 4, 8, 16, 32, 32]
+
+
+@pytest.mark.parametrize("lane", [False, True])
+async def test_reads_get_through_where_a_server_allows_little_to_be_pending(
+    lane: bool,
+) -> None:
+    content = bytes(range(256)) * (64 * 1024)  # 16 MiB
+    async with NatsServer(config="max_pending: 1MB") as server:
+        client = await nats.connect(server.url, error_cb=quiet, reconnect_time_wait=0.01)
+        try:
+            store = await ObjectStore.bind(client, "b", declare=True, lane=lane)
+            await soon(store.put("large", content))
+            readings = await soon(asyncio.gather(*(store.get("large") for _ in range(3))))
+            assert all(one == content for one in readings)
+            # It was lost with each window that was read, dozens of times.
+            assert client.stats["reconnects"] <= 12
+        finally:
+            await client.close()
+
+
+async def quiet(_: Exception) -> None:
+    """nats-py logs a lost connection as an error."""
 
 
 async def test_a_put_over_a_long_line_has_more_chunks_in_flight(

@@ -22,7 +22,7 @@ from faststream_objstore.backends.jetstream.waiting import (
     LateReplies,
     Waiting,
 )
-from faststream_objstore.backends.jetstream.window import window_of
+from faststream_objstore.backends.jetstream.window import Losses, window_of
 from faststream_objstore.exceptions import (
     NotConnectedError,
     PermissionDeniedError,
@@ -93,6 +93,7 @@ class Connection(BegunRequests):
         self._large = Budget(_UNDER_WAY_BYTES, reconnects)
         self._small = Budget(_SMALL_UNDER_WAY_BYTES, reconnects)
         self._round_trip, self._round_trip_of = math.inf, 0
+        self.losses: Losses = Losses()
         self._large_singles, self._small_singles = self._large.share(), self._small.share()
         self._waiting = Waiting(client)
         self.answer: Answer = self._waiting.answer
@@ -125,12 +126,17 @@ class Connection(BegunRequests):
         Args:
             seconds: The time between a request and its answer, just measured.
         """
+        now = asyncio.get_running_loop().time()
         if self._round_trip_of != (reconnects := self.reconnects):
             self._round_trip_of, self._round_trip = reconnects, math.inf
+            self.losses.lost(now)
+        else:
+            self.losses.kept(now)
         self._round_trip = min(self._round_trip, seconds)
-        window = window_of(self._round_trip)
+        halvings = self.losses.halvings
+        window = window_of(self._round_trip) >> halvings
         # What a link holds, the server has sent, and no longer counts.
-        self._large.size = max(_UNDER_WAY_BYTES, window + window // 2)
+        self._large.size = max(_UNDER_WAY_BYTES >> halvings, window + window // 2)
         return window
 
     def singles(self, size: int) -> Share:

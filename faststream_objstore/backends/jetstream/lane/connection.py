@@ -31,6 +31,8 @@ class LaneConnection(Connection):
         self.lane: Lane = lane
         self._protocol = lane._protocol  # noqa: SLF001 - one thing with its parts
         self._ordinary = weakref.ref(ordinary)
+        # It is a connection to the same server.
+        self.losses = ordinary.losses
         lane.when_lost(self._waiting.look)
 
     @property
