@@ -199,7 +199,10 @@ async def test_the_state_does_not_wait_for_what_was_overwritten_before_its_turn(
             if len(seen) == 1:
                 await fill(store, *names[12:-1])
 
-    assert seen == [*names[:12], names[-1], *names[12:-1]]
+    # Those that were on their way already come as they were, too.
+    newest = [*dict.fromkeys(reversed(seen))][::-1]
+    assert newest == [*names[:12], names[-1], *names[12:-1]]
+    assert len(seen) < 60
 
 
 @pytest.mark.parametrize("many", [1, 10_000])

@@ -16,6 +16,7 @@ from faststream_objstore.backends.base import Deliver, Room, StoredMessage
 from faststream_objstore.backends.jetstream.api import AFTER_ALL, JetStreamAPI, reading
 from faststream_objstore.backends.jetstream.ordered import OrderedConsumer
 from faststream_objstore.backends.jetstream.snapshot import Snapshot
+from faststream_objstore.backends.jetstream.waiting import retrieve
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     JetStreamNotEnabledError,
@@ -125,12 +126,32 @@ class JetStreamMessages:
             await self._api.open_lane(size=self._size or 0)
             if self._begin_snapshot is not None:
                 self._snapshot = await self._begun(self._begin_snapshot)
+            elif (
+                self._deliver is Deliver.LAST_PER_SUBJECT
+                and isinstance(self._subject, str)
+                and self._subject.endswith("*")
+            ):
+                await self._followed(self._subject)
             else:
                 await self._first()
         except BaseException:
             await self._close()
             raise
         return self
+
+    async def _followed(self, subject: str) -> None:
+        # As in `_begun`.
+        self._rolled_up = True
+        counting = asyncio.ensure_future(
+            self._api.count_subjects(self._bucket, subject, timeout=self._timeout)
+        )
+        counting.add_done_callback(retrieve)
+        try:
+            consumer = await self._first()
+            if consumer.remaining > await counting:
+                await self._listed(consumer)
+        finally:
+            counting.cancel()
 
     async def _begun(self, begin: Callable[[int], Snapshot]) -> Snapshot:
         # Both at the same time: what is stored between them is seen, or read at the end.
