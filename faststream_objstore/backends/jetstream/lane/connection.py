@@ -12,6 +12,7 @@ from nats.aio.subscription import Subscription
 from faststream_objstore.backends.jetstream.connection import Connection, Destination
 from faststream_objstore.backends.jetstream.permissions import Heard, refused_subject
 from faststream_objstore.backends.jetstream.replies import ReceiveAll
+from faststream_objstore.backends.jetstream.window import Losses
 
 from .lane import Lane
 
@@ -32,7 +33,7 @@ class LaneConnection(Connection):
         self._protocol = lane._protocol  # noqa: SLF001 - one thing with its parts
         self._ordinary = weakref.ref(ordinary)
         # It is a connection to the same server.
-        self.losses = ordinary.losses
+        self.losses: Losses = ordinary.losses
         lane.when_lost(self._waiting.look)
 
     @property
