@@ -210,6 +210,8 @@ ODD = [
 ]
 
 
+# It starts fifteen programs.
+@pytest.mark.timeout(300)
 def test_files_with_odd_names_come_back_under_the_same_names(
     objstore: Program, bucket: str, tmp_path: Path
 ) -> None:
