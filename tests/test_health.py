@@ -144,7 +144,7 @@ async def test_bucket_that_is_nearly_full(nats_server: NatsServer, bucket_name: 
     service = Service(nats_server.url, bucket_name, max_bytes=100_000)
     service.go.set()
     async with service.running():
-        await (await service.store()).put("a", b"x" * 80_000)
+        await (await service.store()).put("a", b"x" * 79_900)
         assert await soon(service.handled.get()) == "a"
         assert (await soon(service.buckets.health())).ok
         assert (await soon(service.buckets.health(max_fill=0.9))).ok

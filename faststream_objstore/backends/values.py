@@ -34,6 +34,7 @@ class StreamState(NamedTuple):
         first_time_ns: When its oldest message was stored; 0 if there is none.
         positions: For each of `Backend.origins`, the last sequence of it that has arrived;
             `None` if that is not known.
+        first_sequence: Sequence of its oldest message; 0 if that is not known.
     """
 
     config: dict[str, Any]
@@ -44,6 +45,7 @@ class StreamState(NamedTuple):
     time_ns: int
     first_time_ns: int = 0
     positions: tuple[int | None, ...] = ()
+    first_sequence: int = 0
 
 
 class ConsumerState(NamedTuple):

@@ -14,6 +14,7 @@ from faststream_objstore.backends.base import StreamState
 from faststream_objstore.backends.jetstream import JetStreamBackend, JetStreamServer
 from faststream_objstore.backends.jetstream.api import CONSUMER_NOT_FOUND, reading
 from faststream_objstore.changes import declarations
+from faststream_objstore.changes.anchor import store_anchor
 from faststream_objstore.changes.declarations import Declaration, Declarations
 from faststream_objstore.changes.options import ChangeOptions
 from faststream_objstore.exceptions import BucketConfigMismatchError, StoreAPIError
@@ -135,7 +136,10 @@ class DurableConsumer:
                 self._check_kind(known["config"])
             elif self._options.replay and self.created is None and state.messages:
                 self.older = await self._has_older()
-            config = self._config(state, known, resume_at)
+            begins_after = 0
+            if self.created != state.created:
+                begins_after = await store_anchor(self._server, self._options.bucket, state)
+            config = self._config(state, known, resume_at, begins_after)
             began = asyncio.get_running_loop().time()
             try:
                 info = await self._call(
@@ -275,7 +279,11 @@ class DurableConsumer:
             raise
 
     def _config(
-        self, state: StreamState, known: dict[str, Any] | None, resume_at: int
+        self,
+        state: StreamState,
+        known: dict[str, Any] | None,
+        resume_at: int,
+        begins_after: int,
     ) -> dict[str, Any]:
         options = self._options
         config: dict[str, Any] = {
@@ -301,7 +309,7 @@ class DurableConsumer:
         declared = noted.confirmed() if options.durable else {}
         if known is None:
             config["metadata"] |= declared
-            return config | self._beginning(state, resume_at)
+            return config | self._beginning(state, resume_at, begins_after)
         # Settings of an operator, and those that the server cannot change, stay as they are.
         existing = {
             key: value
@@ -319,18 +327,21 @@ class DurableConsumer:
         # What was deleted since is a change, and no part of the state that it began with.
         return str(self.replayed_until if self.created == state.created else 0)
 
-    def _beginning(self, state: StreamState, resume_at: int) -> dict[str, Any]:
-        if self.created is None:
+    def _beginning(
+        self, state: StreamState, resume_at: int, begins_after: int
+    ) -> dict[str, Any]:
+        if self.created == state.created:
+            start = max(1, resume_at)
+        elif self.created is None and not self._options.replay:
+            return {"deliver_policy": "new"}
+        elif begins_after:
+            start = begins_after + 1
+        else:
             # Not "last_per_subject", although that is what is meant: of what it begins with,
             # nats-server 2.15 loses the next message when a request has expired or its
             # process is gone, and stops for seconds at each one that was overwritten.
-            return {"deliver_policy": "all" if self._options.replay else "new"}
-        if self.created != state.created:
             return {"deliver_policy": "all"}
-        return {
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": max(1, resume_at),
-        }
+        return {"deliver_policy": "by_start_sequence", "opt_start_seq": start}
 
     def _check_kind(self, existing: dict[str, Any]) -> None:
         if existing.get("deliver_subject"):

@@ -78,7 +78,8 @@ class SweepVerbs(StoreHandle):
         if backend.origins:
             return await _sweep_followed(backend, older_than)
         state = await backend.state()
-        stored = await backend.subjects(wire.all_chunks_subject(backend.bucket))
+        stored = dict(await backend.subjects(wire.all_chunks_subject(backend.bucket)))
+        stored.pop(wire.anchor_subject(backend.bucket), None)
         # Read after the chunks, so that everything committed in the meantime is seen.
         survey = await _survey(backend, state)
         wanted = survey.chunks(with_nameless=not purge_nameless)

@@ -48,6 +48,7 @@ from .notes import (
 from .streams import (
     all_chunks_subject,
     all_metadata_subject,
+    anchor_subject,
     bucket_of_stream,
     config_of,
     has_wildcards,
@@ -65,6 +66,7 @@ __all__ = (
     "Replaced",
     "all_chunks_subject",
     "all_metadata_subject",
+    "anchor_subject",
     "bucket_of_stream",
     "chunk_subject",
     "config_of",

@@ -9,6 +9,7 @@ from ..models import Mirror, ObjectStoreConfig
 __all__ = (
     "all_chunks_subject",
     "all_metadata_subject",
+    "anchor_subject",
     "bucket_of_stream",
     "config_of",
     "has_wildcards",
@@ -23,6 +24,8 @@ _STREAM_PREFIX = "OBJ_"
 _NANOSECONDS = 1_000_000_000
 # In the stream's metadata: seconds.
 _KEEP_REPLACED = "faststream_objstore.keep_replaced"
+# The last token of the subject.
+_ANCHOR = "objstore-anchor"
 _NOT_AT_ALL = timedelta(0)
 # Around a domain's name in the prefix of its JetStream API.
 _API, _OF_DOMAIN = "$JS.", ".API"
@@ -46,6 +49,14 @@ def all_chunks_subject(bucket: str) -> str:
 def all_metadata_subject(bucket: str) -> str:
     """Matches every metadata message of a bucket, as the stream declares it."""
     return f"$O.{bucket}.M.>"
+
+
+def anchor_subject(bucket: str) -> str:
+    """Of the empty message that stays the first of a bucket with change subscribers.
+
+    It is among the chunks, where it belongs to no object.
+    """
+    return f"$O.{bucket}.C.{_ANCHOR}"
 
 
 def has_wildcards(subject: str) -> bool:

@@ -119,8 +119,8 @@ async def test_replay_leaves_out_what_another_client_has_kept_of_older_revisions
         await names.wait_until_last("later")
 
     assert names.all == [*NAMES[2:], *NAMES[:2], "later"]
-    # 1 to 20 are the first ones, and 21 to 24 the updates.
-    assert revisions == [*range(3, 21), 22, 24, 25]
+    # 1 to 20 are the first ones, 21 to 24 the updates, and 25 the anchor.
+    assert revisions == [*range(3, 21), 22, 24, 26]
 
 
 async def test_second_replica_leaves_them_out_as_well(

@@ -249,9 +249,9 @@ async def test_uploads_of_one_name_at_once_end_as_one_of_them(service: Service) 
     thumb = await service.client.get(thumb_of("same.png"))
     assert Image.open(BytesIO(thumb.content)).size == (width, width)
 
-    # One object: its chunk and its metadata.
+    # One object: its chunk and its metadata, beside the anchor.
     async def one_is_left() -> bool:
-        return await service.stored() == 2
+        return await service.stored() == 3
 
     await until(one_is_left)
 
@@ -403,8 +403,8 @@ async def test_replicas_all_tell_their_browsers_and_share_the_work(nats_url: str
                 tile = await told(lines)
                 widths[tile["name"]] = tile["width"]
             assert widths == {name: 10 + number for number, name in enumerate(names)}
-        # A thumbnail is a chunk and its metadata: each was made once.
-        assert (await jetstream.stream_info("OBJ_thumbs")).state.last_seq == 12
+        # A thumbnail is a chunk and its metadata, each was made once; and there is the anchor.
+        assert (await jetstream.stream_info("OBJ_thumbs")).state.last_seq == 13
 
         await left.delete(photo_of("3.png"))
         for lines in streams:

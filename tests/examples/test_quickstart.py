@@ -98,8 +98,8 @@ async def test_service_run_by_the_faststream_command_handles_what_others_put(
                     "name": "hello.txt",
                     "kind": "txt",
                     "size": 8,
-                    # One chunk came before the metadata.
-                    "revision": 2,
+                    # The anchor and one chunk came before the metadata.
+                    "revision": 3,
                     "lines": 2,
                 }
                 assert json.loads(await reports.get(report)) == expected

@@ -62,13 +62,13 @@ async def test_late_result_of_a_deleted_source_is_not_stored(
     nats_server: NatsServer, nats_client: Client, bucket_name: str, put_again: bool
 ) -> None:
     replicas = Replicas(bucket_name)
-    replicas.held.add(2)
+    replicas.held.add(3)
     one, two = replicas.declared(), replicas.declared()
     async with running(nats_server.url, *one) as first:
         sources, results = [await store_of(first, bucket) for bucket in one]
-        # Revision 2: the chunk is 1. The first service has it, and does not come to an end.
+        # Revision 3: the anchor is 1, the chunk 2. The first service does not end with it.
         late = await sources.put("cat.png", b"1")
-        assert late.revision == 2
+        assert late.revision == 3
         await replicas.begun.wait_for(1)
         async with running(nats_server.url, *two):
             await sources.delete("cat.png")
