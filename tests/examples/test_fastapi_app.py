@@ -38,7 +38,7 @@ def test_example_uploads_reports_downloads_and_deletes() -> None:
     assert done.returncode == 0, done.stderr
     *shown, last = done.stdout.splitlines()
     assert shown == [
-        # 100,000 lines of 21 bytes and 4 words; the anchor, 17 chunks of 128 KiB, the metadata.
+        # 100,000 lines of 21 bytes and 4 words: the anchor, 17 chunks of 128 KiB, metadata.
         'upload   201 {"size":2100000,"revision":19}',
         'reported 200 {"name":"ann/poem.txt","size":2100000,"words":400000}',
         "download 200 so much depends upon",
