@@ -138,7 +138,12 @@ class DurableConsumer:
                 self.older = await self._has_older()
             begins_after = 0
             if self.created != state.created:
-                begins_after = await store_anchor(self._server, self._options.bucket, state)
+                begins_after = await store_anchor(
+                    self._server,
+                    self._options.bucket,
+                    state,
+                    find=known is None and (self._options.replay or self.created is not None),
+                )
             config = self._config(state, known, resume_at, begins_after)
             began = asyncio.get_running_loop().time()
             try:

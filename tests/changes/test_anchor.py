@@ -67,8 +67,26 @@ authorization { users: [
   { user: reader, password: r, permissions: {
     publish: { deny: "$O.>" }
   } }
+  { user: writer, password: w, permissions: {
+    publish: { deny: "$JS.API.STREAM.MSG.GET.>" }
+  } }
 ] }
 """
+
+
+async def test_a_service_that_may_not_look_for_the_anchor_starts(
+    bucket_name: str,
+) -> None:
+    names, declared = Names(), Bucket(bucket_name)
+    declared.on_put(durable="worker")(names.take)
+    async with NatsServer(config=PERMISSIONS) as server:
+        address = server.url.removeprefix("nats://")
+        for name in "ab":
+            async with running(f"nats://writer:w@{address}", declared) as buckets:
+                store = await soon(buckets.open(bucket_name))
+                await store.put(name, b"1")
+                await names.wait_until_last(name)
+    assert names.all == ["a", "b"]
 
 
 async def test_a_service_that_may_not_write_receives_changes_without_an_anchor(

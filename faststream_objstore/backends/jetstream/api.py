@@ -385,7 +385,7 @@ class JetStreamAPI:
                 # message.
                 time_ns=parse_time(info.get("ts") or state["last_ts"]),
                 first_time_ns=parse_time(state["first_ts"]) if state["messages"] else 0,
-                first_sequence=state.get("first_seq", 0),
+                first_sequence=int(state.get("first_seq") or 0),
                 positions=_positions(info),
             )
         except UNREADABLE as error:
