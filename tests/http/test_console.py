@@ -8,7 +8,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, FilePayload, Page, expect
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    FilePayload,
+    Page,
+    Route,
+    expect,
+)
 
 from examples.gallery import screenshot
 from faststream_objstore import Bucket, Buckets
@@ -232,6 +240,21 @@ def test_an_object_whose_name_looks_like_a_path_is_not_another_object(
     expect(page.locator("#message")).to_have_text("b/../long.txt is deleted.")
     assert httpx.get(dotted).status_code == 410
     assert httpx.get(other).content == b"x" * 100_000
+
+
+def test_a_preview_that_is_older_than_the_first_state_can_be_deleted(
+    start: Start, page: Page, bucket_name: str
+) -> None:
+    held: list[Route] = []
+    page.route("**/state", lambda route: held.append(route))  # noqa: PLW0108 - not a builtin
+    page.goto(f"{start(True)}#{bucket_name}/")
+    page.get_by_role("table", name="Objects").get_by_role("button", name="long.txt").click()
+    expect(page.get_by_role("complementary", name="Preview").locator("pre")).to_be_visible()
+    delete = page.get_by_role("button", name="Delete long.txt")
+    expect(delete).to_have_count(0)
+
+    held[0].continue_()
+    expect(delete).to_be_visible()
 
 
 def test_an_object_whose_name_has_no_address_is_not_taken_for_its_folder(

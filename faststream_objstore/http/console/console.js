@@ -66,10 +66,20 @@ function arrive() {
   bucket = first;
   prefix = rest.map(decodeURIComponent).join("/");
   closePreview();
-  $("upload").hidden = !writable.has(bucket);
+  offer();
   crumbs();
   mark();
   list();
+}
+
+// What may be changed is known from the first state on, which may arrive after a preview.
+function offer() {
+  $("upload").hidden = !writable.has(bucket);
+  $("delete").hidden = !chosen || !hasAddress(chosen) || !writable.has(bucket);
+}
+
+function hasAddress(object) {
+  return ![".", ".."].includes(object.name);
 }
 
 function crumbs() {
@@ -137,7 +147,7 @@ function objectRow(object) {
 async function preview(object) {
   chosen = object;
   const url = address(object.name);
-  const reachable = ![".", ".."].includes(object.name);
+  const reachable = hasAddress(object);
   $("preview").hidden = false;
   $("preview-name").textContent = object.name;
   $("preview-body").replaceChildren();
@@ -145,7 +155,7 @@ async function preview(object) {
   $("download").hidden = !reachable;
   $("download").href = url;
   $("download").setAttribute("aria-label", `Download ${object.name}`);
-  $("delete").hidden = !reachable || !writable.has(bucket);
+  offer();
   $("delete").setAttribute("aria-label", `Delete ${object.name}`);
   $("preview-name").tabIndex = -1;
   $("preview-name").focus();
@@ -292,7 +302,7 @@ async function refreshState() {
     const state = await response.json();
     writable.clear();
     for (const one of state.buckets) if (one.writable) writable.add(one.name);
-    $("upload").hidden = !writable.has(bucket);
+    offer();
     state.buckets.forEach(showBucket);
     mark();
     $("subscribers").replaceChildren(...state.subscribers.map(subscriberRow));
