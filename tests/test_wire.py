@@ -234,11 +234,19 @@ def test_a_lone_surrogate_is_written_escaped() -> None:
 _TRICKY = st.text(st.sampled_from('a"\\/\n\x00\x1f\x7fä\u2028\ud800\U0001f600'), min_size=1)
 
 
-@given(name=_TRICKY, nuid=_TRICKY, size=st.integers(0, 2**60), chunk_size=st.integers(1))
+@given(
+    name=_TRICKY,
+    nuid=_TRICKY,
+    size=st.integers(0, 2**60),
+    chunk_size=st.integers(1),
+    # Other clients may have stored anything.
+    texts=st.dictionaries(_TRICKY, _TRICKY | st.none() | st.integers(), max_size=2),
+)
 def test_the_json_of_what_every_put_writes_is_that_of_an_encoder(
-    name: str, nuid: str, size: int, chunk_size: int
+    name: str, nuid: str, size: int, chunk_size: int, texts: dict[str, Any]
 ) -> None:
     body = {
+        **({"metadata": texts} if texts else {}),
         "options": {"max_chunk_size": chunk_size},
         "name": name,
         "bucket": "photos",
@@ -248,7 +256,7 @@ def test_the_json_of_what_every_put_writes_is_that_of_an_encoder(
         "mtime": "0001-01-01T00:00:00Z",
         "digest": HELLO,
     }
-    text = name + nuid
+    text = name + nuid + "".join(map(str, (*texts, *texts.values())))
     escaped = any("\ud800" <= one <= "\udfff" for one in text)
 
     info = ObjectInfo(
@@ -258,6 +266,7 @@ def test_the_json_of_what_every_put_writes_is_that_of_an_encoder(
         size=size,
         chunks=1,
         digest=HELLO,
+        metadata=texts or None,
         options=ObjectMetaOptions(max_chunk_size=chunk_size),
     )
 
