@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.backends.jetstream import ordered, stream
+from faststream_objstore.backends.jetstream import ordered
 from faststream_objstore.exceptions import InvalidOptionError, InvalidPatternError
 from faststream_objstore.models import ObjectInfo
 from faststream_objstore.store import ObjectStore
@@ -225,13 +225,11 @@ async def test_a_list_under_constant_overwrites_misses_no_live_object(
         await soon(task)
 
 
-@pytest.mark.parametrize("many", [10, 10_000])
 async def test_iter_does_not_wait_for_what_was_overwritten_before_its_turn(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, many: int
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Few messages are on their way while the loop's body is busy.
     monkeypatch.setattr(ordered, "_WINDOW_MESSAGES", 4)
-    monkeypatch.setattr(stream, "_MANY_SUBJECTS", many)
     names = [f"{number:02}" for number in range(50)]
     await fill(store, *names)
     seen: list[str] = []
@@ -244,11 +242,9 @@ async def test_iter_does_not_wait_for_what_was_overwritten_before_its_turn(
     assert set(seen) == set(names)
 
 
-@pytest.mark.parametrize("many", [1, 10_000])
 async def test_a_list_has_the_newest_of_what_another_client_has_kept_older_revisions_of(
-    store: ObjectStore, backend: Backend, monkeypatch: pytest.MonkeyPatch, many: int
+    store: ObjectStore, backend: Backend
 ) -> None:
-    monkeypatch.setattr(stream, "_MANY_SUBJECTS", many)
     await fill(store, "b")
     upload = backend.upload(f"$O.{backend.bucket}.M.YQ==")
     for number in range(3):

@@ -8,7 +8,7 @@ import nats.errors
 import pytest
 
 from faststream_objstore.backends.base import Backend
-from faststream_objstore.backends.jetstream import ordered, stream
+from faststream_objstore.backends.jetstream import ordered
 from faststream_objstore.exceptions import (
     BucketNotFoundError,
     InvalidOptionError,
@@ -183,13 +183,11 @@ async def test_of_an_object_put_twice_the_state_has_the_newest(store: ObjectStor
         await soon(watcher.stop())
 
 
-@pytest.mark.parametrize("many", [10, 10_000])
 async def test_the_state_does_not_wait_for_what_was_overwritten_before_its_turn(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, many: int
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Few messages are on their way while the watcher is busy.
     monkeypatch.setattr(ordered, "_WINDOW_MESSAGES", 4)
-    monkeypatch.setattr(stream, "_MANY_SUBJECTS", many)
     names = [f"{number:02}" for number in range(50)]
     await fill(store, *names)
     seen: list[str] = []
@@ -205,11 +203,9 @@ async def test_the_state_does_not_wait_for_what_was_overwritten_before_its_turn(
     assert len(seen) < 60
 
 
-@pytest.mark.parametrize("many", [1, 10_000])
 async def test_history_that_another_client_left_is_included_when_asked_for(
-    store: ObjectStore, backend: Backend, monkeypatch: pytest.MonkeyPatch, many: int
+    store: ObjectStore, backend: Backend
 ) -> None:
-    monkeypatch.setattr(stream, "_MANY_SUBJECTS", many)
     subject = f"$O.{backend.bucket}.M.YQ=="
     upload = backend.upload(subject)
     for number in range(3):

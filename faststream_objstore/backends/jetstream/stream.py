@@ -39,9 +39,6 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 # How long a server is silent, at least, that waits at a message that was overwritten.
 _STALLED_SECONDS = 0.5
-# From so many subjects on, a follower's "last per subject" is replaced by what is the same
-# without a list; for others, the subjects are counted.
-_MANY_SUBJECTS = 1_000
 
 # How long a server may take to restart, or a cluster to elect a leader.
 _PASSING = (StoreTimeoutError, NotConnectedError, JetStreamNotEnabledError, StoreAPIError)
@@ -369,17 +366,11 @@ class JetStreamMessages:
 
     async def _first(self) -> OrderedConsumer:
         """Create the first consumer, on a lane if there is much to read."""
-        # Nothing is delivered by one that is replaced here.
         consumer = await self._open_anywhere()
-        subjects = consumer.remaining
-        many = consumer.is_listed and subjects >= _MANY_SUBJECTS
-        self._rolled_up = self._rolled_up or many
-        lane = not consumer.is_on_lane and await self._api.open_lane(messages=subjects)
-        if lane or many:
+        if not consumer.is_on_lane and await self._api.open_lane(messages=consumer.remaining):
+            # Nothing has been delivered so far.
             await run_to_completion(consumer.close(wait=False))
             consumer = await self._open_anywhere()
-        if many and consumer.remaining > subjects:
-            consumer = await self._listed(consumer)
         self._counted = consumer.remaining
         return consumer
 
